@@ -1,0 +1,336 @@
+"""The words of the project, as frozen data: what should run, what an image is, what was started."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+# `$` alone would let a line end through.
+Name = Annotated[str, Meta(pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$(?!\n)')]
+# A Linux interface name: at most 15 characters.
+Interface = Annotated[str, Meta(pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$(?!\n)')]
+Duration = Annotated[str, Meta(pattern=r'^[0-9]+(ms|s|m|h)$(?!\n)')]
+Url = Annotated[str, Meta(pattern='^https?://')]
+Endpoint = Annotated[str, Meta(pattern=r'^.+:[0-9]+$(?!\n)')]
+Mac = Annotated[str, Meta(pattern=r'^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$(?!\n)')]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+Slot = Literal['blue', 'green']
+Target = Literal['unix', 'spt', 'hvt', 'virtio', 'xen']
+
+
+class _Settings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """What stands in mirage.yml: unknown keys are errors, defaults are left out when written."""
+
+
+
+class Socket(_Settings, frozen=True, tag='socket', tag_field='mode'):
+    """An ordinary process on the host's own sockets (unix): no root, no tap."""
+
+    port: Annotated[
+        Port | None,
+        Meta(description='passed as --port; also where the unikernel is expected to answer'),
+    ] = None
+    ipv4: Annotated[
+        str | None, Meta(description='the host address to listen on, as ADDRESS/PREFIX')
+    ] = None
+
+    def __post_init__(self) -> None:
+        _require_cidr(self.ipv4, 4)
+
+
+class Direct(_Settings, frozen=True, tag='direct', tag_field='mode'):
+    """Its own network stack, its address by DHCP."""
+
+    bridge: Annotated[
+        Interface | None, Meta(description='the bridge that its tap or vif joins')
+    ] = None
+    interface: Annotated[
+        Interface | None,
+        Meta(description='a tap that is ready and up; without it one is made for each release'),
+    ] = None
+    mac: Annotated[
+        Mac | None, Meta(description='its hardware address; without it a stable one is derived')
+    ] = None
+    group: Annotated[
+        str, Meta(description='the prefix of its flags, for an image with several stacks')
+    ] = ''
+
+
+class Static(Direct, frozen=True, tag='static', tag_field='mode'):
+    """Its own network stack, its address from here."""
+
+    ipv4: Annotated[
+        str | None,
+        Meta(description='its address, as ADDRESS/PREFIX; leave out when it is compiled in'),
+    ] = None
+    gateway: Annotated[str | None, Meta(description='its IPv4 gateway')] = None
+    ipv6: Annotated[str | None, Meta(description='its IPv6 address, as ADDRESS/PREFIX')] = None
+    ipv6_gateway: Annotated[str | None, Meta(description='its IPv6 gateway')] = None
+
+    def __post_init__(self) -> None:
+        _require_cidr(self.ipv4, 4)
+        _require_cidr(self.ipv6, 6)
+        for gateway in (self.gateway, self.ipv6_gateway):
+            if gateway is not None:
+                ipaddress.ip_address(gateway)
+
+
+Network = Socket | Direct | Static
+
+
+class Block(_Settings, frozen=True):
+    """A file on the host that the unikernel sees as a disk."""
+
+    path: Annotated[str, Meta(pattern='^/', description='an absolute path outside the repository')]
+    sector: Annotated[int, Meta(ge=512, description='bytes to a sector')] = 512
+    read_only: Annotated[bool, Meta(description='Xen and virtio only')] = False
+    vdev: Annotated[
+        str, Meta(pattern=r'^[a-z0-9]*$', description='Xen only: the virtual device, as xvda')
+    ] = ''
+
+
+class Health(_Settings, frozen=True):
+    """One question that a release must answer before it counts as serving; give one of
+    http, tcp, ping, console or alive."""
+
+    http: Annotated[Url | None, Meta(description='a URL that must answer')] = None
+    status: Annotated[int, Meta(ge=100, le=599, description='http: the status wanted')] = 200
+    contains: Annotated[str, Meta(description='http: text that the page must contain')] = ''
+    host: Annotated[str, Meta(description='http: the Host header to send')] = ''
+    insecure: Annotated[
+        bool, Meta(description='https: accept any certificate, as of a test image')
+    ] = False
+    tcp: Annotated[
+        Endpoint | None, Meta(description='ADDRESS:PORT that must accept a connection')
+    ] = None
+    ping: Annotated[str | None, Meta(description='an address that must answer a ping')] = None
+    console: Annotated[
+        str | None, Meta(description='a regular expression that the console must come to match')
+    ] = None
+    alive: Annotated[
+        Duration | None, Meta(description='how long it must stay up, as 2s')
+    ] = None
+    within: Annotated[
+        Duration, Meta(description='how long it may take: ms, s, m or h')
+    ] = '30s'
+
+    def __post_init__(self) -> None:
+        given = [k for k in ('http', 'tcp', 'ping', 'console', 'alive') if getattr(self, k)]
+        if len(given) != 1:
+            raise ValueError(f'give one of http, tcp, ping, console, alive; got {given or "none"}')
+        if self.console is not None:
+            try:
+                re.compile(self.console)
+            except re.error as error:
+                raise ValueError(f'console: not a regular expression: {error}') from None
+
+
+class Unikernel(_Settings, frozen=True):
+    """A named thing that should run."""
+
+    image: Annotated[
+        str,
+        Meta(
+            description='where the image is in the repository: a pointer file such as xen/latest, '
+            'which names a folder or file beside it, or the path of the image itself'
+        ),
+    ]
+    network: Annotated[
+        Network | None, Meta(description='its network, when it has one')
+    ] = None
+    networks: Annotated[
+        dict[Name, Network],
+        Meta(description='its networks by device name, when it has several'),
+    ] = {}
+    blocks: Annotated[dict[Name, Block], Meta(description='its disks by device name')] = {}
+    target: Annotated[
+        Target | None,
+        Meta(description='what the image must be built for; read from its bytes when left out'),
+    ] = None
+    tender: Annotated[
+        str, Meta(description='the program that runs it, in place of the one found on PATH')
+    ] = ''
+    memory: Annotated[int, Meta(ge=1, le=1048576, description='MB of memory')] = 32
+    arguments: Annotated[
+        tuple[str, ...], Meta(description="the application's own arguments, as --key=value")
+    ] = ()
+    mirage: Annotated[
+        str,
+        Meta(
+            pattern=r'^[0-9]+(\.[0-9]+){0,2}$',
+            description='the MirageOS version that built the image: decides the network flags',
+        ),
+    ] = '4.11'
+    health: Annotated[
+        tuple[Health, ...],
+        Meta(description='how to tell that it serves, one question or a list of them'),
+    ] = ()
+    confirm: Annotated[
+        Duration, Meta(description='how long a new release is watched after the switch')
+    ] = '1s'
+    keep: Annotated[
+        int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
+    ] = 3
+
+    def __post_init__(self) -> None:
+        if self.network is not None and self.networks:
+            raise ValueError('give network or networks, not both')
+
+    @property
+    def interfaces(self) -> dict[str, Network]:
+        """Its networks by device name; '' stands for the only one."""
+        return {'': self.network} if self.network is not None else self.networks
+
+    @property
+    def port(self) -> int | None:
+        return self.network.port if isinstance(self.network, Socket) else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the unikernel would have to be started differently."""
+        started = msgspec.structs.replace(self, health=(), confirm='1s', keep=3, image='')
+        return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
+
+
+class Settings(_Settings, frozen=True):
+    """The host's mirage.yml."""
+
+    unikernels: Annotated[
+        dict[Name, Unikernel], Meta(description='what should run, by name')
+    ]
+    branch: Annotated[
+        str, Meta(description="the branch that is deployed; the repository's own when left out")
+    ] = ''
+    rewound: Annotated[
+        Literal['follow', 'refuse'],
+        Meta(description='what cron does when the remote branch was force-pushed'),
+    ] = 'refuse'
+    unpacked_limit: Annotated[
+        int, Meta(ge=1, le=65536, description='MB that an image may take when unpacked')
+    ] = 512
+
+
+class Device(msgspec.Struct, frozen=True):
+    name: str
+    kind: Literal['net', 'block']
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Where the wanted image is in a commit's tree; `read` are the tree entries that say so."""
+
+    commit: str
+    path: str
+    blob: str
+    read: tuple[str, ...]
+    notice: str = ''
+
+
+class Tap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A network interface of a release; `ours` ones are made for it and removed with it."""
+
+    name: str
+    bridge: str = ''
+    mac: str = ''
+    ours: bool = True
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a release is run, as data. `domain` is set where Xen runs it: `command` then creates it;
+    else `command` is the process that lives as long as the unikernel."""
+
+    target: str
+    command: tuple[str, ...]
+    domain: str = ''
+    taps: tuple[Tap, ...] = ()
+    files: dict[str, str] = {}
+
+
+class Release(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One image with everything it is started with; `digest` is the sha256 of its unpacked bytes,
+    `size` their number."""
+
+    unikernel: str
+    number: int
+    commit: str
+    path: str
+    blob: str
+    digest: str
+    size: int
+    description: str
+    fingerprint: str
+    slot: Slot
+    created: float
+    plan: Plan
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The process of a release: its number, its start in clock ticks since boot, and the boot."""
+
+    pid: int
+    started: int
+    boot: str
+
+
+class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person decided, which holds until the tree's image is no longer `blob`
+    (a stop: until start)."""
+
+    stopped: bool = False
+    release: int = 0
+    blob: str = ''
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A bad image, remembered: not tried again while blob and fingerprint stay the same.
+    `retry` is when (seconds since 1970) to try all the same, 0 for never."""
+
+    blob: str
+    fingerprint: str
+    reason: str
+    at: float
+    hint: str = ''
+    count: int = 1
+    retry: float = 0
+
+
+Kind = Literal[
+    'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered'
+]
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a converge did to one unikernel, and what runs now."""
+
+    unikernel: str
+    kind: Kind
+    running: Release | None = None
+    reason: str = ''
+    hint: str = ''
+    console: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.kind in ('refused', 'remembered')
+
+
+def seconds(duration: str) -> float:
+    """`duration` ('500ms', '30s', '5m', '1h') in seconds."""
+    number, unit = re.fullmatch(r'([0-9]+)(ms|s|m|h)', duration).groups()  # type: ignore[union-attr]
+    return int(number) * {'ms': 0.001, 's': 1.0, 'm': 60.0, 'h': 3600.0}[unit]
+
+
+def _require_cidr(text: str | None, version: int) -> None:
+    if text is None:
+        return
+    if '/' not in text:
+        raise ValueError(f'{text!r} wants a prefix length, as {text}/24')
+    if ipaddress.ip_interface(text).version != version:
+        raise ValueError(f'{text!r} is not an IPv{version} address')

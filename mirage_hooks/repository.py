@@ -1,0 +1,291 @@
+"""The deployment repository, read through GitPython: commits, trees and blobs, never the work tree.
+
+Everything that comes out of it is hostile until parsed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import IO, Literal
+
+import git
+import git.exc
+import msgspec
+from gitdb.exc import BadName, BadObject
+
+from . import errors, model
+
+POINTER_LIMIT = 4096  # bytes; the original's pointers have 41
+LFS = b'version https://git-lfs.github.com/spec/'
+PACKED = ('bz2', 'gz', 'xz', 'zst')
+KERNELS = ('xen', 'hvt', 'spt', 'virtio', 'ukvm', 'muen', 'genode', 'qubes', 'exe')
+# What an unpacked or packed image begins with: ELF, a script, bzip2, gzip, xz, zstd.
+MAGIC = (b'\x7fELF', b'#!', b'BZh', b'\x1f\x8b', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a tree."""
+
+    mode: str
+    kind: Literal['blob', 'tree', 'commit']
+    oid: str
+    path: str
+
+
+class Repository:
+    """A clone or a bare repository at `path`; raises Refused when there is none."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._git = git.Repo(path)
+        except git.exc.NoSuchPathError:
+            raise errors.Refused(f'{path} does not exist') from None
+        except git.exc.InvalidGitRepositoryError:
+            raise errors.Refused(
+                f'{path} is not a git repository', hint='give a clone or a bare repository with -C'
+            ) from None
+        self.folder = Path(self._git.working_tree_dir or self._git.git_dir).resolve()
+        self.bare = self._git.working_tree_dir is None
+        self.git_dir = Path(self._git.common_dir).resolve()
+        self.state = self.git_dir / 'mirage-hooks'
+
+    def setting(self, key: str) -> str:
+        """The value of `key` in git's configuration, '' when it is not set."""
+        try:
+            return str(self._git.git.config('--get', key))
+        except git.exc.GitCommandError as error:
+            if error.status == 1:
+                return ''
+            raise _said(error, self.folder) from None
+
+    def config_path(self) -> Path:
+        """The host's mirage.yml, which `git config mirage.config` names."""
+        named = self.setting('mirage.config')
+        if not named:
+            raise errors.Refused(
+                f'{self.folder} has no mirage.yml yet',
+                hint='run install.sh on it, or name one: git config mirage.config /path/mirage.yml',
+            )
+        path = Path(named).expanduser()
+        return path if path.is_absolute() else self.folder / path
+
+    def branch(self, configured: str) -> str:
+        """The tracked branch: the configured one, else the one HEAD is on."""
+        if configured:
+            return configured
+        try:
+            return str(self._git.head.reference.name)
+        except TypeError:
+            raise errors.Refused(
+                f'{self.folder} is on no branch (detached HEAD)',
+                hint='name the branch to deploy in mirage.yml: branch: master',
+            ) from None
+
+    def commit(self, branch: str) -> str:
+        """The commit that `branch` is at; raises Refused when it has none."""
+        try:
+            return str(self._git.commit(f'refs/heads/{branch}').hexsha)
+        except (BadName, BadObject, ValueError, git.exc.GitCommandError) as error:
+            if isinstance(error, git.exc.GitCommandError):
+                raise _said(error, self.folder) from None
+        names = ', '.join(head.name for head in self._git.heads) or 'it is empty'
+        raise errors.Refused(
+            f'{self.folder} has no branch {branch} ({names})',
+            hint='push it, or name another in mirage.yml: branch: …',
+        )
+
+    def subject(self, commit: str) -> str:
+        """The first line of the commit's message."""
+        return str(self._git.commit(commit).summary)
+
+    def find(self, commit: str, unikernel: str, wanted: model.Unikernel) -> model.Found:
+        """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong."""
+        path = _inside(wanted.image, f'{unikernel}.image')
+        entry = self._entry(commit, path)
+        head = self._head(entry)
+        if head.startswith(MAGIC):
+            return model.Found(commit, path, entry.oid, read=(_line(entry),))
+        folder = self._pointed(entry, head)
+        target = self._entry(commit, folder, pointer=path)
+        if target.kind == 'blob':
+            self._head(target)
+            return model.Found(commit, folder, target.oid, (_line(entry), _line(target)))
+        image, notice = _choose(self._list(commit, folder), folder, unikernel, wanted.target)
+        self._head(image)
+        return model.Found(commit, image.path, image.oid, (_line(entry), _line(target)), notice)
+
+    def open(self, oid: str) -> IO[bytes]:
+        """The bytes of blob `oid` as a stream. In a partial clone git fetches it now."""
+        try:
+            stream: IO[bytes] = self._git.odb.stream(bytes.fromhex(oid))
+            return stream
+        except (ValueError, BadObject, OSError, git.exc.GitCommandError):
+            raise errors.Unavailable(
+                f'git cannot read object {oid[:12]}',
+                hint='in a partial clone it comes from the remote: is that reachable? '
+                '`git fsck` checks a whole one',
+            ) from None
+
+    def entries(self, commit: str, paths: tuple[str, ...]) -> tuple[str, ...]:
+        """The tree's lines for `paths`, as they stand in Found.read."""
+        return tuple(_line(entry) for entry in self._list_tree(commit, '--', *paths))
+
+    def pull(self) -> str:
+        """Run the user's own `git pull`; its words; raises Unavailable with them when it fails."""
+        try:
+            return str(self._git.git.execute(['git', 'pull', '--no-edit'], with_exceptions=True))
+        except git.exc.GitCommandError as error:
+            raise _said(error, self.folder) from None
+
+    def _entry(self, commit: str, path: str, pointer: str = '') -> Entry:
+        found = self._list_tree(commit, '--', path)
+        for entry in found:
+            if entry.path == path:
+                return _readable(entry)
+        if pointer:
+            raise errors.Refused(
+                f'{pointer} points to {path}, which commit {commit[:12]} does not have',
+                hint='publish again: pointer and image belong into one commit',
+            )
+        raise errors.Refused(
+            f'commit {commit[:12]} has no {path}', hint='publish an image, or mend `image:`'
+        )
+
+    def _list(self, commit: str, folder: str) -> list[Entry]:
+        return self._list_tree(commit, '--', f'{folder}/')
+
+    def _list_tree(self, commit: str, *paths: str) -> list[Entry]:
+        try:
+            # --literal-pathspecs: a path with * or :( in it means itself.
+            raw = self._git.git.execute(
+                ['git', '--literal-pathspecs', 'ls-tree', '-z', '--full-tree', commit, *paths],
+                stdout_as_string=False, strip_newline_in_stdout=False,
+            )
+        except git.exc.GitCommandError as error:
+            raise _said(error, self.folder) from None
+        return [_parsed(line) for line in raw.split(b'\0') if line]
+
+    def _head(self, entry: Entry) -> bytes:
+        """The first bytes of a blob that is no LFS pointer and not empty."""
+        if entry.kind != 'blob':
+            raise errors.Refused(
+                f'{entry.path} is a folder', hint='name the pointer file or the image in it'
+            )
+        head = self.open(entry.oid).read(POINTER_LIMIT + 1)
+        if not head:
+            raise errors.Refused(f'{entry.path} is empty', hint='publish the image again')
+        if head.startswith(LFS):
+            raise errors.Refused(
+                f'{entry.path} is a Git LFS pointer, not an image',
+                hint='commit the image itself: git keeps it small by deltas',
+            )
+        return head
+
+    def _pointed(self, entry: Entry, head: bytes) -> str:
+        """The path that a pointer file's text means."""
+        where = f'{entry.path} is neither an image nor a pointer'
+        if len(head) > POINTER_LIMIT:
+            raise errors.Refused(f'{where}: longer than {POINTER_LIMIT} bytes')
+        try:
+            text = head.decode('ascii')
+        except UnicodeDecodeError:
+            raise errors.Refused(f'{where}: not plain text') from None
+        lines = text.split('\n')
+        if lines[-1] == '':
+            lines.pop()
+        if len(lines) != 1 or not lines[0]:
+            raise errors.Refused(f'{where}: {len(lines)} lines, one wanted')
+        if not re.fullmatch(r'[A-Za-z0-9._/+-]+', lines[0]):
+            raise errors.Refused(f'{where}: {lines[0][:60]!r} is not a plain path')
+        named = _inside(lines[0], entry.path)
+        return os.path.join(os.path.dirname(entry.path), named)  # noqa: PTH118, PTH120
+
+
+def _choose(
+    entries: list[Entry], folder: str, unikernel: str, target: str | None
+) -> tuple[Entry, str]:
+    """The one image in a release folder: by the unikernel's name, else by its extension, else the
+    only executable file; and what a person should know about the choice."""
+    blobs = [entry for entry in entries if entry.kind == 'blob']
+    kernels = [entry for entry in blobs if _parts(entry)[1] in KERNELS]
+    rows = (
+        [entry for entry in blobs if _plain(_parts(entry)[0]) == _plain(unikernel)
+         and (_parts(entry)[1] in KERNELS or not _parts(entry)[1])],
+        kernels,
+        [entry for entry in blobs if entry.mode == '100755' and not _parts(entry)[1]],
+    )
+    for index, row in enumerate(rows):
+        chosen = [e for e in row if _parts(e)[1] == target] or row if target else row
+        if len(chosen) == 1:
+            entry = _readable(chosen[0])
+            renamed = f'{folder} holds no image named {unikernel}; took {entry.path}'
+            return entry, '' if index == 0 else renamed
+        if chosen:
+            names = ', '.join(sorted(Path(entry.path).name for entry in chosen))
+            raise errors.Refused(
+                f'{folder} holds {len(chosen)} images: {names}',
+                hint='name one with `image:`, or set `target:`, in mirage.yml',
+            )
+    names = ', '.join(sorted(Path(entry.path).name for entry in entries)) or 'nothing'
+    raise errors.Refused(
+        f'{folder} holds no image, only {names}',
+        hint='publish again; older releases may have been removed from the repository',
+    )
+
+
+def _parts(entry: Entry) -> tuple[str, str]:
+    """(`mir-mort.io`, `xen`) of `mir-mort.io.xen.bz2`."""
+    stem, dot, last = Path(entry.path).name.rpartition('.')
+    if dot and last in PACKED:
+        stem, dot, last = stem.rpartition('.')
+        if not dot:
+            return last, ''
+    if dot and last in KERNELS:
+        return stem, last
+    known = re.fullmatch(r'ml|md|txt|json|ya?ml|img|html|sha256|sig|asc|opam|lock|log|sh|in', last)
+    return (stem, last) if dot and known else (f'{stem}{dot}{last}', '')
+
+
+def _plain(name: str) -> str:
+    """A name as MirageOS's own tools would spell it: no dots, no dashes, no `mir-`."""
+    return re.sub(r'[._-]', '', name.removeprefix('mir-')).lower()
+
+
+def _inside(path: str, said_by: str) -> str:
+    """`path` when it stays inside the tree; raises Refused otherwise."""
+    parts = path.rstrip('/').split('/')
+    if path.startswith('/') or any(part in ('', '.', '..') for part in parts) or '\0' in path:
+        raise errors.Refused(
+            f'{said_by} says {path[:60]!r}, which is not a path inside the repository'
+        )
+    return '/'.join(parts)
+
+
+def _readable(entry: Entry) -> Entry:
+    kinds = {'120000': 'a symbolic link', '160000': 'a submodule'}
+    if entry.mode in kinds:
+        raise errors.Refused(
+            f'{entry.path} is {kinds[entry.mode]}', hint='commit a plain file in its place'
+        )
+    return entry
+
+
+def _parsed(line: bytes) -> Entry:
+    facts, _, path = line.partition(b'\t')
+    mode, kind, oid = facts.decode().split(' ')
+    return Entry(mode, kind, oid, os.fsdecode(path))  # type: ignore[arg-type]
+
+
+def _line(entry: Entry) -> str:
+    return f'{entry.mode} {entry.kind} {entry.oid}\t{entry.path}'
+
+
+def _said(error: git.exc.GitCommandError, folder: Path) -> errors.Refused:
+    text = str(error.stderr).strip().removeprefix("stderr: '").removesuffix("'")
+    if 'dubious ownership' in text:
+        return errors.Refused(
+            f'git refuses {folder}: it belongs to another user',
+            hint=f'git config --global --add safe.directory {folder}',
+        )
+    return errors.Unavailable(f'git: {text or error}')

@@ -1,0 +1,242 @@
+"""What this host knows, below the git directory: releases, the pointer to the live one, pins,
+remembered failures. Every change is one atomic rename, so a kill at any moment leaves the old
+or the new, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from . import errors, model
+
+T = TypeVar('T')
+
+
+class Store:
+    """The state folder `root` of one repository."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.history = root / 'history.jsonl'
+        self.settled = root / 'settled.json'
+
+    def names(self) -> list[str]:
+        """The unikernels that have ever had a release here."""
+        folder = self.root / 'unikernels'
+        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+    def of(self, name: str) -> Shelf:
+        return Shelf(self.root / 'unikernels' / name)
+
+    @contextlib.contextmanager
+    def lock(self, purpose: str, patience: float, waiting: Any = None) -> Iterator[None]:
+        """Hold the repository's one lock; it dies with its holder. `waiting(holder)` is called
+        once when another holds it; raises Unavailable after `patience` seconds."""
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT, 0o644)
+        with os.fdopen(descriptor, 'r+') as file:
+            self._acquire(file, patience, waiting)
+            with writing(self.root):
+                file.truncate(0)
+                file.write(f'{os.getpid()} {purpose}\n')
+                file.flush()
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # a full disk must not hide what happened
+                    file.truncate(0)
+
+    def holder(self) -> str:
+        """Who holds the lock, as `1234 git push`; '' when nobody does."""
+        try:
+            with (self.root / 'lock').open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read().strip() or 'unknown'
+        except OSError:
+            pass
+        return ''
+
+    def _acquire(self, file: Any, patience: float, waiting: Any) -> None:
+        limit = time.monotonic() + patience
+        told = False
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = self.holder() or 'another process'
+            if not told and waiting:
+                waiting(holder)
+                told = True
+            if time.monotonic() > limit:
+                raise errors.Unavailable(
+                    f'another deployment of this repository still runs: {holder}',
+                    hint=f'waited {patience:g} s; look at it with `ps -fp {holder.split()[0]}`',
+                )
+            time.sleep(0.02)
+
+
+class Shelf:
+    """The releases of one unikernel."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, number: int) -> Path:
+        return self.root / 'releases' / str(number)
+
+    def current(self) -> model.Release | None:
+        """The release that should be live: one pointer, moved atomically."""
+        try:
+            return self.release(int((self.root / 'current').readlink().name))
+        except FileNotFoundError:
+            return None
+
+    def release(self, number: int) -> model.Release | None:
+        return read(self.folder(number) / 'release.json', model.Release)
+
+    def releases(self) -> list[model.Release]:
+        """Every whole release, oldest first."""
+        return [r for n in self.numbers() if (r := self.release(n)) is not None]
+
+    def numbers(self) -> list[int]:
+        folder = self.root / 'releases'
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def begin(self) -> int:
+        """The number of a new release, never used before, and its empty folder."""
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            counter = read(self.root / 'counter', int) or 0
+            number = max([counter, *self.numbers()]) + 1
+            write(self.root / 'counter', number)
+            self.folder(number).mkdir(parents=True)
+        return number
+
+    def save(self, release: model.Release) -> None:
+        write(self.folder(release.number) / 'release.json', release)
+
+    def point(self, number: int) -> None:
+        """Make `number` the live release."""
+        with writing(self.root):
+            fresh = self.root / 'current.new'
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(Path('releases') / str(number))
+            fresh.replace(self.root / 'current')
+            sync(self.root)
+
+    def unpoint(self) -> None:
+        with writing(self.root):
+            (self.root / 'current').unlink(missing_ok=True)
+
+    def discard(self, number: int) -> None:
+        with writing(self.root):
+            shutil.rmtree(self.folder(number), ignore_errors=False)
+
+    def previous(self) -> model.Release | None:
+        """The release that a rollback goes to: the one that was live before the current one."""
+        current = self.current()
+        before = [r for r in self.releases() if current is None or r.number < current.number]
+        return before[-1] if before else None
+
+    def prune(self, keep: int) -> list[int]:
+        """Discard all but the live release and the `keep` newest before it."""
+        current = self.current()
+        if current is None:
+            return []
+        kept = {r.number for r in self.releases() if r.number < current.number}
+        kept = set(sorted(kept)[-keep:]) | {current.number}
+        gone = [number for number in self.numbers() if number not in kept]
+        for number in gone:
+            self.discard(number)
+        return gone
+
+    def pin(self) -> model.Pin | None:
+        return read(self.root / 'pin.json', model.Pin)
+
+    def set_pin(self, pin: model.Pin | None) -> None:
+        write(self.root / 'pin.json', pin)
+
+    def failure(self) -> model.Failure | None:
+        return read(self.root / 'failure.json', model.Failure)
+
+    def set_failure(self, failure: model.Failure | None) -> None:
+        if failure is not None or (self.root / 'failure.json').exists():
+            write(self.root / 'failure.json', failure)
+
+    def run(self, number: int) -> model.Run | None:
+        return read(self.folder(number) / 'run.json', model.Run)
+
+    def set_run(self, number: int, run: model.Run | None) -> None:
+        write(self.folder(number) / 'run.json', run)
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """What `path` holds, None when there is nothing; raises Refused when it is not ours."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise errors.Unavailable(f'cannot read {path}: {error.strerror}') from None
+    except msgspec.DecodeError as error:
+        raise errors.Refused(
+            f'{path} is damaged: {error}',
+            hint='move it away and run `mirage-hooks deploy`: it is made anew',
+        ) from None
+
+
+def write(path: Path, value: Any) -> None:
+    """Put `value` into `path`, whole or not at all, also across a power cut; None removes it."""
+    with writing(path):
+        if value is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(path.name + '.new')
+        with fresh.open('wb') as file:
+            file.write(msgspec.json.encode(value) + b'\n')
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the disk become Unavailable, in words."""
+    try:
+        yield
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: 'make room, then `mirage-hooks deploy`; what runs goes on running',
+            errno.EDQUOT: 'make room, then `mirage-hooks deploy`; what runs goes on running',
+            errno.EROFS: 'the file system is mounted read-only',
+            errno.EACCES: 'the state belongs to another user: run this as the one who installed',
+            errno.EPERM: 'the state belongs to another user: run this as the one who installed',
+        }
+        raise errors.Unavailable(
+            f'cannot write {error.filename or path}: {error.strerror}',
+            hint=hints.get(error.errno or 0, ''),
+        ) from None

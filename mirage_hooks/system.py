@@ -1,0 +1,134 @@
+"""The one door to other programs: short commands through sh, unikernels as own processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import sh
+
+from . import errors, model
+
+MARK = 'MIRAGE_HOOKS_RELEASE'
+"""Environment variable of every process of ours; its value is the release's folder."""
+
+# cron gives PATH=/usr/bin:/bin, and a push over ssh little more; ip, nft and xl live in sbin.
+PATH = ':'.join(
+    dict.fromkeys(
+        [*os.environ.get('PATH', '').split(':'), '/usr/local/sbin', '/usr/local/bin', '/usr/sbin',
+         '/usr/bin', '/sbin', '/bin']
+    )
+).strip(':')
+
+
+def find(program: str) -> str | None:
+    """Where `program` is, or None."""
+    return shutil.which(program, path=PATH)
+
+
+def run(*command: str, timeout: float = 60) -> str:
+    """What `command` prints; raises Unavailable when it is missing, fails or takes too long
+    (seconds)."""
+    program = find(command[0])
+    if program is None:
+        raise errors.Unavailable(
+            f'{command[0]} is not installed', hint='`mirage-hooks check` says where to get it'
+        )
+    try:
+        return str(sh.Command(program)(
+            *command[1:], _tty_out=False, _timeout=timeout, _env={**os.environ, 'PATH': PATH}
+        ))
+    except sh.ErrorReturnCode as error:
+        said = (error.stderr or error.stdout).decode(errors='replace').strip()
+        raise errors.Unavailable(
+            f'`{" ".join(command)}` failed with {error.exit_code}: {said or "it said nothing"}'
+        ) from None
+    except sh.TimeoutException:
+        raise errors.Unavailable(f'`{" ".join(command)}` took more than {timeout:g} s') from None
+
+
+def spawn(command: tuple[str, ...], release: Path, console: Path) -> subprocess.Popen[bytes]:
+    """Start `command` so that it outlives us: own session, no descriptor of ours, its output
+    appended to `console`. Raises Refused when it cannot be executed."""
+    program = command[0] if '/' in command[0] else find(command[0])
+    environment = {'PATH': PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
+    with console.open('ab') as output:
+        try:
+            return subprocess.Popen(
+                (program or command[0], *command[1:]), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, cwd='/', env=environment, start_new_session=True,
+                restore_signals=True, close_fds=True,
+            )
+        except OSError as error:
+            raise errors.Refused(
+                f'cannot execute {Path(command[0]).name}: {error.strerror}'
+            ) from None
+
+
+def identity(pid: int) -> model.Run | None:
+    """What tells process `pid` from a later one of the same number; None when it has ended."""
+    try:
+        fields = Path(f'/proc/{pid}/stat').read_bytes().rpartition(b')')[2].split()
+        boot = Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    except OSError:
+        return None
+    # Fields 3 and 22 of proc(5): state and start time, counted after the command's name.
+    return None if fields[0] in (b'Z', b'X') else model.Run(pid, int(fields[19]), boot)
+
+
+def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
+    """Every living process of a release below `state`, with the release's folder."""
+    prefix = f'{state}{os.sep}'
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get(MARK, '')
+            if mark.startswith(prefix) and process.status() != psutil.STATUS_ZOMBIE:
+                yield Path(mark), process
+        except (psutil.Error, OSError):
+            continue  # ended meanwhile, or another user's: not ours
+
+
+def end(processes: list[psutil.Process], grace: float = 5) -> None:
+    """End `processes`: SIGTERM, and SIGKILL after `grace` seconds. Raises Unavailable when one
+    lives on."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    for process in _left(processes, grace):
+        _signal(process, signal.SIGKILL)
+    stubborn = _left(processes, 5)
+    if stubborn:
+        raise errors.Unavailable(
+            f'process {stubborn[0].pid} does not end, not even with SIGKILL',
+            hint='it may hang in the kernel; `ps -o stat,wchan` tells where',
+        )
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)  # psutil looks at the start time first: never a stranger
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        raise errors.Unavailable(
+            f'no permission to end process {process.pid}',
+            hint='it was started by another user: run this as that user',
+        ) from None
+
+
+def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
+    limit = time.monotonic() + timeout
+    left = processes
+    while left:
+        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        if time.monotonic() > limit:
+            break
+        if left:
+            psutil.wait_procs(left, timeout=0.02)
+    return left
+

@@ -1,0 +1,120 @@
+"""The flags that tell a MirageOS image its network, and how arguments reach each target unchanged.
+
+From the tags of mirage/mirage, mirage-tcpip, mirage-bootvar-xen and Solo5, and from runs of real
+images of each generation."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from .. import errors, model
+
+# The first MirageOS release with each way of speaking to an image.
+RUN_TIME_FLAGS = (2, 7)
+CIDR_FLAGS = (3, 0)
+JOINED_ARGV = (3, 3)
+DUAL_STACK = (3, 10)
+
+SOLO5_LIMIT = 8192  # bytes, the tenders' and PVH's command line
+MINIOS_LIMIT = 1024  # bytes, Mini-OS's command line
+
+
+def version(text: str) -> tuple[int, ...]:
+    """'4.11' as (4, 11)."""
+    return tuple(int(part) for part in text.split('.'))
+
+
+def flags(wanted: model.Unikernel, taps: dict[str, str]) -> list[str]:
+    """The network's flags, then the application's own arguments; `taps` names the host's
+    interface for each network of a unix image."""
+    network: list[str] = []
+    if version(wanted.mirage) >= RUN_TIME_FLAGS:
+        for device, one in wanted.interfaces.items():
+            network += _network(one, version(wanted.mirage), taps.get(device, ''))
+    # A repeated option ends the image with 64: what a person wrote wins.
+    given = {argument.partition('=')[0] for argument in wanted.arguments}
+    return [flag for flag in network if flag.partition('=')[0] not in given] + [*wanted.arguments]
+
+
+def argv(arguments: list[str], mirage: str) -> tuple[str, ...]:
+    """For unix: from MirageOS 3.3 on the image joins its argv with spaces and splits it again."""
+    joined = version(mirage) >= JOINED_ARGV
+    return tuple(escaped(argument) if joined else _checked(argument) for argument in arguments)
+
+
+def line(arguments: list[str], limit: int = SOLO5_LIMIT) -> str:
+    """For hvt, spt, virtio and Xen PVH: one line that is split at spaces; at most `limit` bytes."""
+    joined = ' '.join(escaped(argument) for argument in arguments)
+    if len(joined.encode()) >= limit:
+        raise errors.Refused(
+            f'the arguments take {len(joined.encode())} bytes, the image reads {limit}',
+            hint='shorten `arguments:` in mirage.yml',
+        )
+    return joined
+
+
+def keys(arguments: list[str]) -> str:
+    """For Xen up to MirageOS 3.8: `key=value` without dashes; anything else is dropped there in
+    silence, so it is refused here."""
+    for argument in arguments:
+        if not re.fullmatch(r'(--)?[A-Za-z][A-Za-z0-9_-]*=.*', argument, re.S):
+            raise errors.Refused(
+                f'argument {argument!r} cannot reach an image of MirageOS 3.8 or older on Xen',
+                hint='write it as --key=value in mirage.yml',
+            )
+    return line([argument.removeprefix('--') for argument in arguments], MINIOS_LIMIT)
+
+
+def escaped(argument: str) -> str:
+    """`argument` so that the image's splitter gives it back: only a space separates, a backslash
+    takes the next character literally, a double quote toggles quoting."""
+    return re.sub(r'([\\" ])', r'\\\1', _checked(argument))
+
+
+def _checked(argument: str) -> str:
+    if not argument or '\0' in argument:
+        raise errors.Refused(
+            f'argument {argument!r} cannot reach an image: it is empty or holds a NUL',
+            hint='mend `arguments:` in mirage.yml',
+        )
+    return argument
+
+
+def _network(network: model.Network, mirage: tuple[int, ...], tap: str) -> list[str]:
+    if isinstance(network, model.Socket):
+        found = _socket(network, mirage)
+        return [*found, f'--port={network.port}'] if network.port else found
+    prefix = f'--{network.group}-' if network.group else '--'
+    interface = 'interface' if mirage >= CIDR_FLAGS else 'network'
+    found = [f'{prefix}{interface}={tap}'] if tap else []
+    if isinstance(network, model.Static):
+        modern = _cidr if mirage >= CIDR_FLAGS else _netmask
+        found += [f'{prefix}{key}={value}' for key, value in modern(network, mirage)]
+    return found
+
+
+def _socket(network: model.Socket, mirage: tuple[int, ...]) -> list[str]:
+    if network.ipv4 is None:
+        return []
+    if mirage >= DUAL_STACK:
+        return [f'--ipv4={network.ipv4}']
+    return [f'--interfaces={ipaddress.ip_interface(network.ipv4).ip}']
+
+
+def _cidr(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str]]:
+    found = [('ipv4', network.ipv4), ('ipv4-gateway', network.gateway)]
+    if mirage >= DUAL_STACK:
+        found += [('ipv6', network.ipv6), ('ipv6-gateway', network.ipv6_gateway)]
+        if network.ipv4 and not network.ipv6:
+            # Else the stack waits a second for IPv6's duplicate address detection.
+            found.append(('ipv4-only', 'true'))
+    return [(key, value) for key, value in found if value]
+
+
+def _netmask(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str]]:
+    if network.ipv4 is None:
+        return []
+    address = ipaddress.ip_interface(network.ipv4)
+    found = [('ip', str(address.ip)), ('netmask', str(address.netmask))]
+    return [*found, ('gateways', network.gateway)] if network.gateway else found

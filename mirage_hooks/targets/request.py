@@ -1,0 +1,94 @@
+"""What a target is asked to plan, and what all targets plan alike: interfaces and disks."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from .. import errors, model
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One image to be run as release `number` of `unikernel` from `folder`; `seed` tells this
+    host's repository from every other one."""
+
+    unikernel: str
+    number: int
+    slot: model.Slot
+    folder: str
+    wanted: model.Unikernel
+    target: str
+    seed: str
+    style: str = ''
+    devices: tuple[model.Device, ...] | None = None
+
+    @property
+    def image(self) -> str:
+        return f'{self.folder}/image'
+
+
+def interfaces(request: Request) -> dict[str, model.Tap]:
+    """The tap (or vif) of each of the image's networks, by the image's device name."""
+    own = {
+        device: network
+        for device, network in _bound(request, request.wanted.interfaces, 'net').items()
+        if not isinstance(network, model.Socket)
+    }
+    return {
+        device: _tap(request, device, network, index)
+        for index, (device, network) in enumerate(own.items())
+    }
+
+
+def blocks(request: Request) -> dict[str, model.Block]:
+    """The disk of each of the image's block devices, by the image's device name."""
+    return _bound(request, request.wanted.blocks, 'block')
+
+
+def _bound(request: Request, configured: dict, kind: str) -> dict:  # type: ignore[type-arg]
+    """`configured` under the names that the image's manifest has, where it has one."""
+    if request.devices is None:
+        return configured
+    names = [device.name for device in request.devices if device.kind == kind]
+    if list(configured) == [''] and len(names) == 1:
+        return {names[0]: configured['']}
+    section = 'networks' if kind == 'net' else 'blocks'
+    lost = [name for name in names if name not in configured]
+    if lost:
+        raise errors.Refused(
+            f'the image wants a {kind} device {lost[0]}, which {request.unikernel} does not have',
+            hint=f'add it to mirage.yml: {request.unikernel}.{section}.{lost[0]}',
+        )
+    extra = [name or 'network' for name in configured if name not in names]
+    if extra:
+        raise errors.Refused(
+            f'{request.unikernel} has a {kind} device {extra[0]}, which the image does not have'
+            f' (it has {", ".join(names) or "none"})',
+            hint=f'take it out of {request.unikernel} in mirage.yml, or publish the image with it',
+        )
+    return {name: configured[name] for name in names}
+
+
+def _tap(request: Request, device: str, network: model.Direct, index: int) -> model.Tap:
+    mac = network.mac or _mac(f'{request.seed}/{request.unikernel}/{device}')
+    if network.interface:
+        return model.Tap(network.interface, mac=mac, ours=False)
+    if not network.bridge:
+        raise errors.Refused(
+            f'{request.unikernel} has neither a bridge nor an interface for its network',
+            hint='add one in mirage.yml, as `bridge: br0`',
+        )
+    return model.Tap(_name(request, index), network.bridge, mac)
+
+
+def _mac(text: str) -> str:
+    """A stable, locally administered unicast address."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return ':'.join(['02', *(digest[i : i + 2] for i in range(0, 10, 2))])
+
+
+def _name(request: Request, index: int) -> str:
+    """At most 15 characters, the kernel's limit: whose it is, which repository's, which slot."""
+    tail = hashlib.sha256(request.seed.encode()).hexdigest()[:3]
+    return f'{request.unikernel[:7]}-{tail}-{request.slot[0]}{index}'
