@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import sh
 
-from . import errors, model
+from . import errors, model, settled
 
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
@@ -73,13 +73,8 @@ def spawn(command: tuple[str, ...], release: Path, console: Path) -> subprocess.
 
 def identity(pid: int) -> model.Run | None:
     """What tells process `pid` from a later one of the same number; None when it has ended."""
-    try:
-        fields = Path(f'/proc/{pid}/stat').read_bytes().rpartition(b')')[2].split()
-        boot = Path('/proc/sys/kernel/random/boot_id').read_text().strip()
-    except OSError:
-        return None
-    # Fields 3 and 22 of proc(5): state and start time, counted after the command's name.
-    return None if fields[0] in (b'Z', b'X') else model.Run(pid, int(fields[19]), boot)
+    found = settled.identity(pid)
+    return model.Run(*found) if found else None
 
 
 def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:

@@ -10,8 +10,8 @@ from .. import errors, model
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One image to be run as release `number` of `unikernel` from `folder`; `seed` tells this
-    host's repository from every other one."""
+    """One image to be run as release `number` of `unikernel` from `folder`; `seed` (16 hex
+    digits) tells this host's repository from every other one."""
 
     unikernel: str
     number: int
@@ -90,5 +90,4 @@ def _mac(text: str) -> str:
 
 def _name(request: Request, index: int) -> str:
     """At most 15 characters, the kernel's limit: whose it is, which repository's, which slot."""
-    tail = hashlib.sha256(request.seed.encode()).hexdigest()[:3]
-    return f'{request.unikernel[:7]}-{tail}-{request.slot[0]}{index}'
+    return f'{request.unikernel[:7]}-{request.seed[:3]}-{request.slot[0]}{index}'

@@ -1,0 +1,67 @@
+"""Taps on the host: made for a release, named after it, removed with it, never a stranger's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from . import errors, model, system
+
+INTERFACES = Path('/sys/class/net')
+OWNER = 'mirage-hooks'
+
+
+def attach(tap: model.Tap, owner: str) -> None:
+    """Make `tap`, owned by `owner` (16 hex digits of the repository), on its bridge and up.
+    One of ours that is left over is used again; raises Unavailable for anything in the way."""
+    if not tap.ours:
+        return _ready(tap)
+    if not exists(tap.bridge):
+        raise errors.Unavailable(
+            f'the bridge {tap.bridge} does not exist',
+            hint=f'make it (ip link add {tap.bridge} type bridge), or mend `bridge:` in mirage.yml',
+        )
+    if exists(tap.name) and not _is_ours(tap.name, owner):
+        raise errors.Unavailable(
+            f'the interface {tap.name} exists and is not ours',
+            hint=f'remove it: ip link delete {tap.name}',
+        )
+    if not exists(tap.name):
+        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap')
+    system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
+    system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
+
+
+def remove(name: str) -> None:
+    """Remove the interface `name`, if it is still there."""
+    if exists(name):
+        system.run('ip', 'link', 'delete', 'dev', name)
+
+
+def owned(owner: str) -> list[str]:
+    """The interfaces that `owner` made."""
+    names = [entry.name for entry in INTERFACES.iterdir()] if INTERFACES.is_dir() else []
+    return sorted(name for name in names if _is_ours(name, owner))
+
+
+def exists(name: str) -> bool:
+    return (INTERFACES / name).exists()
+
+
+def _ready(tap: model.Tap) -> None:
+    if not exists(tap.name):
+        raise errors.Unavailable(
+            f'the interface {tap.name} does not exist',
+            hint=f'make it: ip tuntap add dev {tap.name} mode tap user $USER, then set it up; '
+            'or give `bridge:` in its place',
+        )
+
+
+def _is_ours(name: str, owner: str) -> bool:
+    try:
+        alias = (INTERFACES / name / 'ifalias').read_text().strip()
+    except OSError:
+        return False
+    # Killed between making it and naming its owner, a tap has only our form of name.
+    unnamed = not alias and re.fullmatch(rf'.{{1,7}}-{owner[:3]}-[bg][0-9]+', name)
+    return alias == f'{OWNER} {owner}' or bool(unnamed)

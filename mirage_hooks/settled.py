@@ -1,0 +1,82 @@
+"""The quick way out: is all as the last converge left it? Only the standard library is imported
+here, because every pull and push pays for it. It never decides what to do, only that nothing is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+
+FOLDER = 'mirage-hooks'
+
+
+def identity(pid: int) -> tuple[int, int, str] | None:
+    """What tells process `pid` from a later one of the same number: the number, its start in
+    clock ticks since boot, and the boot; None when it has ended."""
+    try:
+        fields = Path(f'/proc/{pid}/stat').read_bytes().rpartition(b')')[2].split()
+        boot = Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    except OSError:
+        return None
+    # Fields 3 and 22 of proc(5): the state and the start, counted after the command's name.
+    return None if fields[0] in (b'Z', b'X') else (pid, int(fields[19]), boot)
+
+
+def facts(
+    config: Path, revision: str, read: tuple[str, ...], runs: list[tuple[int, int, str]]
+) -> dict[str, Any]:
+    """What must still be true for nothing to be to do: the configuration file, the lines `read` of
+    the tree of `revision`, and the processes."""
+    return {
+        'version': __version__,
+        'config': str(config),
+        'stat': _stat(config),
+        'revision': revision,
+        'read': sorted(set(read)),
+        'runs': [list(run) for run in runs],
+    }
+
+
+def holds(git_dir: Path) -> bool:
+    """Whether everything is as the last converge of the repository at `git_dir` left it."""
+    try:
+        known = json.loads((git_dir / FOLDER / 'settled.json').read_bytes())
+        return bool(
+            known['version'] == __version__
+            and known['stat'] == _stat(Path(known['config']))
+            and all(_lives(run) for run in known['runs'])
+            and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
+            and _tree(git_dir, known['revision'], known['read']) == known['read']
+        )
+    except (OSError, ValueError, KeyError, TypeError, subprocess.CalledProcessError):
+        return False  # the long way says what is wrong
+
+
+def _lives(run: list[Any]) -> bool:
+    return identity(run[0]) == tuple(run)
+
+
+def _tree(git_dir: Path, revision: str, lines: list[str]) -> list[str]:
+    paths = [line.partition('\t')[2] for line in lines]
+    found = _git(
+        git_dir, '--literal-pathspecs', 'ls-tree', '-z', '--full-tree', revision, '--', *paths
+    )
+    return sorted(line for line in found.split('\0') if line)
+
+
+def _git(git_dir: Path, *arguments: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
+    done = subprocess.run(
+        ('git', f'--git-dir={git_dir}', *arguments), check=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment,
+    )
+    return os.fsdecode(done.stdout)
+
+
+def _stat(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
