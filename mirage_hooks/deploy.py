@@ -47,6 +47,16 @@ def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model
         return _Converge(repository, state, wish, report).all()
 
 
+def rollback(
+    repository: Repository, name: str, number: int | None, trigger: str, report: Reporter
+) -> model.Outcome:
+    """Go back to release `number` of `name` (the one before the live one by default), from local
+    files alone. Raises Refused when there is no such release or it does not serve."""
+    state = store.Store(repository.state)
+    with state.lock(trigger, PATIENCE, report.waiting):
+        return _Converge(repository, state, Wish(trigger), report).back(name, number)
+
+
 def dry_run(repository: Repository) -> dict[str, model.Plan]:
     """The plan of each unikernel, with nothing started and nothing kept."""
     state = store.Store(repository.state)
@@ -93,6 +103,39 @@ class _Converge:
         self._settle(settings, outcomes)
         return outcomes
 
+    def back(self, name: str, number: int | None) -> model.Outcome:
+        store.write(self.state.settled, None)
+        settings, commit = self.wanted()
+        if name not in settings.unikernels:
+            raise errors.Refused(f'mirage.yml names no unikernel {name}')
+        shelf, wanted = self.state.of(name), settings.unikernels[name]
+        current = shelf.current()
+        earlier = shelf.release(number) if number is not None else shelf.previous()
+        if earlier is None or not (shelf.folder(earlier.number) / 'image').exists():
+            kept = ', '.join(str(release.number) for release in shelf.releases()) or 'none'
+            which = f'release {number}' if number is not None else 'earlier release'
+            raise errors.Refused(f'{name} has no {which} here', hint=f'it has: {kept}')
+        if current is not None and earlier.number == current.number:
+            raise errors.Refused(f'{name} is at release {earlier.number} already')
+        serving = current if current is not None and launcher.alive(shelf, current) else None
+        before = shelf.pin()
+        turned_down = self._turned_down(commit, name, wanted)
+        shelf.set_pin(model.Pin(release=earlier.number, blob=turned_down))
+        try:
+            switch.replace(shelf, self.owner, serving, earlier, wanted, self._say(name))
+        except errors.Refused:
+            shelf.set_pin(before)
+            raise
+        self._note(name, 'rolled back', earlier)
+        return model.Outcome(name, 'pinned', earlier)
+
+    def _turned_down(self, commit: str, name: str, wanted: model.Unikernel) -> str:
+        """What the tree holds while a rollback holds: the rollback ends when it changes."""
+        try:
+            return self.repository.find(commit, name, wanted).blob
+        except errors.Refused:
+            return f'commit {commit}'
+
     def wanted(self) -> tuple[model.Settings, str]:
         """The configuration, and the commit that should run."""
         settings = config.load(self.repository.config_path())
@@ -101,7 +144,7 @@ class _Converge:
     def planned(self, name: str, wanted: model.Unikernel, commit: str, limit: int) -> model.Plan:
         shelf = self.state.of(name)
         found = self.repository.find(commit, name, wanted)
-        release = self._staged(shelf, name, wanted, found, limit, shelf.current())
+        release = self._staged(shelf, name, wanted, found, limit)
         shelf.discard(release.number)
         return release.plan
 
@@ -167,15 +210,14 @@ class _Converge:
         self._not_again(shelf, wanted, found)
         if found.notice:
             self.report.step(name, found.notice)
-        new = self._staged(shelf, name, wanted, found, limit, old)
+        shelf.forget_console()
+        new = self._staged(shelf, name, wanted, found, limit)
         if old is not None and _alike(old, new):
             return self._same_bytes(name, shelf, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
-            self._tried(shelf, wanted, new)
-            switch.replace(
-                shelf, self.owner, serving, new, wanted, lambda text: self.report.step(name, text)
-            )
+            self._rehearsed(shelf, wanted, new)
+            switch.replace(shelf, self.owner, serving, new, wanted, self._say(name))
         except errors.Refused:
             shelf.fail(new.number)
             raise
@@ -188,35 +230,182 @@ class _Converge:
         self, shelf: store.Shelf, wanted: model.Unikernel, found: model.Found
     ) -> None:
         known = shelf.failure()
-        if known and (known.blob, known.fingerprint) == (found.blob, wanted.fingerprint):
-            if not known.retry or time.time() < known.retry:
-                raise _Remembered(known)
+        if known is None or (known.blob, known.fingerprint) != (found.blob, wanted.fingerprint):
+            return
+        if not known.retry or time.time() < known.retry:
+            raise _Remembered(known)
 
     def _staged(
         self, shelf: store.Shelf, name: str, wanted: model.Unikernel, found: model.Found,
-        limit: int, old: model.Release | None,
+        limit: int,
     ) -> model.Release:
         """A new release, unpacked and planned; nothing of it remains when it is refused."""
         number = shelf.begin()
         try:
-            folder = shelf.folder(number)
             self.report.step(name, f'unpacking {found.path} of commit {found.commit[:12]}')
+            folder = shelf.folder(number)
             with store.writing(folder):
-                unpacked = image.unpack(
-                    self.repository.open(found.blob), folder / 'image', found.path,
-                    limit * 1024 * 1024,
+                took = image.take(
+                    self.repository.open(found.blob), folder / 'image', name=found.path,
+                    limit=limit * 1024 * 1024,
                 )
-            identity = image.identify(folder / 'image', found.path)
+            _expect(took.target, wanted, name)
+            old = shelf.current()
             slot: model.Slot = 'green' if old is not None and old.slot == 'blue' else 'blue'
-            plan = targets.plan(self._request(name, number, slot, folder, wanted, identity))
             release = model.Release(
                 unikernel=name, number=number, commit=found.commit, path=found.path,
-                blob=found.blob, digest=unpacked.digest, size=unpacked.size,
-                description=image.describe(identity, unpacked),
-                fingerprint=wanted.fingerprint, slot=slot, created=journal.now(), plan=plan,
+                blob=found.blob, digest=took.digest, size=took.size,
+                description=image.describe(took), fingerprint=wanted.fingerprint, slot=slot,
+                created=journal.now(),
+                plan=targets.plan(targets.Request(
+                    name, number, slot, str(folder), wanted, took.target, self.owner, took.style,
+                    took.devices,
+                )),
             )
             shelf.save(release)
         except BaseException:
             shelf.discard(number)
             raise
         return release
+
+    def _rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> None:
+        """Try the new image on a spare port while the old one serves, where it has a port."""
+        if wanted.port is None or not isinstance(wanted.network, model.Socket):
+            return
+        spare = switch.spare_port()
+        moved = msgspec.structs.replace(
+            wanted, network=msgspec.structs.replace(wanted.network, port=spare)
+        )
+        plan = targets.plan(targets.Request(
+            new.unikernel, new.number, new.slot, str(shelf.folder(new.number)), moved,
+            new.plan.target, self.owner,
+        ))
+        switch.rehearse(
+            shelf, new, plan.command, health.at_port(wanted, spare), self._say(new.unikernel)
+        )
+
+    def _same_bytes(
+        self, name: str, shelf: store.Shelf, old: model.Release, new: model.Release
+    ) -> model.Outcome:
+        """Packed anew or under another name, the same image: what runs goes on running."""
+        shelf.discard(new.number)
+        kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
+        shelf.save(kept)
+        restarted = self._revived(name, shelf, kept)
+        return model.Outcome(name, 'restarted' if restarted else 'unchanged', kept)
+
+    def _revived(self, name: str, shelf: store.Shelf, release: model.Release) -> bool:
+        """Start `release` if it does not run; whether it had to."""
+        if launcher.alive(shelf, release):
+            return False
+        launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
+        self.report.step(name, f'release {release.number} is not running: starting it')
+        launcher.start(shelf, release, self.owner)
+        self._note(name, 'restarted', release)
+        return True
+
+    def _failed(
+        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, key: str,
+        refused: errors.Refused,
+    ) -> model.Outcome:
+        """Remember the bad image, keep what serves, say why."""
+        known = shelf.failure()
+        again = known is not None and (known.blob, known.fingerprint) == (key, wanted.fingerprint)
+        count = known.count + 1 if known and again else 1
+        outside = isinstance(refused, errors.Unavailable)
+        wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
+        console: tuple[str, ...] = ()
+        if not isinstance(refused, _Remembered):
+            console = launcher.tail(shelf.failed_console)
+            shelf.set_failure(model.Failure(
+                blob=key, fingerprint=wanted.fingerprint, reason=refused.reason, at=journal.now(),
+                hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
+            ))
+            self._note(name, 'refused', None, reason=refused.reason)
+        return self._kept(name, refused, console)
+
+    def _kept(
+        self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
+    ) -> model.Outcome:
+        """The outcome of a refusal: whatever was live goes on, or is brought back."""
+        shelf = self.state.of(name)
+        current, pin = shelf.current(), shelf.pin()
+        kind: model.Kind = 'remembered' if isinstance(refused, _Remembered) else 'refused'
+        if current is not None and not (pin and pin.stopped):
+            try:
+                self._revived(name, shelf, current)
+            except errors.Refused as worse:
+                reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
+                return model.Outcome(name, 'refused', None, reason, worse.hint, console)
+        elif pin and pin.stopped:
+            current = None
+        return model.Outcome(name, kind, current, refused.reason, refused.hint, console)
+
+    def _removed(self, name: str) -> model.Outcome | None:
+        """End a unikernel that mirage.yml no longer names."""
+        shelf = self.state.of(name)
+        current = shelf.current()
+        if current is None:
+            return None
+        try:
+            launcher.stop(shelf, current)
+            shelf.unpoint()
+        except errors.Refused as refused:
+            return model.Outcome(name, 'refused', current, refused.reason, refused.hint)
+        self._note(name, 'removed', current)
+        return model.Outcome(name, 'removed')
+
+    def _settle(self, settings: model.Settings, outcomes: list[model.Outcome]) -> None:
+        """Let the next hook go home at once when all is well and nothing changed since."""
+        runs = []
+        for outcome in outcomes:
+            release = outcome.running
+            if outcome.failed or (release is not None and release.plan.domain):
+                return  # only the long way can tell
+            run = self.state.of(outcome.unikernel).run(release.number) if release else None
+            if release is not None and run is None:
+                return
+            runs += [(run.pid, run.started, run.boot)] if run else []
+        named = self.repository.setting('mirage.config')
+        revision = f'refs/heads/{settings.branch}' if settings.branch else 'HEAD'
+        path = self.repository.config_path()
+        facts = settled.facts(path, named, revision, tuple(self.read), runs)
+        store.write(self.state.settled, facts)
+
+    def _say(self, name: str) -> switch.Say:
+        return lambda text: self.report.step(name, text)
+
+    def _note(
+        self, name: str, event: str, release: model.Release | None, reason: str = '',
+        took: float = 0,
+    ) -> None:
+        journal.append(self.state.history, journal.Entry(
+            at=journal.now(), unikernel=name, event=event, trigger=self.wish.trigger,
+            release=release.number if release else 0, commit=release.commit if release else '',
+            digest=release.digest if release else '', reason=reason, took=round(took, 3),
+        ))
+
+
+class _Remembered(errors.Refused):
+    """A failure that is already known, and not tried again."""
+
+    def __init__(self, known: model.Failure) -> None:
+        super().__init__(known.reason, known.hint)
+
+
+def _expect(target: str, wanted: model.Unikernel, name: str) -> None:
+    if target not in targets.TABLE:
+        raise errors.Refused(
+            f'the image is built for {target}, which mirage-hooks does not launch',
+            hint=f'build it for one of {", ".join(targets.TABLE)}',
+        )
+    if wanted.target not in (None, target):
+        raise errors.Refused(
+            f'the image is built for {target}, but {name}.target is {wanted.target}',
+            hint=f'rebuild it with `mirage configure -t {wanted.target}`, or mend `target:` in '
+            'mirage.yml',
+        )
+
+
+def _alike(old: model.Release, new: model.Release) -> bool:
+    return (old.digest, old.fingerprint) == (new.digest, new.fingerprint)

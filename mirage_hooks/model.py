@@ -219,6 +219,8 @@ class Settings(_Settings, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
+    """A device that an image's manifest names."""
+
     name: str
     kind: Literal['net', 'block']
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import unicodedata
@@ -110,3 +111,19 @@ def age(then: float) -> str:
         if passed >= 2 * size:
             return f'{passed // size} {unit}'
     return f'{passed} s'
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """`rows` in columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def lines_of_plan(plan: model.Plan) -> list[str]:
+    """A plan as a person would type it."""
+    made = [
+        f'# {tap.name} on {tap.bridge}, {tap.mac}' if tap.ours else f'# {tap.name}, which is there'
+        for tap in plan.taps
+    ]
+    files = [f'# {name}: {line}' for name, text in plan.files.items() for line in text.splitlines()]
+    return [*made, *files, shlex.join(plan.command)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import IO, Literal
+from typing import BinaryIO, Literal
 
 import git
 import git.exc
@@ -115,10 +115,10 @@ class Repository:
         self._head(image)
         return model.Found(commit, image.path, image.oid, (_line(entry), _line(target)), notice)
 
-    def open(self, oid: str) -> IO[bytes]:
+    def open(self, oid: str) -> BinaryIO:
         """The bytes of blob `oid` as a stream. In a partial clone git fetches it now."""
         try:
-            stream: IO[bytes] = self._git.odb.stream(bytes.fromhex(oid))
+            stream: BinaryIO = self._git.odb.stream(bytes.fromhex(oid))
             return stream
         except (ValueError, BadObject, OSError, git.exc.GitCommandError):
             raise errors.Unavailable(
@@ -131,10 +131,46 @@ class Repository:
         """The tree's lines for `paths`, as they stand in Found.read."""
         return tuple(_line(entry) for entry in self._list_tree(commit, '--', *paths))
 
-    def pull(self) -> str:
-        """Run the user's own `git pull`; its words; raises Unavailable with them when it fails."""
+    def remote(self, branch: str) -> str:
+        """The remote that `branch` is pulled from, '' when it has none."""
+        return self.setting(f'branch.{branch}.remote')
+
+    def upstream(self, branch: str) -> str:
+        """The commit where the remote's branch was last seen, '' before the first fetch."""
         try:
-            return str(self._git.git.execute(['git', 'pull', '--no-edit'], with_exceptions=True))
+            return self._run('rev-parse', '--verify', '--quiet', f'{branch}@{{upstream}}')
+        except errors.Refused:
+            return ''
+
+    def fetch(self, branch: str) -> None:
+        self._run('fetch', '--quiet', self.remote(branch))
+
+    def contains(self, commit: str, ancestor: str) -> bool:
+        return bool(self._git.is_ancestor(self._git.commit(ancestor), self._git.commit(commit)))
+
+    def merge(self, branch: str) -> None:
+        """Take in what was fetched, as the user's `git pull` would; its hooks run."""
+        if self.bare:
+            self._run('update-ref', f'refs/heads/{branch}', self.upstream(branch))
+        elif self._checked_out(branch):
+            self._run('pull', '--quiet', '--no-edit')
+        else:
+            self._run('fetch', '--quiet', '.', f'{branch}@{{upstream}}:refs/heads/{branch}')
+
+    def rewind(self, branch: str, commit: str) -> None:
+        """Move `branch` to `commit`; changes in the work tree are kept or stop it."""
+        if not self.bare and self._checked_out(branch):
+            self._run('reset', '--quiet', '--keep', commit)
+        else:
+            self._run('update-ref', f'refs/heads/{branch}', commit)
+
+    def _checked_out(self, branch: str) -> bool:
+        head = self._git.head
+        return not head.is_detached and head.reference.name == branch
+
+    def _run(self, *arguments: str) -> str:
+        try:
+            return str(self._git.git.execute(['git', *arguments]))
         except git.exc.GitCommandError as error:
             raise _said(error, self.folder) from None
 

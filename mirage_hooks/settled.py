@@ -27,13 +27,14 @@ def identity(pid: int) -> tuple[int, int, str] | None:
 
 
 def facts(
-    config: Path, revision: str, read: tuple[str, ...], runs: list[tuple[int, int, str]]
+    config: Path, named: str, revision: str, read: tuple[str, ...], runs: list[tuple[int, int, str]]
 ) -> dict[str, Any]:
-    """What must still be true for nothing to be to do: the configuration file, the lines `read` of
-    the tree of `revision`, and the processes."""
+    """What must still be true for nothing to be to do: the file `config`, which git's
+    configuration calls `named`, the lines `read` of the tree of `revision`, and the processes."""
     return {
         'version': __version__,
         'config': str(config),
+        'named': named,
         'stat': _stat(config),
         'revision': revision,
         'read': sorted(set(read)),

@@ -92,6 +92,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.failed_console = root / 'failed.log'
 
     def folder(self, number: int) -> Path:
         return self.root / 'releases' / str(number)
@@ -144,6 +145,18 @@ class Shelf:
     def discard(self, number: int) -> None:
         with writing(self.root):
             shutil.rmtree(self.folder(number), ignore_errors=False)
+
+    def fail(self, number: int) -> None:
+        """Discard a release that did not serve; only its console stays, as failed.log."""
+        with writing(self.root):
+            console = self.folder(number) / 'console.log'
+            if console.exists():
+                console.replace(self.failed_console)
+        self.discard(number)
+
+    def forget_console(self) -> None:
+        with writing(self.root):
+            self.failed_console.unlink(missing_ok=True)
 
     def previous(self) -> model.Release | None:
         """The release that a rollback goes to: the one that was live before the current one."""

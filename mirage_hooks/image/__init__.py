@@ -12,7 +12,7 @@ import msgspec
 from mirage_hooks.errors import Refused, Unavailable
 from mirage_hooks.image import elf, solo5
 from mirage_hooks.image.archive import Packed, unpack
-from mirage_hooks.image.solo5 import Device
+from mirage_hooks.model import Device
 
 __all__ = ['Device', 'Identity', 'Image', 'Packed', 'describe', 'identify', 'take', 'unpack']
 

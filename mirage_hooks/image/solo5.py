@@ -7,10 +7,9 @@ import struct
 from collections.abc import Iterator
 from typing import Literal
 
-import msgspec
-
 from mirage_hooks.errors import Refused
 from mirage_hooks.image import elf
+from mirage_hooks.model import Device
 
 OWNER = b'Solo5'
 ABI = 0x31494241  # 'ABI1'
@@ -26,13 +25,6 @@ KINDS: dict[int, Literal['net', 'block']] = {1: 'block', 2: 'net'}
 _TARGET = struct.Struct('<4I')  # target, version, two reserved
 _HEADER = struct.Struct('<4xII')  # padding to 8 bytes, version, entries
 _ENTRY = struct.Struct('<68sI24x?7x')  # name, type, the tender's own, attached
-
-
-class Device(msgspec.Struct, frozen=True):
-    """A device by the name that the image gives it; it must be attached at start."""
-
-    name: str
-    kind: Literal['net', 'block']
 
 
 def target(notes: tuple[elf.Note, ...], *, name: str) -> tuple[str, int] | None:

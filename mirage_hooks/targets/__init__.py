@@ -8,6 +8,8 @@ from .. import model
 from . import qemu, solo5, unix, xen
 from .request import Request
 
+__all__ = ['TABLE', 'Request', 'plan']
+
 TABLE: dict[str, Callable[[Request], model.Plan]] = {
     'unix': unix.plan,
     'spt': solo5.plan,

@@ -1,0 +1,9 @@
+"""`python -m mirage_hooks` is the command `mirage-hooks`."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

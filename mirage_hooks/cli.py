@@ -1,0 +1,263 @@
+"""The command `mirage-hooks`: arguments in, exit codes out. 0 done or nothing to do, 1 refused or
+failed, 2 usage, 3 our own fault, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import __version__, errors, settled
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line `arguments` (sys.argv's by default); the exit code."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    return _guarded(lambda: int(given.act(given)), Path(given.repository))
+
+
+def converge(git_dir: Path, trigger: str) -> int:
+    """What a hook does when something may have to be done."""
+    return _guarded(lambda: _converge(git_dir, trigger, quiet=False), git_dir)
+
+
+def _guarded(act: Callable[[], int], repository: Path) -> int:
+    try:
+        return act()
+    except errors.Refused as refused:
+        from .report import Reporter
+
+        Reporter(stream=sys.stderr).refused(refused.reason, refused.hint)
+        return 1
+    except errors.Usage as usage:
+        print(f'mirage-hooks: {usage}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('mirage-hooks: interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception:
+        print(f'mirage-hooks: our own fault, please report it{_kept(repository)}', file=sys.stderr)
+        return 3
+
+
+def _kept(repository: Path) -> str:
+    """Keep the traceback where the state is, or print it; how the message goes on."""
+    text = traceback.format_exc()
+    try:
+        from .repository import Repository
+
+        path = Repository(repository).state / 'fault.log'
+        with path.open('a') as file:
+            file.write(text)
+        return f': {text.strip().splitlines()[-1]} (the whole of it in {path})'
+    except Exception:  # whatever went wrong first matters more
+        return f':\n{text}'
+
+
+def _converge(
+    folder: Path, trigger: str, quiet: bool, anew: tuple[str, ...] = (), pins: Any = None,
+    only: str = '',
+) -> int:
+    from . import deploy
+    from .report import Reporter
+    from .repository import Repository
+
+    report = Reporter(quiet)
+    outcomes = deploy.converge(
+        Repository(folder), deploy.Wish(trigger, anew, pins or {}), report
+    )
+    shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
+    if not outcomes and not quiet:
+        report.line('mirage.yml names no unikernel: nothing to run')
+    report.outcomes(shown)
+    return int(any(outcome.failed for outcome in shown))
+
+
+def _by() -> str:
+    return os.environ.get('SUDO_USER') or os.environ.get('USER') or str(os.getuid())
+
+
+def _deploy(given: argparse.Namespace) -> int:
+    if given.dry_run:
+        return _plan(given)
+    _known(given, given.names)
+    names = tuple(given.names or _names(given))
+    return _converge(Path(given.repository), f'deploy by {_by()}', given.quiet, anew=names)
+
+
+def _pull(given: argparse.Namespace) -> int:
+    from . import pull
+    from .report import Reporter
+    from .repository import Repository
+
+    repository = Repository(Path(given.repository))
+    failed = pull.pull(repository, Reporter(given.quiet))
+    if settled.holds(repository.git_dir):
+        return failed
+    trigger = f'cron by {_by()}' if given.quiet else f'pull by {_by()}'
+    return _converge(repository.folder, trigger, given.quiet) or failed
+
+
+def _plan(given: argparse.Namespace) -> int:
+    from . import deploy, view
+    from .repository import Repository
+
+    plans = deploy.dry_run(Repository(Path(given.repository)))
+    view.plans({name: plan for name, plan in plans.items()
+                if not given.names or name in given.names}, given.json)
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    from . import view
+    from .repository import Repository
+
+    return view.status(Repository(Path(given.repository)), given.json)
+
+
+def _history(given: argparse.Namespace) -> int:
+    from . import view
+    from .repository import Repository
+
+    view.history(Repository(Path(given.repository)), given.name, given.lines, given.json)
+    return 0
+
+
+def _logs(given: argparse.Namespace) -> int:
+    from . import view
+    from .repository import Repository
+
+    view.logs(Repository(Path(given.repository)), given.name, given.lines, given.follow,
+              given.failed)
+    return 0
+
+
+def _start(given: argparse.Namespace) -> int:
+    _known(given, [given.name])
+    return _converge(
+        Path(given.repository), f'start by {_by()}', quiet=False, pins={given.name: None},
+        only=given.name,
+    )
+
+
+def _stop(given: argparse.Namespace) -> int:
+    from . import model
+
+    _known(given, [given.name])
+    return _converge(
+        Path(given.repository), f'stop by {_by()}', quiet=False,
+        pins={given.name: model.Pin(stopped=True)}, only=given.name,
+    )
+
+
+def _rollback(given: argparse.Namespace) -> int:
+    from . import deploy
+    from .report import Reporter
+    from .repository import Repository
+
+    report = Reporter()
+    outcome = deploy.rollback(
+        Repository(Path(given.repository)), given.name, given.release, f'rollback by {_by()}',
+        report,
+    )
+    report.outcomes([outcome])
+    return int(outcome.failed)
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    from . import view
+
+    view.inspect(Path(given.image), given.json)
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from . import check
+
+    return check.check(Path(given.repository), given.json)
+
+
+def _schema(given: argparse.Namespace) -> int:
+    import json
+
+    from . import config
+
+    print(config.reference() if given.markdown else json.dumps(config.schema(), indent=2))
+    return 0
+
+
+def _names(given: argparse.Namespace) -> list[str]:
+    from . import config
+    from .repository import Repository
+
+    return list(config.load(Repository(Path(given.repository)).config_path()).unikernels)
+
+
+def _known(given: argparse.Namespace, names: list[str]) -> None:
+    """Refuse a name that mirage.yml does not have, before anything is done."""
+    if not names:
+        return
+    configured = _names(given)
+    for name in names:
+        if name not in configured:
+            raise errors.Refused(
+                f'mirage.yml names no unikernel {name}', hint=f'it names {", ".join(configured)}'
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='mirage-hooks', description='Keeps the unikernels of a deployment repository running.'
+    )
+    parser.add_argument('--version', action='version', version=f'mirage-hooks {__version__}')
+    parser.add_argument('-C', dest='repository', metavar='REPOSITORY', default='.',
+                        help='the deployment repository, a clone or bare (default: this folder)')
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+
+    def command(name: str, act: Callable[[argparse.Namespace], int], text: str) -> Any:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(act=act)
+        return one
+
+    one = command('status', _status, 'what runs now')
+    one.add_argument('--json', action='store_true')
+    one = command('history', _history, 'what happened')
+    one.add_argument('name', nargs='?', metavar='NAME', default='')
+    one.add_argument('-n', '--lines', type=int, default=20, help='how many events (20)')
+    one.add_argument('--json', action='store_true')
+    one = command('logs', _logs, "a unikernel's console")
+    one.add_argument('name', metavar='NAME')
+    one.add_argument('-f', '--follow', action='store_true', help='go on as it grows')
+    one.add_argument('-n', '--lines', type=int, default=50, help='how many lines (50)')
+    one.add_argument('--failed', action='store_true', help='of the last image that was refused')
+    one = command('deploy', _deploy, 'make what runs equal what should run, refused images too')
+    one.add_argument('names', nargs='*', metavar='NAME')
+    one.add_argument('--dry-run', action='store_true', help='print the plan, start nothing')
+    one.add_argument('--quiet', action='store_true', help='print only what changed or failed')
+    one.add_argument('--json', action='store_true', help='with --dry-run')
+    one = command('pull', _pull, 'git pull, then make what runs equal what should run')
+    one.add_argument('--quiet', action='store_true', help='print only what changed or failed')
+    one = command('rollback', _rollback, 'go back to an earlier release')
+    one.add_argument('name', metavar='NAME')
+    one.add_argument('release', nargs='?', type=int, metavar='RELEASE')
+    for name, act, text in (
+        ('start', _start, 'start a stopped unikernel'),
+        ('stop', _stop, 'stop a unikernel until `start`'),
+    ):
+        command(name, act, text).add_argument('name', metavar='NAME')
+    one = command('inspect', _inspect, 'what an image is, from its bytes')
+    one.add_argument('image', metavar='IMAGE')
+    one.add_argument('--json', action='store_true')
+    one = command('check', _check, 'what is missing on this host, and how to get it')
+    one.add_argument('--json', action='store_true')
+    one = command('schema', _schema, 'the JSON schema of mirage.yml')
+    one.add_argument('--markdown', action='store_true', help='every key, for reading')
+    return parser

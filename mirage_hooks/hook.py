@@ -1,0 +1,59 @@
+"""What git calls: every hook runs the one that was there before, then converges. Nothing heavy is
+imported until something is to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from . import settled
+
+BEFORE = '.before-mirage-hooks'
+"""What the name of a hook that was there before ours ends in."""
+
+
+def main(name: str, arguments: list[str]) -> int:
+    """Run as hook `name`; the exit code is git's to ignore after a merge or push, but true."""
+    read = sys.stdin.buffer.read() if name == 'post-receive' else b''
+    before = _before(Path(sys.argv[0]), arguments, read)
+    git_dir = _git_dir()
+    # git exports GIT_DIR=. and its like to hooks; they would redirect every later git call.
+    for variable in [key for key in os.environ if key.startswith('GIT_')]:
+        del os.environ[variable]
+    if settled.holds(git_dir):
+        return before
+    from . import cli
+
+    return cli.converge(git_dir, _trigger(name)) or before
+
+
+def _before(hook: Path, arguments: list[str], read: bytes) -> int:
+    """Run the hook that was there before, with the same arguments and input; its exit code."""
+    previous = hook.with_name(hook.name + BEFORE)
+    if not os.access(previous, os.X_OK):
+        return 0
+    try:
+        return subprocess.run((previous, *arguments), input=read, check=False).returncode
+    except OSError as error:
+        print(f'mirage-hooks: the earlier hook {previous} does not run: {error.strerror}')
+        return 1
+
+
+def _git_dir() -> Path:
+    """The repository's own git directory, the same from every linked work tree."""
+    given = Path(os.environ.get('GIT_DIR', '.git'))
+    if given.is_dir() and not (given / 'commondir').exists():
+        return given.resolve()
+    said = subprocess.run(
+        ('git', 'rev-parse', '--git-common-dir'), check=True, stdout=subprocess.PIPE
+    ).stdout
+    return Path(os.fsdecode(said).rstrip('\n')).resolve()
+
+
+def _trigger(name: str) -> str:
+    user = os.environ.get('USER') or os.environ.get('LOGNAME') or str(os.getuid())
+    action = {'post-receive': 'git push', 'post-merge': 'git pull or merge',
+              'post-rewrite': 'git rebase'}.get(name, name)
+    return f'{action} by {user}'

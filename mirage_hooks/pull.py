@@ -1,0 +1,48 @@
+"""cron's half of the road: bring the branch up to the remote, whatever state the clone is in."""
+
+from __future__ import annotations
+
+from . import config, errors
+from .report import Reporter
+from .repository import Repository
+
+
+def pull(repository: Repository, report: Reporter) -> int:
+    """Pull as the user's git configuration says; 1 when that failed, which is told. What should
+    run is converged by the caller in any case."""
+    try:
+        settings = config.load(repository.config_path())
+        branch = repository.branch(settings.branch)
+        if not repository.remote(branch):
+            return 0  # a bare repository that is pushed to, or a branch of its own
+        told = _brought(repository, branch, settings.rewound)
+    except errors.Refused as refused:
+        report.refused(refused.reason, refused.hint)
+        return 1
+    if told:
+        report.line(told)
+    return 0
+
+
+def _brought(repository: Repository, branch: str, rewound: str) -> str:
+    """Fetch and take in what came; what a person should know of it."""
+    before = repository.upstream(branch)
+    repository.fetch(branch)
+    after = repository.upstream(branch)
+    if not before or repository.contains(after, before):
+        if not repository.contains(repository.commit(branch), after):
+            repository.merge(branch)
+        return ''
+    if rewound == 'refuse':
+        raise errors.Refused(
+            f'{branch} was rewound on the remote: {before[:12]} is no longer part of it',
+            hint='if that was meant: git fetch && git reset --keep @{upstream}, or say '
+            '`rewound: follow` in mirage.yml',
+        )
+    if repository.commit(branch) != before:
+        raise errors.Refused(
+            f'{branch} was rewound on the remote, and this clone has commits of its own',
+            hint='rebase or drop them: git rebase @{upstream}',
+        )
+    repository.rewind(branch, after)
+    return f'{branch} was rewound on the remote: followed it from {before[:12]} to {after[:12]}'

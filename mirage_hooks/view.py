@@ -1,0 +1,167 @@
+"""What can be asked: status, history, logs, plans and what an image is, for people and programs."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from . import config, errors, image, journal, launcher, model, store
+from .report import age, lines_of_plan, plain, table
+from .repository import Repository
+
+
+def status(repository: Repository, as_json: bool) -> int:
+    """Print what runs; 1 when something that should run does not."""
+    state = store.Store(repository.state)
+    try:
+        names = list(config.load(repository.config_path()).unikernels)
+    except errors.Refused:
+        names = []
+        if not state.names():
+            raise
+    rows = [_row(state, name) for name in dict.fromkeys([*names, *state.names()])]
+    rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
+    deploying = state.holder()
+    if as_json:
+        _json({'repository': str(repository.folder), 'deploying': deploying, 'unikernels': rows})
+    else:
+        _people(rows, deploying)
+    return int(any(row['state'] == 'down' for row in rows))
+
+
+def history(repository: Repository, name: str, lines: int, as_json: bool) -> None:
+    """Print the last `lines` events, of `name` or of all."""
+    found = journal.entries(store.Store(repository.state).history)
+    last = deque((one for one in found if name in ('', one.unikernel)), maxlen=max(lines, 0))
+    if as_json:
+        return _json([msgspec.to_builtins(entry) for entry in last])
+    for text in table([_event(entry) for entry in last]) or ['nothing happened yet']:
+        print(text)
+
+
+def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bool) -> None:
+    """Print the end of the console of `name`; with `follow`, also what comes after."""
+    shelf = store.Store(repository.state).of(name)
+    current = shelf.current()
+    if failed:
+        path = shelf.failed_console
+    elif current is not None:
+        path = launcher.console(shelf, current)
+    else:
+        raise errors.Refused(f'{name} has no release', hint='`mirage-hooks status` lists what has')
+    if not path.exists():
+        raise errors.Refused(f'{name} has no console at {path}')
+    for text in launcher.tail(path, lines, 1 << 20):
+        print(plain(text))
+    if follow:
+        _follow(path, shelf)
+
+
+def plans(found: dict[str, model.Plan], as_json: bool) -> None:
+    """Print what would be run."""
+    if as_json:
+        return _json({name: msgspec.to_builtins(plan) for name, plan in found.items()})
+    for name, plan in found.items():
+        print(f'{name} ({plan.target}):')
+        for text in lines_of_plan(plan):
+            print(f'  {plain(text)}')
+
+
+def inspect(path: Path, as_json: bool) -> None:
+    """Print what the image at `path` is, from its bytes."""
+    import tempfile
+
+    if not path.is_file():
+        raise errors.Refused(f'{path} is not a file')
+    with tempfile.TemporaryDirectory() as folder, path.open('rb') as stream:
+        found = image.take(stream, Path(folder) / 'image', name=str(path), limit=1 << 32)
+    if as_json:
+        return _json(msgspec.to_builtins(found))
+    print(f'{plain(str(path))}: {image.describe(found)}')
+    print(f'  sha256 {found.digest}')
+    if found.compression:
+        print(f'  packed with {found.compression}')
+
+
+def _row(state: store.Store, name: str) -> dict[str, Any]:
+    shelf = state.of(name)
+    release, pin, failure = shelf.current(), shelf.pin(), shelf.failure()
+    row: dict[str, Any] = {'name': name, 'state': 'none'}
+    if release is not None:
+        alive = launcher.alive(shelf, release)
+        row['state'] = 'running' if alive else 'stopped' if pin and pin.stopped else 'down'
+        row |= {
+            'release': release.number, 'commit': release.commit, 'path': release.path,
+            'digest': release.digest, 'target': release.plan.target,
+            'description': release.description, 'created': release.created,
+            'interfaces': [tap.name for tap in release.plan.taps],
+        }
+        run = shelf.run(release.number)
+        row |= {'domain': release.plan.domain} if release.plan.domain else {}
+        row |= {'pid': run.pid} if alive and run else {}
+    if pin and not pin.stopped:
+        row['pinned'] = True
+    if failure:
+        row['refused'] = {'reason': failure.reason, 'hint': failure.hint, 'at': failure.at}
+    return row
+
+
+def _people(rows: list[dict[str, Any]], deploying: str) -> None:
+    if deploying:
+        print(f'a deployment runs: {plain(deploying)}')
+    for row in rows:
+        print(f'{row["name"]}: {_state(row)}')
+        if 'refused' in row:
+            refused = row['refused']
+            print(f'  refused {age(refused["at"])} ago: {plain(refused["reason"])}')
+            if refused['hint']:
+                print(f'    hint: {plain(refused["hint"])}')
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row['state'] == 'none':
+        return 'never deployed'
+    words = {'running': 'runs', 'stopped': 'is stopped by hand', 'down': 'is DOWN'}
+    where = f'domain {row["domain"]}' if 'domain' in row else f'process {row.get("pid", "-")}'
+    pinned = ', kept by a rollback' if 'pinned' in row else ''
+    return (
+        f'release {row["release"]} {words[row["state"]]}{pinned}: {plain(row["description"])}, '
+        f'commit {row["commit"][:12]}, {where}, deployed {age(row["created"])} ago'
+    )
+
+
+def _event(entry: journal.Entry) -> list[str]:
+    when = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.at))
+    release = f'release {entry.release}' if entry.release else ''
+    took = f'in {entry.took:.2f} s' if entry.took else ''
+    what = plain(entry.reason) or ' '.join(filter(None, [entry.commit[:12], took]))
+    return [when, entry.unikernel, entry.event, release, what, f'({plain(entry.trigger)})']
+
+
+def _follow(path: Path, shelf: store.Shelf) -> None:
+    """Print what is added to `path`, and go over to the console of each newer release."""
+    current = shelf.current()
+    file = path.open('rb')
+    file.seek(0, 2)
+    for _ in itertools.count():
+        text = file.readline()
+        if text:
+            print(plain(text.decode(errors='replace').rstrip('\n')), flush=True)
+            continue
+        now = shelf.current()
+        if now is not None and current is not None and now.number != current.number:
+            file.close()
+            current, file = now, launcher.console(shelf, now).open('rb')
+            print(f'--- release {now.number} ---', flush=True)
+        time.sleep(0.2)
+
+
+def _json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + '\n')
+    sys.stdout.flush()
