@@ -1,0 +1,40 @@
+"""Every test has a home of its own: no global git configuration, fixed names and dates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import Deployment
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty HOME, and git without any configuration but this."""
+    folder = tmp_path_factory.mktemp('home')
+    for key, value in {
+        'HOME': str(folder),
+        'GIT_CONFIG_NOSYSTEM': '1',
+        'GIT_AUTHOR_NAME': 'A Site', 'GIT_AUTHOR_EMAIL': 'site@example.org',
+        'GIT_COMMITTER_NAME': 'A Site', 'GIT_COMMITTER_EMAIL': 'site@example.org',
+        'GIT_AUTHOR_DATE': '2016-01-01T00:00:00Z', 'GIT_COMMITTER_DATE': '2016-01-01T00:00:00Z',
+        'LC_ALL': 'C.UTF-8', 'USER': 'operator',
+    }.items():
+        monkeypatch.setenv(key, value)
+    for key in ('XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'SUDO_USER'):
+        monkeypatch.delenv(key, raising=False)
+    (folder / '.gitconfig').write_text(
+        '[init]\n\tdefaultBranch = master\n[protocol "file"]\n\tallow = always\n'
+        '[uploadpack]\n\tallowFilter = true\n'
+    )
+    return folder
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    """A hub, a site that publishes to it, and a host's clone with hooks; ended afterwards."""
+    made = Deployment(tmp_path)
+    yield made
+    made.end()

@@ -1,0 +1,148 @@
+"""A whole deployment in a folder: real git, real hooks, a web server as the image."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mirage_hooks import store, system
+
+ROOT = Path(__file__).parent.parent
+
+# A stand-in for a unix/socket image: MirageOS's flags and console lines, one page.
+WEB = """#!{python} -I
+import http.server, os, sys
+port = 8080
+for argument in sys.argv[1:]:
+    key, _, value = argument.partition('=')
+    if key == '--port':
+        port = int(value)
+    elif key not in ('--ipv4', '--message'):
+        sys.exit(64)
+{before}
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{page}')
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(('127.0.0.1', port), Page)
+print('listening on %d/TCP' % port, flush=True)
+server.serve_forever()
+"""
+
+
+def web(page: str, before: str = '') -> bytes:
+    """An image that serves `page`; `before` is Python run before it listens."""
+    return WEB.format(python=sys.executable, page=page, before=before).encode()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+class Deployment:
+    """`hub` is the bare remote, `site` publishes to it, `host` is the deployment clone."""
+
+    def __init__(self, folder: Path, bare: bool = False) -> None:
+        self.folder = folder
+        self.hub, self.site, self.host = folder / 'hub.git', folder / 'site', folder / 'host'
+        self.port = free_port()
+        self.config = folder / 'mirage.yml'
+        git(folder, 'init', '-q', '--bare', '-b', 'master', str(self.hub))
+        git(folder, 'init', '-q', '-b', 'master', str(self.site))
+        git(self.site, 'remote', 'add', 'origin', str(self.hub))
+        self.configure()
+
+    def configure(self, text: str = '', **keys: Any) -> None:
+        """Write mirage.yml: `text` whole, or www with `keys` over the usual ones."""
+        www = {'image': 'xen/latest', 'network': {'mode': 'socket', 'port': self.port},
+               'confirm': '100ms', **keys}
+        self.config.write_text(text or yaml.safe_dump({'unikernels': {'www': www}}))
+
+    def publish(
+        self, image: bytes, release: str = '1' * 40, name: str = 'www', pointer: bool = True,
+        push: bool = True, mode: int = 0o755,
+    ) -> None:
+        """Commit `image` as the original's CI did, and push it."""
+        folder = self.site / 'xen' / release
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image)
+        (folder / name).chmod(mode)
+        (folder / 'config.ml').write_text('let () = ()\n')
+        if pointer:
+            (self.site / 'xen' / 'latest').write_text(f'{release}\n')
+        self.commit(f'adding {release} for unix', push)
+
+    def commit(self, message: str, push: bool = True) -> None:
+        git(self.site, 'add', '-A')
+        git(self.site, 'commit', '-q', '--allow-empty', '-m', message)
+        if push:
+            git(self.site, 'push', '-q', 'origin', '+HEAD:master')
+
+    def clone(self, *options: str) -> None:
+        """Make the host's clone with hooks and configuration."""
+        git(self.folder, 'clone', '-q', *options, f'file://{self.hub}', str(self.host))
+        self.hooks(self.host / '.git')
+
+    def hooks(self, git_dir: Path, *names: str) -> None:
+        """Put the project's hooks into `git_dir`, as the installer does."""
+        git(git_dir, 'config', 'mirage.config', str(self.config))
+        for name in names or ('post-merge', 'post-receive', 'post-rewrite'):
+            text = (ROOT / 'hooks' / name).read_text()
+            hook = git_dir / 'hooks' / name
+            hook.write_text(text.replace('#!/usr/bin/env python3', f'#!{sys.executable} -I', 1))
+            hook.chmod(0o755)
+
+    def pull(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The operator's (or an old cron line's) plain `git pull`."""
+        return run('git', 'pull', '-q', *arguments, cwd=self.host)
+
+    def mirage(self, *arguments: str, repository: Path | None = None) -> Any:
+        """Run the command `mirage-hooks` on the host's clone."""
+        return run(
+            sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository or self.host),
+            *arguments, cwd=self.folder,
+        )
+
+    def page(self) -> str:
+        """What the site answers now; '' when nobody does."""
+        try:
+            with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/', timeout=5) as answer:
+                return str(answer.read().decode())
+        except (urllib.error.URLError, OSError):
+            return ''
+
+    def state(self, git_dir: Path | None = None) -> store.Store:
+        return store.Store((git_dir or self.host / '.git').resolve() / 'mirage-hooks')
+
+    def end(self) -> None:
+        """End every process that this deployment started."""
+        for git_dir in (self.host / '.git', self.hub, self.folder / 'bare.git'):
+            system.end([process for _, process in system.marked(self.state(git_dir).root)])
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in `folder`; its output. Raises CalledProcessError with what it said."""
+    done = run('git', *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def run(*command: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run `command` to its end with the test's environment."""
+    return subprocess.run(
+        command, cwd=cwd, text=True, errors='replace', capture_output=True, timeout=60,
+        env=dict(os.environ), stdin=subprocess.DEVNULL, check=False, **more,
+    )
