@@ -1,0 +1,36 @@
+"""Every benchmark in turn; prints Markdown tables. `--quick` takes few rounds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import growth, pull
+
+IDENTITY = {
+    'GIT_AUTHOR_NAME': 'A Site', 'GIT_AUTHOR_EMAIL': 'site@example.org',
+    'GIT_COMMITTER_NAME': 'A Site', 'GIT_COMMITTER_EMAIL': 'site@example.org',
+    'GIT_CONFIG_NOSYSTEM': '1',
+}
+
+
+def main() -> int:
+    quick = '--quick' in sys.argv[1:]
+    tables: dict[str, Callable[[Path], list[str]]] = {
+        'What a pull costs': lambda folder: pull.measure(folder, 3 if quick else 15),
+        "The host's clone as releases pile up": lambda folder: growth.measure(
+            folder, (10, 100) if quick else (10, 100, 1000), 256 * 1024
+        ),
+    }
+    for title, table in tables.items():
+        with tempfile.TemporaryDirectory(prefix='mirage-hooks-benchmark-') as folder:
+            os.environ.update(IDENTITY, HOME=folder)
+            (Path(folder) / 'work').mkdir()
+            print(f'\n## {title}\n', *table(Path(folder) / 'work'), sep='\n', flush=True)
+    return 0
+
+
+sys.exit(main())
