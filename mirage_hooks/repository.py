@@ -59,6 +59,58 @@ class Repository:
                 return ''
             raise _said(error, self.folder) from None
 
+    def configure(self, key: str, value: str) -> None:
+        """Set `key` in the repository's own configuration; '' takes it out."""
+        arguments = (key, value) if value else ('--unset-all', key)
+        try:
+            self._git.git.config('--local', *arguments)
+        except git.exc.GitCommandError as error:
+            if value or error.status != 5:  # 5: it was not there
+                raise _said(error, self.folder) from None
+
+    def hooks(self) -> Path:
+        """The folder whose hooks git runs here; raises Refused when it is not this repository's
+        alone, or a push could write into it."""
+        try:
+            self._git.git.rev_parse('--git-dir')  # `git config` would not mention another owner
+        except git.exc.GitCommandError as error:
+            raise _said(error, self.folder) from None
+        named = self.setting('core.hooksPath')
+        if not named:
+            return self.git_dir / 'hooks'
+        path = (self.folder / Path(named).expanduser()).resolve()
+        if path.is_relative_to(self.git_dir):
+            return path
+        raise errors.Refused(
+            f'core.hooksPath makes git run the hooks in {path}, '
+            f'which is not inside {self.git_dir} and so not for this repository alone',
+            hint=f'give it hooks of its own: '
+            f'git -C {self.folder} config core.hooksPath {self.git_dir}/hooks',
+        )
+
+    def branches(self) -> list[str]:
+        """The local branches, the one that HEAD is on first."""
+        names = [str(head.name) for head in self._git.heads]
+        on = self._git.head.reference.name if not self._git.head.is_detached else ''
+        return sorted(names, key=lambda name: (name != on, name))
+
+    def images(self, commit: str) -> list[tuple[str, str]]:
+        """What `commit` seems to publish: (pointer file or image, name of the unikernel)."""
+        blobs = [entry for entry in self._list_tree(commit, '-r') if entry.kind == 'blob']
+        pointers = [entry.path for entry in blobs if Path(entry.path).name == 'latest']
+        plain = [entry.path for entry in blobs if _parts(entry)[1] in KERNELS]
+        found = {path: self._published(commit, path) for path in pointers or plain}
+        return [(path, name) for path, name in found.items() if name]
+
+    def _published(self, commit: str, path: str) -> str:
+        """The name of the unikernel whose image `path` means, '' when it means none."""
+        try:
+            image = self.find(commit, '-', model.Unikernel(image=path)).path
+        except errors.Refused:
+            return ''
+        stem = _parts(Entry('100755', 'blob', '', image))[0].removeprefix('mir-')
+        return stem if re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}', stem) else ''
+
     def config_path(self) -> Path:
         """The host's mirage.yml, which `git config mirage.config` names."""
         named = self.setting('mirage.config')

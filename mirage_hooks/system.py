@@ -53,6 +53,15 @@ def run(*command: str, timeout: float = 60) -> str:
         raise errors.Unavailable(f'`{" ".join(command)}` took more than {timeout:g} s') from None
 
 
+def exchange(*command: str, stdin: bytes = b'') -> tuple[int, bytes, str]:
+    """The exit code of `command`, what it prints, byte for byte, and what it complains about."""
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, check=False,
+        env={**os.environ, 'PATH': PATH, 'LC_ALL': 'C'},
+    )
+    return done.returncode, done.stdout, done.stderr.decode(errors='replace').strip()
+
+
 def spawn(command: tuple[str, ...], release: Path, console: Path) -> subprocess.Popen[bytes]:
     """Start `command` so that it outlives us: own session, no descriptor of ours, its output
     appended to `console`. Raises Refused when it cannot be executed."""
