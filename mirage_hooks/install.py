@@ -85,6 +85,15 @@ def _decide(
     )
 
 
+def _table(needed: bool) -> bytes | None:
+    try:
+        return crontab.read()
+    except errors.Unavailable:
+        if needed:
+            raise
+        return None
+
+
 def _settings(where: repository.Repository, given: Path | None) -> Path:
     """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
     write it."""

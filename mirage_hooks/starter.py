@@ -46,7 +46,9 @@ def text(wanted: repository.Repository) -> str:
     named = f'branch: {_plain(branches[0])}\n' if branches else '# branch: master\n'
     if not found:
         return f'{_HEAD}{wanted.folder}\n{named}\n{_REST}unikernels: {{}}\n'
-    entries = ''.join(f'  {_plain(name)}:\n    image: {_plain(image)}\n' for name, image in found.items())
+    entries = ''.join(
+        f'  {_plain(name)}:\n    image: {_plain(image)}\n' for name, image in found.items()
+    )
     return f'{_HEAD}{wanted.folder}\n{named}\n{_REST}unikernels:\n{entries}'
 
 

@@ -1,0 +1,314 @@
+#!/bin/sh
+# Puts mirage-hooks on this host and into a deployment repository. See --help.
+set -eu
+umask 022
+
+usage() {
+    cat <<'END'
+./install.sh --demo [--keep] [--image FILE]
+    see it work: no root, no hypervisor, nothing left behind
+./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] REPOSITORY
+    put the hooks, a mirage.yml and one cron line to REPOSITORY, a clone or a bare
+    repository; safe to run again, also to upgrade
+./install.sh --uninstall [--prefix DIR] REPOSITORY
+    put all back as it was; mirage.yml and the state are kept
+
+--prefix DIR    where the private Python environment goes
+                (~/.local/share/mirage-hooks; as root /opt/mirage-hooks)
+--config FILE   the host's mirage.yml; a commented one is made if there is none
+--cron SPEC     when to pull, as crontab has it (*/7 * * * *)
+--no-cron       no line in the crontab
+--keep          leave the demo running, and say how to stop it
+--image FILE    show a unix/socket image of yours in the demo
+
+PYTHON names the Python to use (3.10 or newer); pip's own PIP_… variables hold.
+END
+}
+
+main() {
+    understand "$@"
+    find_python
+    if [ "$demo" ]; then run_demo; fi
+    if [ "$uninstall" ]; then uninstall; exit 0; fi
+    check_repository
+    check_places
+    trap clean_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    mkdir -p "$prefix/bin" "$commands"
+    copy=$(mktemp -d)
+    copy_source
+    if up_to_date; then
+        say "The environment in $prefix is up to date."
+    else
+        venv=$(mktemp -d "$prefix/venv-XXXXXX")
+        chmod 755 "$venv"
+        build "$venv"
+        switch
+    fi
+    link ../current/bin/mirage-hooks "$prefix/bin/mirage-hooks"
+    link "$prefix/bin/mirage-hooks" "$commands/mirage-hooks"
+    set -- install "$repository"
+    if [ "$config" ]; then set -- "$@" --config "$config"; fi
+    if [ "$cron" ]; then set -- "$@" --cron "$cron"; fi
+    if [ "$no_cron" ]; then set -- "$@" --no-cron; fi
+    "$prefix/bin/mirage-hooks" "$@"
+    done=1
+    discard_oldest
+    case ":$PATH:" in
+        *":$commands:"*) ;;
+        *) say "$commands is not on your PATH: call $commands/mirage-hooks, or add it." ;;
+    esac
+}
+
+say() { printf '%s\n' "$*"; }
+
+# What is wrong, and what to do about it.
+die() {
+    printf 'install.sh: %s\n' "$1" >&2
+    if [ "${2-}" ]; then printf '  hint: %s\n' "$2" >&2; fi
+    exit 1
+}
+
+misused() {
+    printf 'install.sh: %s\n' "$1" >&2
+    printf '  hint: ./install.sh --help\n' >&2
+    exit 2
+}
+
+understand() {
+    demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' prefix=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --prefix | --config | --cron | --image)
+                if [ $# -lt 2 ]; then misused "$1 wants a value"; fi
+                take "$1" "$2"
+                shift
+                ;;
+            --prefix=* | --config=* | --cron=* | --image=*) take "${1%%=*}" "${1#*=}" ;;
+            --demo) demo=1 ;;
+            --keep) keep=1 ;;
+            --uninstall) uninstall=1 ;;
+            --no-cron) no_cron=1 ;;
+            -h | --help) usage && exit 0 ;;
+            -*) misused "$1 is not known" ;;
+            *)
+                if [ "$repository" ]; then misused "one repository at a time, not also $1"; fi
+                repository=$1
+                ;;
+        esac
+        shift
+    done
+    if [ ! "$demo$repository" ]; then misused 'name a repository, or --demo'; fi
+    if [ "$demo" ] && [ "$repository$uninstall$config$cron$no_cron$prefix" ]; then
+        misused '--demo goes only with --keep and --image'
+    fi
+    if [ ! "$demo" ] && [ "$keep$image" ]; then misused '--keep and --image go with --demo'; fi
+    if [ "$cron" ] && [ "$no_cron" ]; then misused 'either --cron or --no-cron'; fi
+    source=$(cd -- "$(dirname -- "$0")" && pwd -P)
+    if [ "$(id -u)" = 0 ]; then
+        prefix=${prefix:-/opt/mirage-hooks}
+        commands=/usr/local/bin
+    else
+        prefix=${prefix:-${XDG_DATA_HOME:-${HOME:?is not set}/.local/share}/mirage-hooks}
+        commands=$HOME/.local/bin
+    fi
+    prefix=$(absolute "$prefix")
+}
+
+take() {
+    if [ ! "$2" ]; then misused "$1 wants a value"; fi
+    case $1 in
+        --prefix) prefix=$2 ;;
+        --config) config=$(absolute "$2") ;;
+        --cron) cron=$2 ;;
+        --image) image=$(absolute "$2") ;;
+    esac
+}
+
+absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$(pwd)" "$1" ;; esac; }
+
+find_python() {
+    if ! command -v git >/dev/null; then
+        die 'git is not installed' 'apt install git, or your system'"'"'s way'
+    fi
+    for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python3.10
+    do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            break
+        fi
+        python=''
+    done
+    if [ ! "$python" ]; then
+        found=$(python3 --version 2>/dev/null) || found='no python3'
+        die "Python 3.10 or newer is needed, and this host has $found" \
+            'install one, or name one: PYTHON=/path/to/python3 ./install.sh …'
+    fi
+    if [ ! "$uninstall" ] && ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+        die "$python has no venv module" 'apt install python3-venv, or your system'"'"'s way'
+    fi
+}
+
+check_repository() {
+    if [ ! -d "$repository" ]; then die "$repository does not exist" 'clone it first'; fi
+    if ! said=$(LC_ALL=C git -C "$repository" rev-parse --git-common-dir 2>&1); then
+        case $said in
+            *'dubious ownership'*)
+                owner=$("$python" -c 'import pathlib, sys
+print(pathlib.Path(sys.argv[1]).owner())' "$repository")
+                die "git refuses $repository: it belongs to another user, $owner" \
+                    "run this as $owner, or: git config --global --add safe.directory $repository"
+                ;;
+        esac
+        die "$repository is not a git repository" 'name a clone or a bare repository'
+    fi
+    git_dir=$(cd -- "$repository" && cd -- "$said" && pwd -P)
+    require_writable "$git_dir"
+}
+
+check_places() {
+    require_writable "$prefix"
+    require_writable "$commands"
+    if [ -e "$commands/mirage-hooks" ] && [ ! -L "$commands/mirage-hooks" ]; then
+        die "$commands/mirage-hooks is there and is not ours" 'move it away'
+    fi
+    prefix_from=$(existing "$prefix")
+    commands_from=$(existing "$commands")
+}
+
+# The nearest folder above that is there.
+existing() {
+    folder=$1
+    while [ ! -d "$folder" ]; do folder=$(dirname -- "$folder"); done
+    printf '%s' "$folder"
+}
+
+require_writable() {
+    folder=$(existing "$1")
+    if [ ! -w "$folder" ] || [ ! -x "$folder" ]; then
+        die "no permission to write into $folder" \
+            'run this as the user that owns it, or choose another place (--prefix)'
+    fi
+}
+
+# pip builds below its source: give it a copy, so that a clone stays clean and may be read-only.
+copy_source() {
+    for part in setup.cfg pyproject.toml LICENSE README.md mirage_hooks hooks; do
+        if [ -e "$source/$part" ]; then cp -R "$source/$part" "$copy/"; fi
+    done
+    chmod -R u+w "$copy"
+    find "$copy" -name __pycache__ -prune -exec rm -rf {} +
+    stamp=$(cd "$copy" && "$python" -c '
+import hashlib, pathlib, sys
+digest = hashlib.sha256(repr((sys.version, sys.executable)).encode())
+for path in sorted(p for p in pathlib.Path().rglob("*") if p.is_file()):
+    digest.update(repr((str(path), path.read_bytes())).encode())
+print(digest.hexdigest())')
+}
+
+up_to_date() {
+    [ "$(cat "$prefix/current/mirage-hooks.stamp" 2>/dev/null)" = "$stamp" ] &&
+        "$prefix/current/bin/python" -I -c 'import mirage_hooks' 2>/dev/null
+}
+
+build() {
+    say "Making a Python environment in $1 …"
+    "$python" -m venv "$1"
+    say 'Putting mirage-hooks and what it needs into it (about 15 s) …'
+    # One retry: without a network a person should not wait for pip's five.
+    if ! PIP_RETRIES=${PIP_RETRIES:-1} "$1/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --no-input "$copy" >"$copy/pip.log" 2>&1; then
+        tail -n 3 "$copy/pip.log" >&2
+        die 'pip could not install mirage-hooks and what it needs' \
+            'is the package index reachable? offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER'
+    fi
+    printf '%s\n' "$stamp" >"$1/mirage-hooks.stamp"
+}
+
+# Commands in an environment name it by its path: so each has a folder of its own, and `current` is
+# renamed over. What still runs from the one before goes on; the one before that is removed.
+switch() {
+    before=$(readlink "$prefix/current" || true)
+    link "$(basename "$venv")" "$prefix/current"
+    switched=1
+}
+
+discard_oldest() {
+    if [ ! "${switched-}" ] || [ ! "$before" ]; then return 0; fi
+    oldest=$(readlink "$prefix/previous" || true)
+    link "$before" "$prefix/previous"
+    case $oldest in venv-*) rm -rf "${prefix:?}/$oldest" ;; esac
+}
+
+# A symbolic link $2 to $1, at once: at no moment is there none.
+link() {
+    if [ "$(readlink "$2" || true)" = "$1" ]; then return 0; fi
+    "$python" -c 'import os, sys
+text, place = sys.argv[1:]
+fresh = f"{place}.{os.getpid()}"
+os.symlink(text, fresh)
+os.replace(fresh, place)' "$1" "$2"
+}
+
+clean_up() {
+    code=$?
+    rm -rf "${copy-}"
+    if [ "${done-}" ]; then exit "$code"; fi
+    if [ "${switched-}" ] && [ "$before" ]; then link "$before" "$prefix/current"; fi
+    if [ "${venv-}" ]; then rm -rf "$venv"; fi
+    if [ ! -e "$prefix/current" ]; then remove_links; fi
+    exit "$code"
+}
+
+remove_links() {
+    rm -f "$prefix/current" "$prefix/previous" "$prefix/bin/mirage-hooks"
+    if [ "$(readlink "$commands/mirage-hooks" || true)" = "$prefix/bin/mirage-hooks" ]; then
+        rm -f "$commands/mirage-hooks"
+    fi
+    remove_empty "$prefix/bin" "${prefix_from:-$(dirname -- "$prefix")}"
+    if [ "${commands_from-}" ]; then remove_empty "$commands" "$commands_from"; fi
+}
+
+# The empty folder $1 and those above it, up to $2.
+remove_empty() {
+    folder=$1
+    while [ "$folder" != "$2" ] && rmdir "$folder" 2>/dev/null; do
+        folder=$(dirname -- "$folder")
+    done
+}
+
+uninstall() {
+    if [ ! -x "$prefix/bin/mirage-hooks" ]; then
+        die "mirage-hooks is not installed in $prefix" 'is it elsewhere? name it with --prefix'
+    fi
+    "$prefix/bin/mirage-hooks" install --uninstall "$repository"
+    if [ -s "$prefix/repositories" ]; then
+        say "Other repositories still use $prefix: it stays."
+        return 0
+    fi
+    rm -f "$prefix/repositories"
+    for venv in "$prefix"/venv-*; do
+        if [ -f "$venv/mirage-hooks.stamp" ]; then rm -rf "$venv"; fi
+    done
+    remove_links
+    say "$prefix is gone: no repository used it any more."
+}
+
+run_demo() {
+    copy=$(mktemp -d "${TMPDIR:-/tmp}/mirage-hooks-demo-XXXXXX")
+    trap 'rm -rf "$copy"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    # pip's cache is in HOME, which a demo has no business with.
+    export PIP_CACHE_DIR="$copy/cache"
+    copy_source
+    build "$copy/venv"
+    set -- "$copy"
+    if [ "$keep" ]; then set -- "$@" --keep; fi
+    if [ "$image" ]; then set -- "$@" --image "$image"; fi
+    # From here on the demo itself cleans up: it also has to end what it started.
+    "$copy/venv/bin/python" -I -c 'import mirage_hooks.demo'
+    exec "$copy/venv/bin/python" -I -m mirage_hooks.demo "$@"
+}
+
+main "$@"
