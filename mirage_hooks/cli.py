@@ -179,9 +179,35 @@ def _inspect(given: argparse.Namespace) -> int:
     return 0
 
 
-def _check(given: argparse.Namespace) -> int:
-    from . import check
+def _install(given: argparse.Namespace) -> int:
+    from . import install
+    from .report import Reporter, plain
 
+    report = Reporter()
+    path = Path(given.path)
+    if given.uninstall:
+        said = install.uninstall(path)
+    else:
+        said = install.install(path, given.config, '' if given.no_cron else given.cron)
+    for line in said:
+        report.line(plain(line))
+    return 0
+
+
+def _hook(given: argparse.Namespace) -> int:
+    from . import hook
+
+    os.chdir(given.repository)
+    return hook.main(given.name, [])
+
+
+def _check(given: argparse.Namespace) -> int:
+    from . import check, config
+
+    if given.files:
+        for file in given.files:
+            config.load(file)
+        return 0
     return check.check(Path(given.repository), given.json)
 
 
@@ -256,7 +282,18 @@ def _parser() -> argparse.ArgumentParser:
     one = command('inspect', _inspect, 'what an image is, from its bytes')
     one.add_argument('image', metavar='IMAGE')
     one.add_argument('--json', action='store_true')
+    one = command('install', _install, 'put hooks, a mirage.yml and a cron line to a repository')
+    one.add_argument('path', metavar='REPOSITORY')
+    one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
+    when = one.add_mutually_exclusive_group()
+    when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
+    when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
+    one.add_argument('--uninstall', action='store_true', help='put all back as it was')
+    one = command('hook', _hook, 'what a git hook does, for those that pre-commit runs')
+    one.add_argument('name', choices=('post-merge', 'post-rewrite'))
     one = command('check', _check, 'what is missing on this host, and how to get it')
+    one.add_argument('files', nargs='*', type=Path, metavar='FILE',
+                     help='only say whether these are good mirage.yml files')
     one.add_argument('--json', action='store_true')
     one = command('schema', _schema, 'the JSON schema of mirage.yml')
     one.add_argument('--markdown', action='store_true', help='every key, for reading')
