@@ -16,22 +16,22 @@ BEFORE = '.before-mirage-hooks'
 
 def main(name: str, arguments: list[str]) -> int:
     """Run as hook `name`; the exit code is git's to ignore after a merge or push, but true."""
-    read = sys.stdin.buffer.read() if name == 'post-receive' else b''
-    before = _before(Path(sys.argv[0]), arguments, read)
+    pulling = os.environ.pop(settled.PULLING, '')
+    read = b'' if name == 'post-merge' else sys.stdin.buffer.read()
+    before = _before(Path(sys.argv[0]).with_name(name + BEFORE), arguments, read)
     git_dir = _git_dir()
     # git exports GIT_DIR=. and its like to hooks; they would redirect every later git call.
     for variable in [key for key in os.environ if key.startswith('GIT_')]:
         del os.environ[variable]
-    if settled.holds(git_dir):
+    if pulling or settled.holds(git_dir):
         return before
     from . import cli
 
     return cli.converge(git_dir, _trigger(name)) or before
 
 
-def _before(hook: Path, arguments: list[str], read: bytes) -> int:
+def _before(previous: Path, arguments: list[str], read: bytes) -> int:
     """Run the hook that was there before, with the same arguments and input; its exit code."""
-    previous = hook.with_name(hook.name + BEFORE)
     if not os.access(previous, os.X_OK):
         return 0
     try:

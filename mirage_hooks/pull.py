@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import config, errors
-from .report import Reporter
+from .report import Reporter, plain
 from .repository import Repository
 
 
@@ -19,8 +19,8 @@ def pull(repository: Repository, report: Reporter) -> int:
     except errors.Refused as refused:
         report.refused(refused.reason, refused.hint)
         return 1
-    if told:
-        report.line(told)
+    for line in told.splitlines():
+        report.line(plain(line))
     return 0
 
 
@@ -31,7 +31,7 @@ def _brought(repository: Repository, branch: str, rewound: str) -> str:
     after = repository.upstream(branch)
     if not before or repository.contains(after, before):
         if not repository.contains(repository.commit(branch), after):
-            repository.merge(branch)
+            return repository.merge(branch)
         return ''
     if rewound == 'refuse':
         raise errors.Refused(

@@ -14,7 +14,7 @@ import git.exc
 import msgspec
 from gitdb.exc import BadName, BadObject
 
-from . import errors, model
+from . import errors, model, settled
 
 POINTER_LIMIT = 4096  # bytes; the original's pointers have 41
 LFS = b'version https://git-lfs.github.com/spec/'
@@ -200,14 +200,16 @@ class Repository:
     def contains(self, commit: str, ancestor: str) -> bool:
         return bool(self._git.is_ancestor(self._git.commit(ancestor), self._git.commit(commit)))
 
-    def merge(self, branch: str) -> None:
-        """Take in what was fetched, as the user's `git pull` would; its hooks run."""
+    def merge(self, branch: str) -> str:
+        """Take in what was fetched, as the user's `git pull` would; what its hooks say. Ours leave
+        the converging to the caller."""
         if self.bare:
             self._run('update-ref', f'refs/heads/{branch}', self.upstream(branch))
         elif self._checked_out(branch):
-            self._run('pull', '--quiet', '--no-edit')
+            return self._heard('pull', '--quiet', '--no-edit')
         else:
             self._run('fetch', '--quiet', '.', f'{branch}@{{upstream}}:refs/heads/{branch}')
+        return ''
 
     def rewind(self, branch: str, commit: str) -> None:
         """Move `branch` to `commit`; changes in the work tree are kept or stop it."""
@@ -219,6 +221,16 @@ class Repository:
     def _checked_out(self, branch: str) -> bool:
         head = self._git.head
         return not head.is_detached and head.reference.name == branch
+
+    def _heard(self, *arguments: str) -> str:
+        """What a git command and its hooks print beside its output; ours leave the rest to us."""
+        try:
+            _, _, said = self._git.git.execute(
+                ['git', *arguments], with_extended_output=True, env={settled.PULLING: '1'}
+            )
+            return str(said).strip()
+        except git.exc.GitCommandError as error:
+            raise _said(error, self.folder) from None
 
     def _run(self, *arguments: str) -> str:
         try:

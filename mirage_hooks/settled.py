@@ -12,6 +12,9 @@ from typing import Any
 from . import __version__
 
 FOLDER = 'mirage-hooks'
+PULLING = 'MIRAGE_HOOKS_PULLING'
+"""Environment variable that tells our hooks that `mirage-hooks pull` converges after the merge: git
+gives it their output only at its end, and cron's mail needs it."""
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
