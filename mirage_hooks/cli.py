@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line `arguments` (sys.argv's by default); the exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    settled.forget_caller()
     return _guarded(lambda: int(given.act(given)), Path(given.repository))
 
 

@@ -123,9 +123,10 @@ class _Converge:
         shelf.set_pin(model.Pin(release=earlier.number, blob=turned_down))
         try:
             switch.replace(shelf, self.owner, serving, earlier, wanted, self._say(name))
-        except errors.Refused:
+        except errors.Refused as refused:
             shelf.set_pin(before)
-            raise
+            console = launcher.tail(launcher.console(shelf, earlier))
+            return self._kept(name, refused, console)
         self._note(name, 'rolled back', earlier)
         return model.Outcome(name, 'pinned', earlier)
 
@@ -169,7 +170,9 @@ class _Converge:
         if name in self.wish.pins:
             shelf.set_pin(self.wish.pins[name])
         if name in self.wish.anew:
-            shelf.set_pin(None)
+            pin = shelf.pin()
+            if pin is not None and not pin.stopped:  # a stop holds until `start`
+                shelf.set_pin(None)
             shelf.set_failure(None)
 
     def _stopped(self, name: str, shelf: store.Shelf) -> model.Outcome | None:

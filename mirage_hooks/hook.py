@@ -4,6 +4,7 @@ imported until something is to do."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +21,10 @@ def main(name: str, arguments: list[str]) -> int:
     read = b'' if name == 'post-merge' else sys.stdin.buffer.read()
     before = _before(Path(sys.argv[0]).with_name(name + BEFORE), arguments, read)
     git_dir = _git_dir()
-    # git exports GIT_DIR=. and its like to hooks; they would redirect every later git call.
-    for variable in [key for key in os.environ if key.startswith('GIT_')]:
-        del os.environ[variable]
+    settled.forget_caller()
     if pulling or settled.holds(git_dir):
         return before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the pusher may hang up, we go on
     from . import cli
 
     return cli.converge(git_dir, _trigger(name)) or before

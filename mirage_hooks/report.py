@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shlex
 import sys
 import time
@@ -19,12 +21,16 @@ class Reporter:
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
         self.stream = stream or sys.stdout
+        if isinstance(self.stream, io.TextIOWrapper):
+            self.stream.reconfigure(errors='backslashreplace')
         self.began = time.monotonic()
         self.held: list[str] = []
 
     def line(self, text: str) -> None:
-        self.stream.write(f'{text}\n')
-        self.stream.flush()
+        # The pusher may hang up; the deployment must go on to its end all the same.
+        with contextlib.suppress(OSError):
+            self.stream.write(f'{text}\n')
+            self.stream.flush()
 
     def step(self, unikernel: str, text: str) -> None:
         """Something is being done; under `quiet` it is told only when it leads to a change."""

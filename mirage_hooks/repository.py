@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 import re
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import git
 import git.exc
@@ -33,12 +34,31 @@ class Entry(msgspec.Struct, frozen=True):
     path: str
 
 
+class _Whole(RawIOBase):
+    """A blob's stream that raises Unavailable when git ends before the blob does: a part of an
+    image must not pass for the whole."""
+
+    def __init__(self, stream: BinaryIO, size: int, oid: str) -> None:
+        self.stream, self.left, self.oid = stream, size, oid
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(min(len(buffer), self.left)) if self.left else b''
+        if not data and self.left:
+            raise errors.Unavailable(f'git ended in the middle of object {self.oid[:12]}')
+        buffer[: len(data)] = data
+        self.left -= len(data)
+        return len(data)
+
+
 class Repository:
     """A clone or a bare repository at `path`; raises Refused when there is none."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self._git = git.Repo(path)
+            self._git = git.Repo(path, search_parent_directories=True)
         except git.exc.NoSuchPathError:
             raise errors.Refused(f'{path} does not exist') from None
         except git.exc.InvalidGitRepositoryError:
@@ -170,8 +190,8 @@ class Repository:
     def open(self, oid: str) -> BinaryIO:
         """The bytes of blob `oid` as a stream. In a partial clone git fetches it now."""
         try:
-            stream: BinaryIO = self._git.odb.stream(bytes.fromhex(oid))
-            return stream
+            stream = self._git.odb.stream(bytes.fromhex(oid))
+            return BufferedReader(_Whole(stream, int(stream.size), oid))
         except (ValueError, BadObject, OSError, git.exc.GitCommandError):
             raise errors.Unavailable(
                 f'git cannot read object {oid[:12]}',

@@ -12,9 +12,25 @@ from typing import Any
 from . import __version__
 
 FOLDER = 'mirage-hooks'
+
+# `git rev-parse --local-env-vars`, and the quarantine's: what git exports to a hook about the
+# repository it works on. GIT_DIR=. and its like would redirect every later git call.
+LOCAL = (
+    'GIT_ALTERNATE_OBJECT_DIRECTORIES', 'GIT_CONFIG', 'GIT_CONFIG_PARAMETERS', 'GIT_CONFIG_COUNT',
+    'GIT_OBJECT_DIRECTORY', 'GIT_DIR', 'GIT_WORK_TREE', 'GIT_IMPLICIT_WORK_TREE',
+    'GIT_GRAFT_FILE', 'GIT_INDEX_FILE', 'GIT_NO_REPLACE_OBJECTS', 'GIT_REPLACE_REF_BASE',
+    'GIT_PREFIX', 'GIT_SHALLOW_FILE', 'GIT_COMMON_DIR', 'GIT_INTERNAL_SUPER_PREFIX',
+    'GIT_QUARANTINE_PATH',
+)
 PULLING = 'MIRAGE_HOOKS_PULLING'
 """Environment variable that tells our hooks that `mirage-hooks pull` converges after the merge: git
 gives it their output only at its end, and cron's mail needs it."""
+
+
+def forget_caller() -> None:
+    """Drop what git exported about the repository it was called in."""
+    for variable in LOCAL:
+        os.environ.pop(variable, None)
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
@@ -73,10 +89,9 @@ def _tree(git_dir: Path, revision: str, lines: list[str]) -> list[str]:
 
 
 def _git(git_dir: Path, *arguments: str) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
     done = subprocess.run(
         ('git', f'--git-dir={git_dir}', *arguments), check=True, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment,
+        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
     )
     return os.fsdecode(done.stdout)
 

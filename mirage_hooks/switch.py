@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -57,7 +58,8 @@ def replace(
         launcher.stop(shelf, new)
         if old is not None:
             say(f'starting release {old.number} again')
-            launcher.start(shelf, old, owner)
+            with contextlib.suppress(errors.Refused):  # the caller tries again, and says so
+                launcher.start(shelf, old, owner)
         raise
     shelf.point(new.number)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deployment import Deployment, git, web
+from tests.deployment import Deployment, web
 
 
 @pytest.fixture
