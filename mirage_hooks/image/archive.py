@@ -42,13 +42,18 @@ def unpack(stream: BinaryIO, destination: Path, *, name: str, limit: int) -> Pac
         for chunk in _raw(stream, head, compression, name):
             size += len(chunk)
             if size > limit:
-                raise Refused(
-                    f'{name} {"unpacks to" if compression else "has"} more than {limit} bytes',
-                    hint='raise the size limit if this is a real image',
-                )
+                raise _too_large(name, compression, limit)
             digest.update(chunk)
             write(chunk)
     return Packed(digest.hexdigest(), size, compression)
+
+
+def _too_large(name: str, compression: str, limit: int) -> Refused:
+    amount = f'{limit >> 20} MB' if limit >> 20 else f'{limit} bytes'
+    return Refused(
+        f'{name} {"unpacks to" if compression else "has"} more than {amount}',
+        hint='raise `unpacked_limit` in mirage.yml if this is a real image',
+    )
 
 
 def _refuse_what_holds_no_image(head: bytes, name: str) -> None:
