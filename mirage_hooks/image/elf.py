@@ -181,6 +181,8 @@ class _File:
 
     def _read(self, offset: int, length: int, what: str) -> bytes:
         self._within(offset, length, what)
+        if not length:
+            return b''  # which may lie anywhere, even where seek() cannot go
         self._file.seek(offset)
         return self._file.read(length)
 
