@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from pathlib import Path
@@ -92,14 +93,11 @@ def _program(program: elf.Elf, head: bytes, name: str) -> Identity:
     if program.type not in PROGRAMS:
         kind = {'ET_REL': 'an object file', 'ET_CORE': 'a core dump'}.get(program.type)
         raise Refused(f'{name} is not an image: it is {kind or f"ELF of type {program.type}"}')
-    identity = (
+    return (
         _solo5(program, name)
         or _xen(program, name)
         or (Identity('virtio') if _multiboot(head) else _unix(program, name))
     )
-    if identity.target in ('unix', 'hvt', 'spt'):
-        _refuse_another_machine(program, name)
-    return identity
 
 
 def _solo5(program: elf.Elf, name: str) -> Identity | None:
@@ -122,9 +120,12 @@ def _refuse_what_no_tender_takes(
 ) -> None:
     if target != 'xen' and (program.xen_guest is not None or _xen_notes(program)):
         raise Refused(f'{name} contradicts itself: Solo5 says {target}, other notes say xen')
-    if target in ('hvt', 'spt') and devices is None:
+    if target not in ('hvt', 'spt'):
+        return
+    _refuse_another_machine(program, name)
+    if devices is None:
         raise Refused(f'{name} is linked for {target}, but has no Solo5 manifest')
-    if target in ('hvt', 'spt') and program.type != 'ET_EXEC':
+    if program.type != 'ET_EXEC':
         raise Refused(f'{name} is linked for {target}, but not at a fixed address')
 
 
@@ -157,6 +158,7 @@ def _unix(program: elf.Elf, name: str) -> Identity:
         raise Refused(f'{name} is not an image: it is a shared library')
     if not program.loads or not program.entry:
         raise Refused(f'{name} is not an image: it is an ELF file without a program')
+    _refuse_another_machine(program, name)  # before its loader: that is another one too
     _want(program.interpreter, 'loader', name)
     return Identity('unix')
 
@@ -174,7 +176,7 @@ def _script(line: bytes, name: str) -> Identity:
 
 
 def _want(path: str, what: str, name: str) -> None:
-    if path and not Path(path).exists():
+    if path and not os.path.exists(path):  # noqa: PTH110 (Path's raises for a name too long)
         raise Unavailable(f'{name} wants the {what} {path}, which this host does not have')
 
 

@@ -26,6 +26,8 @@ HEADERS = 1024
 # Notes, interpreter and dynamic section of an executable are some kilobytes together.
 CONTENT = 256 << 10
 
+PATH = 4096  # Linux's PATH_MAX
+
 DT_FLAGS_1 = 0x6FFFFFFB
 DF_1_PIE = 0x08000000
 
@@ -151,7 +153,7 @@ class _File:
         if not contents:
             return ''
         path, end, _ = contents[0].partition(b'\0')
-        if not end or not path.startswith(b'/'):
+        if not end or not path.startswith(b'/') or len(path) >= PATH:
             raise self._malformed('its interpreter is no absolute path')
         return os.fsdecode(path)
 
