@@ -59,15 +59,8 @@ def findings(repository: Repository) -> Iterator[Finding]:
         yield Finding('mirage.yml', False, refused.reason, refused.hint)
         return
     yield Finding('mirage.yml', True, f'{path} names {", ".join(settings.unikernels) or "nothing"}')
-    try:
-        branch = repository.branch(settings.branch)
-        commit = repository.commit(branch)
-    except errors.Refused as refused:
-        yield Finding('branch', False, refused.reason, refused.hint)
-        return
-    yield Finding('branch', True, f'{branch} is at {commit[:12]}')
     for name, wanted in settings.unikernels.items():
-        yield from _unikernel(repository, commit, name, wanted)
+        yield from _unikernel(repository, settings, name, wanted)
 
 
 def _lock(repository: Repository) -> Iterator[Finding]:
@@ -80,11 +73,12 @@ def _lock(repository: Repository) -> Iterator[Finding]:
 
 
 def _unikernel(
-    repository: Repository, commit: str, name: str, wanted: model.Unikernel
+    repository: Repository, settings: model.Settings, name: str, wanted: model.Unikernel
 ) -> Iterator[Finding]:
     try:
-        found = repository.find(commit, name, wanted)
-        yield Finding(name, True, f'its image is {found.path}')
+        branch = repository.branch(wanted.branch or settings.branch)
+        found = repository.find(repository.commit(branch), name, wanted)
+        yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
     except errors.Refused as refused:
         yield Finding(name, False, refused.reason, refused.hint)
     target = wanted.target or _guessed(wanted)

@@ -62,8 +62,8 @@ def dry_run(repository: Repository) -> dict[str, model.Plan]:
     state = store.Store(repository.state)
     with state.lock('dry run', PATIENCE):
         converging = _Converge(repository, state, Wish('dry run'), Reporter(quiet=True))
-        settings, commit = converging.wanted()
-        return {name: converging.planned(name, one, commit, settings.unpacked_limit)
+        settings = converging.settings()
+        return {name: converging.planned(name, one, settings)
                 for name, one in settings.unikernels.items()}
 
 
@@ -82,30 +82,30 @@ class _Converge:
     ) -> None:
         self.repository, self.state, self.wish, self.report = repository, state, wish, report
         self.owner = owner(state.root)
-        self.read: list[str] = []
+        self.read: dict[str, list[str]] = {}
 
     def all(self) -> list[model.Outcome]:
         store.write(self.state.settled, None)
         for text in launcher.reap(self.state, self.owner):
             self.report.step('mirage-hooks', text)
         try:
-            settings, commit = self.wanted()
+            settings = self.settings()
         except errors.Refused as refused:
             if not self.state.names():
                 raise
             return [self._kept(name, refused) for name in self.state.names()]
         outcomes = [
-            self._one(name, one, commit, settings.unpacked_limit)
+            self._one(name, one, settings)
             for name, one in settings.unikernels.items()
         ]
         gone = [name for name in self.state.names() if name not in settings.unikernels]
         outcomes += [outcome for name in gone if (outcome := self._removed(name)) is not None]
-        self._settle(settings, outcomes)
+        self._settle(outcomes)
         return outcomes
 
     def back(self, name: str, number: int | None) -> model.Outcome:
         store.write(self.state.settled, None)
-        settings, commit = self.wanted()
+        settings = self.settings()
         if name not in settings.unikernels:
             raise errors.Refused(f'mirage.yml names no unikernel {name}')
         shelf, wanted = self.state.of(name), settings.unikernels[name]
@@ -119,7 +119,7 @@ class _Converge:
             raise errors.Refused(f'{name} is at release {earlier.number} already')
         serving = current if current is not None and launcher.alive(shelf, current) else None
         before = shelf.pin()
-        turned_down = self._turned_down(commit, name, wanted)
+        turned_down = self._turned_down(name, wanted, settings)
         shelf.set_pin(model.Pin(release=earlier.number, blob=turned_down))
         try:
             switch.replace(shelf, self.owner, serving, earlier, wanted, self._say(name))
@@ -130,38 +130,56 @@ class _Converge:
         self._note(name, 'rolled back', earlier)
         return model.Outcome(name, 'pinned', earlier)
 
-    def _turned_down(self, commit: str, name: str, wanted: model.Unikernel) -> str:
+    def _turned_down(
+        self, name: str, wanted: model.Unikernel, settings: model.Settings
+    ) -> str:
         """What the tree holds while a rollback holds: the rollback ends when it changes."""
+        commit = ''
         try:
+            commit = self._commit(wanted, settings)
             return self.repository.find(commit, name, wanted).blob
         except errors.Refused:
             return f'commit {commit}'
 
-    def wanted(self) -> tuple[model.Settings, str]:
-        """The configuration, and the commit that should run."""
-        settings = config.load(self.repository.config_path())
-        return settings, self.repository.commit(self.repository.branch(settings.branch))
+    def settings(self) -> model.Settings:
+        return config.load(self.repository.config_path())
 
-    def planned(self, name: str, wanted: model.Unikernel, commit: str, limit: int) -> model.Plan:
+    def planned(
+        self, name: str, wanted: model.Unikernel, settings: model.Settings
+    ) -> model.Plan:
         shelf = self.state.of(name)
-        found = self.repository.find(commit, name, wanted)
-        release = self._staged(shelf, name, wanted, found, limit)
+        found = self.repository.find(self._commit(wanted, settings), name, wanted)
+        release = self._staged(shelf, name, wanted, found, settings.unpacked_limit)
         shelf.discard(release.number)
         return release.plan
 
-    def _one(self, name: str, wanted: model.Unikernel, commit: str, limit: int) -> model.Outcome:
+    def _commit(self, wanted: model.Unikernel, settings: model.Settings) -> str:
+        """The commit whose tree says what should run."""
+        return self.repository.commit(self._branch(wanted, settings))
+
+    def _branch(self, wanted: model.Unikernel, settings: model.Settings) -> str:
+        return self.repository.branch(wanted.branch or settings.branch)
+
+    def _one(
+        self, name: str, wanted: model.Unikernel, settings: model.Settings
+    ) -> model.Outcome:
         began = time.monotonic()
-        key = f'commit {commit}'  # what a failure is remembered by until the image is known
+        key = 'no commit'  # what a failure is remembered by until the image is known
         shelf = self.state.of(name)
         try:
             self._decide(name, shelf)
             if (stopped := self._stopped(name, shelf)) is not None:
                 return stopped
+            commit = self._commit(wanted, settings)
+            key = f'commit {commit}'
             found = self.repository.find(commit, name, wanted)
-            self.read += found.read
+            revision = self.repository.revision(self._branch(wanted, settings))
+            self.read.setdefault(revision, []).extend(found.read)
             key = found.blob
             outcome = self._unchanged(name, shelf, wanted, found)
-            return outcome or self._deployed(name, shelf, wanted, found, limit, began)
+            return outcome or self._deployed(
+                name, shelf, wanted, found, settings.unpacked_limit, began
+            )
         except errors.Refused as refused:
             return self._failed(name, shelf, wanted, key, refused)
 
@@ -358,7 +376,7 @@ class _Converge:
         self._note(name, 'removed', current)
         return model.Outcome(name, 'removed')
 
-    def _settle(self, settings: model.Settings, outcomes: list[model.Outcome]) -> None:
+    def _settle(self, outcomes: list[model.Outcome]) -> None:
         """Let the next hook go home at once when all is well and nothing changed since."""
         runs = []
         for outcome in outcomes:
@@ -370,9 +388,8 @@ class _Converge:
                 return
             runs += [(run.pid, run.started, run.boot)] if run else []
         named = self.repository.setting('mirage.config')
-        revision = f'refs/heads/{settings.branch}' if settings.branch else 'HEAD'
         path = self.repository.config_path()
-        facts = settled.facts(path, named, revision, tuple(self.read), runs)
+        facts = settled.facts(path, named, self.repository.head(), self.read, runs)
         store.write(self.state.settled, facts)
 
     def _say(self, name: str) -> switch.Say:

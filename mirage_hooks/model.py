@@ -143,6 +143,9 @@ class Unikernel(_Settings, frozen=True):
             'which names a folder or file beside it, or the path of the image itself'
         ),
     ]
+    branch: Annotated[
+        str, Meta(description="the branch that holds its image, when not the file's own")
+    ] = ''
     network: Annotated[
         Network | None, Meta(description='its network, when it has one')
     ] = None
@@ -196,7 +199,9 @@ class Unikernel(_Settings, frozen=True):
     @property
     def fingerprint(self) -> str:
         """Changes when the unikernel would have to be started differently."""
-        started = msgspec.structs.replace(self, health=(), confirm='1s', keep=3, image='')
+        started = msgspec.structs.replace(
+            self, image='', branch='', health=(), confirm='1s', keep=3
+        )
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
 
 

@@ -154,10 +154,31 @@ class Repository:
                 hint='name the branch to deploy in mirage.yml: branch: master',
             ) from None
 
+    def head(self) -> str:
+        """What HEAD holds, as in its file."""
+        return (self.git_dir / 'HEAD').read_text().strip()
+
+    def revision(self, branch: str) -> str:
+        """The reference that holds `branch`: the local one, else the only remote's."""
+        local = f'refs/heads/{branch}'
+        if self._has(local):
+            return local
+        tracked = [
+            f'refs/remotes/{remote.name}/{branch}' for remote in self._git.remotes
+            if self._has(f'refs/remotes/{remote.name}/{branch}')
+        ]
+        return tracked[0] if len(tracked) == 1 else local
+
+    def _has(self, reference: str) -> bool:
+        try:
+            return bool(self._run('rev-parse', '--verify', '--quiet', f'{reference}^{{commit}}'))
+        except errors.Refused:
+            return False
+
     def commit(self, branch: str) -> str:
         """The commit that `branch` is at; raises Refused when it has none."""
         try:
-            return str(self._git.commit(f'refs/heads/{branch}').hexsha)
+            return str(self._git.commit(self.revision(branch)).hexsha)
         except (BadName, BadObject, ValueError, git.exc.GitCommandError) as error:
             if isinstance(error, git.exc.GitCommandError):
                 raise _said(error, self.folder) from None

@@ -46,17 +46,19 @@ def identity(pid: int) -> tuple[int, int, str] | None:
 
 
 def facts(
-    config: Path, named: str, revision: str, read: tuple[str, ...], runs: list[tuple[int, int, str]]
+    config: Path, named: str, head: str, read: dict[str, list[str]],
+    runs: list[tuple[int, int, str]],
 ) -> dict[str, Any]:
     """What must still be true for nothing to be to do: the file `config`, which git's
-    configuration calls `named`, the lines `read` of the tree of `revision`, and the processes."""
+    configuration calls `named`, the branch that is checked out, the lines `read`
+    of each revision's tree, and the processes."""
     return {
         'version': __version__,
         'config': str(config),
         'named': named,
         'stat': _stat(config),
-        'revision': revision,
-        'read': sorted(set(read)),
+        'head': head,
+        'read': {revision: sorted(set(lines)) for revision, lines in read.items()},
         'runs': [list(run) for run in runs],
     }
 
@@ -70,7 +72,8 @@ def holds(git_dir: Path) -> bool:
             and known['stat'] == _stat(Path(known['config']))
             and all(_lives(run) for run in known['runs'])
             and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
-            and _tree(git_dir, known['revision'], known['read']) == known['read']
+            and (git_dir / 'HEAD').read_text().strip() == known['head']
+            and all(_tree(git_dir, *read) == read[1] for read in known['read'].items())
         )
     except (OSError, ValueError, KeyError, TypeError, subprocess.CalledProcessError):
         return False  # the long way says what is wrong
