@@ -53,11 +53,13 @@ def run(*command: str, timeout: float = 60) -> str:
         raise errors.Unavailable(f'`{" ".join(command)}` took more than {timeout:g} s') from None
 
 
-def exchange(*command: str, stdin: bytes = b'') -> tuple[int, bytes, str]:
+def exchange(
+    *command: str, stdin: bytes = b'', **environment: str
+) -> tuple[int, bytes, str]:
     """The exit code of `command`, what it prints, byte for byte, and what it complains about."""
     done = subprocess.run(
         command, input=stdin, capture_output=True, check=False,
-        env={**os.environ, 'PATH': PATH, 'LC_ALL': 'C'},
+        env={**os.environ, 'PATH': PATH, 'LC_ALL': 'C', **environment},
     )
     return done.returncode, done.stdout, done.stderr.decode(errors='replace').strip()
 

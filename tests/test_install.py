@@ -1,0 +1,432 @@
+"""Installing changes what it says and no more; uninstalling puts all of it back."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mirage_hooks import config, errors, hookfolder, install, model, starter
+from mirage_hooks.repository import Repository
+from tests.deployment import Deployment, git, web
+from tests.spool import Spool, lacking
+
+needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
+MIRAGE = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
+
+
+@pytest.fixture
+def host(deployment: Deployment) -> Path:
+    """A clone without hooks."""
+    deployment.publish(web('one'), name='mir-mort.io.xen')
+    git(deployment.folder, 'clone', '-q', str(deployment.hub), str(deployment.host))
+    return deployment.host
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / 'spool')
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A person's mirage.yml."""
+    path = tmp_path / 'mine.yml'
+    path.write_text('unikernels: {}\n')
+    return path
+
+
+def picture(folder: Path) -> dict[str, tuple[str, int, bytes]]:
+    """Every file, link and folder below `folder`: kind, mode and content."""
+    found = {}
+    for path in sorted(folder.rglob('*')):
+        if path.is_symlink():
+            found[str(path)] = ('link', 0, os.fsencode(path.readlink()))
+        elif path.is_dir():
+            found[str(path)] = ('folder', path.stat().st_mode, b'')
+        else:
+            found[str(path)] = ('file', path.stat().st_mode, path.read_bytes())
+    return found
+
+
+def test_the_hooks_are_copies_run_by_the_absolute_interpreter_alone(
+    host: Path, file: Path
+) -> None:
+    said = install.install(host, file, when='')
+    folder = host / '.git/hooks'
+    assert said[0] == f'hooks: post-merge, post-receive, post-rewrite in {folder}'
+    for name in hookfolder.NAMES:
+        hook = folder / name
+        assert not hook.is_symlink()
+        assert stat.S_IMODE(hook.stat().st_mode) == 0o755
+        assert hook.read_text().splitlines()[0] == f'#!{sys.executable} -I'
+    assert git(host, 'config', 'mirage.config') == str(file)
+    assert git(host, 'status', '--porcelain') == ''
+
+
+def test_a_second_run_changes_nothing(host: Path, file: Path) -> None:
+    install.install(host, file, when='')
+    before = picture(host / '.git')
+    assert install.install(host, when='') == [
+        f'hooks: unchanged in {host}/.git/hooks', f'mirage.yml: {file}', 'cron: none, unchanged',
+    ]
+    assert picture(host / '.git') == before
+
+
+def test_uninstalling_puts_everything_back(host: Path, file: Path) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\nexit 0\n')
+    hook.chmod(0o750)
+    (host / '.git/hooks/post-rewrite').symlink_to('/nowhere/at/all')
+    git(host, 'config', 'a.b', 'c')
+    before = picture(host / '.git')
+    install.install(host, file, when='')
+    assert picture(host / '.git') != before
+    assert install.uninstall(host) == [
+        f'hooks: post-merge, post-receive, post-rewrite taken out of {host}/.git/hooks',
+        f'kept: {file}',
+    ]
+    # git leaves an emptied section's name behind, or not, by version.
+    assert git(host, 'config', '--local', '--list').count('mirage') == 0
+    after = picture(host / '.git')
+    for one in (before, after):
+        del one[str(host / '.git/config')]
+    assert after == before
+    assert file.exists()
+
+
+def test_the_hook_that_was_there_runs_first_with_its_arguments(
+    deployment: Deployment, host: Path, file: Path
+) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\necho "mine $# $1"\n')
+    hook.chmod(0o755)
+    said = install.install(host, file, when='')
+    assert f'the post-merge hook that was there runs first, as {hook}.before-mirage-hooks' in said
+    deployment.publish(web('two'))
+    done = deployment.pull()
+    assert done.stderr.splitlines() == [
+        'mine 1 0', 'mirage.yml names no unikernel: nothing to run',
+    ]
+
+
+def test_a_link_into_the_work_tree_is_kept_but_never_run_again(
+    deployment: Deployment, host: Path, file: Path
+) -> None:
+    script = host / 'scripts' / 'post-merge.hook'
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\ntouch {deployment.folder}/pwned\n')
+    script.chmod(0o755)
+    hook = host / '.git/hooks/post-merge'
+    hook.symlink_to('../../scripts/post-merge.hook')
+    said = install.install(host, file, when='')
+    assert said[1] == (
+        f'WARNING: the post-merge hook was a link to {script}, which any push can change: it '
+        f'does not run any more, and is kept as {hook}.tracked-not-run; '
+        f'to run it by hand: {script}'
+    )
+    deployment.publish(web('two'))
+    assert deployment.pull().returncode == 0
+    assert not (deployment.folder / 'pwned').exists()
+    install.uninstall(host)
+    assert str(hook.readlink()) == '../../scripts/post-merge.hook'
+
+
+def test_a_chain_of_links_through_the_work_tree_counts_as_one_into_it(
+    tmp_path: Path, host: Path
+) -> None:
+    (tmp_path / 'outside').write_text('#!/bin/sh\n')
+    (host / 'tracked').symlink_to(tmp_path / 'outside')
+    (host / '.git/hooks/post-merge').symlink_to(host / 'tracked')
+    found = hookfolder.place(host / '.git/hooks', 'post-merge', host)
+    assert found.found == 'tracked'
+
+
+def test_a_link_elsewhere_keeps_running(tmp_path: Path, host: Path, file: Path) -> None:
+    (tmp_path / 'outside').write_text('#!/bin/sh\n')
+    hook = host / '.git/hooks/post-merge'
+    hook.symlink_to(tmp_path / 'outside')
+    install.install(host, file, when='')
+    assert Path(f'{hook}.before-mirage-hooks').readlink() == tmp_path / 'outside'
+
+
+def test_a_hook_put_over_ours_is_not_thrown_away(host: Path, file: Path) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\n: first\n')
+    install.install(host, file, when='')
+    hook.unlink()
+    hook.write_text('#!/bin/sh\n: second\n')
+    before = picture(host / '.git')
+    with pytest.raises(errors.Refused) as refused:
+        install.install(host, when='')
+    kept = f'{hook}.before-mirage-hooks'
+    assert refused.value.reason == (
+        f'{hook} is not ours, and post-merge.before-mirage-hooks is there from an earlier one'
+    )
+    assert refused.value.hint == f'put what you need of both into {hook} and remove {kept}'
+    assert picture(host / '.git') == before
+
+
+def test_a_run_that_was_killed_between_two_steps_is_completed(host: Path, file: Path) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\n: mine\n')
+    os.link(hook, f'{hook}.before-mirage-hooks')
+    install.install(host, file, when='')
+    assert Path(f'{hook}.before-mirage-hooks').read_text() == '#!/bin/sh\n: mine\n'
+    assert 'mirage_hooks' in hook.read_text()
+
+
+def test_ours_is_brought_up_to_date_where_pre_commit_put_it(host: Path, file: Path) -> None:
+    install.install(host, file, when='')
+    hook = host / '.git/hooks/post-merge'
+    hook.rename(f'{hook}.legacy')
+    hook.write_text('#!/bin/sh\n: of pre-commit\n')
+    Path(f'{hook}.legacy').write_text('#!/old/python -I\nfrom mirage_hooks import hook\n')
+    install.install(host, when='')
+    assert hook.read_text() == '#!/bin/sh\n: of pre-commit\n'
+    text = Path(f'{hook}.legacy').read_text()
+    assert text == hookfolder.text('post-merge', Path(sys.executable))
+
+
+@pytest.mark.parametrize('place', ["with a space and it's", 'long/' + 'x' * 130])
+def test_an_interpreter_that_a_first_line_cannot_name_is_called_by_sh(
+    tmp_path: Path, place: str
+) -> None:
+    python = tmp_path / place / 'python'
+    python.parent.mkdir(parents=True)
+    # A link to the test's interpreter would lose its packages: say which ones.
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    hook = tmp_path / 'hook'
+    text = hookfolder.text('post-merge', python)
+    assert text.startswith('#!/bin/sh\n')
+    hook.write_text(text.replace('from mirage_hooks import hook', 'print(sys.flags.isolated)')
+                    .replace('sys.exit(hook.main', 'print').replace('[1:]))', '[1:])'))
+    hook.chmod(0o755)
+    done = subprocess.run((hook, 'a b', 'c'), capture_output=True, text=True, check=True)
+    assert done.stdout == "1\npost-merge ['a b', 'c']\n"
+
+
+def test_the_hooks_path_inside_the_git_directory_is_used(host: Path, file: Path) -> None:
+    git(host, 'config', 'core.hooksPath', '.git/ours')
+    install.install(host, file, when='')
+    assert sorted(path.name for path in (host / '.git/ours').iterdir()) == [*hookfolder.NAMES]
+    install.uninstall(host)
+    assert list((host / '.git/ours').iterdir()) == []
+
+
+@pytest.mark.parametrize('scope', ['--global', '--local'])
+def test_a_hooks_path_elsewhere_is_refused(
+    tmp_path: Path, host: Path, file: Path, scope: str
+) -> None:
+    git(host, 'config', scope, 'core.hooksPath', str(tmp_path / 'shared'))
+    before = picture(host / '.git')
+    with pytest.raises(errors.Refused) as refused:
+        install.install(host, file, when='')
+    assert refused.value.reason == (
+        f'core.hooksPath makes git run the hooks in {tmp_path}/shared, which is not inside '
+        f'{host}/.git and so not for this repository alone'
+    )
+    assert refused.value.hint == (
+        f'give it hooks of its own: git -C {host} config core.hooksPath {host}/.git/hooks'
+    )
+    assert picture(host / '.git') == before
+    git(host, 'config', 'core.hooksPath', f'{host}/.git/hooks')
+    install.install(host, file, when='')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='giving a file to another user needs root')
+def test_a_repository_of_another_user_is_explained(host: Path, file: Path) -> None:
+    for path in (host, host / '.git'):
+        os.chown(path, 65534, 65534)
+    with pytest.raises(errors.Refused) as refused:
+        install.install(host, file, when='')
+    assert refused.value.reason == f'git refuses {host}: it belongs to another user'
+    assert refused.value.hint == f'git config --global --add safe.directory {host}'
+
+
+def test_a_mirage_yml_inside_the_work_tree_is_refused(host: Path) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        install.install(host, host / 'mirage.yml', when='')
+    assert refused.value.reason == (
+        f'{host}/mirage.yml is inside the repository, where a push could change it'
+    )
+    assert refused.value.hint == 'name a file outside with --config'
+
+
+def test_the_starter_is_filled_in_from_the_repository(
+    deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    said = install.install(host, when='')
+    path = Path.home() / '.config/mirage-hooks/host.yml'
+    assert said[1] == f'mirage.yml: {path} is new: say there what should run'
+    assert config.load(path) == model.Settings(
+        branch='master', unikernels={'mort.io': model.Unikernel(image='xen/latest')}
+    )
+    assert path.read_text().startswith(
+        f'# What should run on this host, for the deployment repository {host}\n'
+    )
+
+
+def test_every_comment_of_the_starter_can_be_used(host: Path) -> None:
+    text = starter.text(Repository(host))
+    example = [line[2:] for line in text.splitlines() if line.startswith('#   ')]
+    for mode in ('socket', 'direct', 'static'):
+        kept = [line for line in example if 'network:' not in line or f'mode: {mode}' in line]
+        lines = [line for line in kept if not line.lstrip().startswith('#')]
+        settings = config.parse('\n'.join(['unikernels:', *lines]).encode(), 'starter')
+        assert type(settings.unikernels['mortio'].network).__name__.lower() == mode
+
+
+def test_the_starter_of_an_empty_repository_runs_nothing(tmp_path: Path) -> None:
+    git(tmp_path, 'init', '-q', '--bare', 'www.git')
+    text = starter.text(Repository(tmp_path / 'www.git'))
+    assert config.parse(text.encode(), 'starter') == model.Settings(unikernels={})
+
+
+def test_a_mirage_yml_that_is_there_is_never_written(host: Path, file: Path) -> None:
+    file.write_text('unikernels: {www: {image: x, memory: lots}}\n')
+    said = install.install(host, file, when='')
+    assert said[2] == f"WARNING: {file}: www.memory: expected int, got 'lots'"
+    assert file.read_text() == 'unikernels: {www: {image: x, memory: lots}}\n'
+
+
+def test_the_starter_of_another_repository_is_not_taken(
+    tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    install.install(host, when='')
+    git(tmp_path, 'clone', '-q', str(host), str(tmp_path / 'other/host'))
+    with pytest.raises(errors.Refused) as refused:
+        install.install(tmp_path / 'other/host', when='')
+    path = Path.home() / '.config/mirage-hooks/host.yml'
+    assert refused.value.reason == f'{path} was written for {host}'
+    assert refused.value.hint == 'name another file with --config, or the same one to share it'
+
+
+def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        install.install(tmp_path, when='')
+    assert refused.value.reason == f'{tmp_path} is not a git repository'
+
+
+@pytest.mark.parametrize('step', ['_put_settings', '_put_line', '_remember'])
+def test_a_failure_half_way_leaves_everything_as_it_was(
+    host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\nexit 0\n')
+    real = getattr(install, step)
+
+    def fail(*arguments: object) -> None:
+        real(*arguments)
+        raise errors.Unavailable('the disk is full')
+
+    monkeypatch.setattr(install, step, fail)
+    before = picture(tmp_path)
+    with pytest.raises(errors.Unavailable):
+        install.install(host, tmp_path / 'new' / 'mirage.yml', when='')
+    after = picture(tmp_path)
+    for one in (before, after):
+        del one[str(host / '.git/config')]
+    assert after == before
+    assert 'mirage' not in git(host, 'config', '--local', '--list')
+
+
+@needs_spool
+@pytest.mark.parametrize('before', [None, b'', b'# mine\n0 5 * * * a\n', b'# (a)\n#\n# b\n# c\n'])
+def test_one_line_is_added_to_the_crontab_and_taken_out_again(
+    host: Path, file: Path, spool: Spool, before: bytes | None
+) -> None:
+    if before is not None:
+        spool.write(before)
+    done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.splitlines()[-1] == 'cron: */7 * * * *'
+    ours = f'*/7 * * * * {MIRAGE} -C {host} pull --quiet # mirage-hooks: {host}\n'.encode()
+    assert spool.read() == (before or b'') + ours
+    again = spool.run(MIRAGE, 'install', str(host))
+    assert again.stdout.splitlines()[-1] == 'cron: */7 * * * *, unchanged'
+    assert spool.read() == (before or b'') + ours
+    changed = spool.run(MIRAGE, 'install', str(host), '--cron', '@hourly')
+    assert changed.stdout.splitlines()[-1] == 'cron: @hourly'
+    assert spool.run(MIRAGE, 'install', str(host)).stdout.endswith('cron: @hourly, unchanged\n')
+    assert spool.read() == (before or b'') + ours.replace(b'*/7 * * * *', b'@hourly')
+    gone = spool.run(MIRAGE, 'install', '--uninstall', str(host))
+    assert gone.stdout.splitlines()[0] == 'cron: our line is out'
+    assert spool.read() == (before or None)
+
+
+@needs_spool
+def test_a_pull_of_the_persons_own_is_mentioned_and_left(
+    host: Path, file: Path, spool: Spool
+) -> None:
+    spool.write(f'*/7 * * * * cd {host} && git pull\n'.encode())
+    done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
+    assert done.stdout.splitlines()[-1] == (
+        'your crontab also has its own pull, no longer needed (`crontab -e`): '
+        f'*/7 * * * * cd {host} && git pull'
+    )
+    assert (spool.read() or b'').startswith(f'*/7 * * * * cd {host} && git pull\n'.encode())
+
+
+@needs_spool
+def test_what_crontab_itself_refuses_undoes_the_rest(host: Path, file: Path, spool: Spool) -> None:
+    before = picture(host / '.git')
+    done = spool.run(
+        MIRAGE, 'install', str(host), '--config', str(file), '--cron', '77 * * * *'
+    )
+    assert done.returncode == 1
+    assert 'crontab refused the new table: ' in done.stderr
+    assert 'bad minute' in done.stderr
+    assert spool.read() is None
+    assert {**picture(host / '.git'), str(host / '.git/config'): ''} == {
+        **before, str(host / '.git/config'): ''
+    }
+
+
+@needs_spool
+def test_a_repository_that_was_deleted_can_still_be_taken_out_of_the_crontab(
+    host: Path, file: Path, spool: Spool
+) -> None:
+    spool.run(MIRAGE, 'install', str(host), '--config', str(file))
+    host.rename(host.with_name('gone'))
+    done = spool.run(MIRAGE, 'install', '--uninstall', str(host))
+    assert (done.returncode, done.stdout) == (0, 'cron: our line is out\n')
+    assert spool.read() is None
+
+
+def test_without_a_crontab_program_it_says_so_and_goes_on(
+    host: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mirage_hooks import system
+
+    monkeypatch.setattr(system, 'find', lambda program: None)
+    said = install.install(host, file)
+    assert said[-1] == (
+        'WARNING: this host has no crontab program, so nothing pulls by itself and nothing '
+        f'starts after a reboot: have {MIRAGE} -C {host} pull run every few minutes'
+    )
+    assert (host / '.git/hooks/post-merge').exists()
+
+
+def test_uninstalling_says_what_still_runs_and_how_to_end_it(
+    deployment: Deployment, host: Path
+) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    run = deployment.state().of('www').run(1)
+    assert run is not None
+    assert install.uninstall(host) == [
+        f'hooks: post-merge, post-receive, post-rewrite taken out of {host}/.git/hooks',
+        f'www goes on running; to end it: kill {run.pid}',
+        f'kept: {deployment.config}',
+        f'kept: {host}/.git/mirage-hooks, with the releases and the history',
+    ]
+    assert deployment.page() == 'one'
