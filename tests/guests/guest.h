@@ -1,0 +1,85 @@
+/* The web guest: one small web server in the shapes a MirageOS image comes in.
+
+   options.c  the command line               web.c     the pages
+   stack.c    Ethernet, ARP, IPv4            tcp.c     the server
+   dhcp.c     the address, when none was given
+   socket.c   the host's sockets instead of our own stack
+   direct.c, virtio.c, netfront.c            one network device each */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Declared here because a freestanding i386 build has no C library's headers. */
+void *memcpy(void *to, const void *from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int byte, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+size_t strlen(const char *s);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+char *strchr(const char *s, int c);
+int snprintf(char *to, size_t room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int vsnprintf(char *to, size_t room, const char *format, va_list values);
+
+enum { LINE_MAX_BYTES = 8192, ARGS_MAX = 256 };
+
+/* As MirageOS: `--help` and a bad command line. */
+enum { EXIT_HELP = 63, EXIT_USAGE = 64 };
+
+enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4 };
+
+enum fail { FAIL_NOT, FAIL_EXIT, FAIL_CRASH, FAIL_HANG, FAIL_SILENT, FAIL_FLOOD, FAIL_LATE,
+            FAIL_DEAF };
+
+struct options {
+    uint32_t ipv4, gateway; /* host byte order; 0: none given */
+    int prefix;
+    int port;
+    int status;
+    const char *message;
+    const char *interface;
+    const char *mac;
+    enum fail fail;
+    uint32_t fail_value; /* exit: the code; late: milliseconds */
+};
+
+/* split.c: Solo5's rules, in place. The number of tokens, or -1: an unterminated quote. */
+int split(char *line, char **tokens, int room);
+
+/* options.c: 0, or the code to exit with (what is wrong has been said). */
+int options_read(struct options *options, enum shape shape, int count, char **tokens);
+bool ipv4_read(const char *text, uint32_t *address, const char **rest);
+bool mac_read(const char *text, uint8_t *mac);
+
+/* web.c */
+int guest_main(enum shape shape, char *line); /* `line`: the arguments, yet to be split */
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void flood(void); /* does nothing unless --fail=flood */
+struct reply { const char *bytes; size_t length; uint32_t after_ms; };
+/* Whether `request` is complete; if so, what to answer and when. */
+bool answer(const char *request, size_t length, struct reply *reply);
+
+/* stack.c or socket.c: prints that the stack is up, then serves until the end of the world. */
+int serve(const struct options *options);
+
+/* The platform. */
+uint32_t now(void); /* milliseconds since the start */
+enum stream { OUT = 1, LOG = 2 }; /* on unix stdout and stderr; elsewhere one console */
+void console(enum stream stream, const char *text, size_t length);
+void crash(void) __attribute__((noreturn));
+void deaf(void); /* ignore the request to end, where the platform has one */
+
+/* The network device. */
+enum { FRAME_MAX = 1514 };
+extern uint8_t mac[6];
+bool device_open(const struct options *options);
+size_t device_receive(uint8_t *frame); /* 0: none waits */
+void device_send(const uint8_t *frame, size_t length);
+void device_wait(uint32_t ms); /* at most `ms`, or until a frame may have come */
+
+#endif

@@ -1,0 +1,192 @@
+/* The command line, as strict as MirageOS's: unknown, repeated or malformed is EXIT_USAGE. */
+#include "guest.h"
+
+static bool number_read(const char *text, uint32_t most, uint32_t *number, const char **rest)
+{
+    const char *c = text;
+
+    for (*number = 0; *c >= '0' && *c <= '9' && c - text < 9; c++)
+        *number = *number * 10 + (uint32_t)(*c - '0');
+    *rest = c;
+    return c > text && *number <= most;
+}
+
+static bool whole_number(const char *text, uint32_t most, uint32_t *number)
+{
+    const char *rest;
+    return number_read(text, most, number, &rest) && *rest == '\0';
+}
+
+bool ipv4_read(const char *text, uint32_t *address, const char **rest)
+{
+    *address = 0;
+    for (int i = 0; i < 4; i++) {
+        uint32_t byte;
+        if ((i > 0 && *text++ != '.') || !number_read(text, 255, &byte, &text))
+            return false;
+        *address = *address << 8 | byte;
+    }
+    *rest = text;
+    return true;
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+           c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool mac_read(const char *text, uint8_t *mac)
+{
+    if (strlen(text) != 17)
+        return false;
+    for (int i = 0; i < 6; i++) {
+        int high = hex(text[3 * i]), low = hex(text[3 * i + 1]);
+        if (high < 0 || low < 0 || (i < 5 && text[3 * i + 2] != ':'))
+            return false;
+        mac[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+static bool read_ipv4(struct options *o, const char *v)
+{
+    uint32_t prefix;
+    if (!ipv4_read(v, &o->ipv4, &v) || *v != '/' || !whole_number(v + 1, 32, &prefix))
+        return false;
+    o->prefix = (int)prefix;
+    return true;
+}
+
+static bool read_gateway(struct options *o, const char *v)
+{
+    return ipv4_read(v, &o->gateway, &v) && *v == '\0';
+}
+
+static bool read_ipv4_only(struct options *o, const char *v)
+{
+    (void)o; /* IPv4 is all there is */
+    return strcmp(v, "true") == 0 || strcmp(v, "false") == 0;
+}
+
+static bool read_port(struct options *o, const char *v)
+{
+    uint32_t port;
+    bool good = whole_number(v, 65535, &port) && port > 0;
+    o->port = (int)port;
+    return good;
+}
+
+static bool read_status(struct options *o, const char *v)
+{
+    uint32_t status;
+    bool good = whole_number(v, 599, &status) && status >= 100;
+    o->status = (int)status;
+    return good;
+}
+
+static bool read_message(struct options *o, const char *v)
+{
+    o->message = v;
+    return true;
+}
+
+static bool read_interface(struct options *o, const char *v)
+{
+    o->interface = v;
+    return strlen(v) > 0 && strlen(v) < 16;
+}
+
+static bool read_mac(struct options *o, const char *v)
+{
+    uint8_t ignored[6];
+    o->mac = v;
+    return mac_read(v, ignored);
+}
+
+static bool read_fail(struct options *o, const char *v)
+{
+    static const char *const words[] = { "", "exit:", "crash", "hang", "silent", "flood", "late:",
+                                         "deaf" };
+    for (unsigned i = FAIL_EXIT; i <= FAIL_DEAF; i++) {
+        size_t n = strlen(words[i]);
+        o->fail = (enum fail)i;
+        if (i == FAIL_EXIT || i == FAIL_LATE) {
+            if (strncmp(v, words[i], n) == 0)
+                return whole_number(v + n, i == FAIL_EXIT ? 255 : 86400000, &o->fail_value);
+        } else if (strcmp(v, words[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct {
+    const char *name, *value;
+    unsigned shapes;
+    bool (*read)(struct options *, const char *);
+} known[] = {
+    { "--ipv4", "CIDR", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_ipv4 },
+    { "--ipv4-gateway", "ADDRESS", SHAPE_DIRECT | SHAPE_BARE, read_gateway },
+    { "--ipv4-only", "BOOL", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_ipv4_only },
+    { "--interface", "TAP", SHAPE_DIRECT, read_interface },
+    { "--mac", "ADDRESS", SHAPE_DIRECT, read_mac },
+    { "--port", "N", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_port },
+    { "--message", "TEXT", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_message },
+    { "--status", "N", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_status },
+    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf",
+      SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_fail },
+};
+enum { KNOWN = sizeof known / sizeof known[0] };
+
+static int help(enum shape shape)
+{
+    char line[128];
+
+    for (int i = 0; i < KNOWN; i++)
+        if (known[i].shapes & shape)
+            console(OUT, line, (size_t)snprintf(line, sizeof line, "       %s=%s\n", known[i].name,
+                                                known[i].value));
+    return EXIT_HELP;
+}
+
+static int find(const char *token, size_t length, enum shape shape)
+{
+    for (int i = 0; i < KNOWN; i++)
+        if ((known[i].shapes & shape) && strlen(known[i].name) == length &&
+            strncmp(token, known[i].name, length) == 0)
+            return i;
+    return -1;
+}
+
+int options_read(struct options *options, enum shape shape, int count, char **tokens)
+{
+    bool seen[KNOWN] = { false };
+
+    *options = (struct options){ .port = 8080, .status = 200, .message = "", .interface = "tap0" };
+    for (int i = 0; i < count; i++) {
+        const char *token = tokens[i], *equals = strchr(token, '=');
+        int option = find(token, equals ? (size_t)(equals - token) : strlen(token), shape);
+
+        if (strcmp(token, "--help=plain") == 0)
+            return help(shape);
+        if (option < 0) {
+            say("unknown option '%s'\n", token);
+            return EXIT_USAGE;
+        }
+        if (seen[option]) {
+            say("option '%s' cannot be repeated\n", known[option].name);
+            return EXIT_USAGE;
+        }
+        seen[option] = true;
+        /* as cmdliner: the value may also be the next word, but never another option */
+        const char *value = equals ? equals + 1 :
+            i + 1 < count && tokens[i + 1][0] != '-' ? tokens[++i] : NULL;
+        if (value == NULL || !known[option].read(options, value)) {
+            say("option '%s': %s\n", known[option].name,
+                value == NULL ? "needs an argument" : "invalid value");
+            return EXIT_USAGE;
+        }
+    }
+    return 0;
+}

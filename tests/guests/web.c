@@ -1,0 +1,102 @@
+/* The application: its pages, its console lines, its misbehaviours. */
+#include "guest.h"
+
+#ifndef VERSION
+#define VERSION "1"
+#endif
+
+static enum fail failure;
+static struct reply page, args, missing;
+
+void say(const char *format, ...)
+{
+    static char line[LINE_MAX_BYTES + 256];
+    va_list values;
+
+    va_start(values, format);
+    int n = vsnprintf(line, sizeof line, format, values);
+    va_end(values);
+    if (failure != FAIL_SILENT)
+        console(LOG, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+}
+
+void flood(void)
+{
+    static const char line[] = "flood flood flood flood flood flood flood flood flood flood\n";
+    for (int i = 0; failure == FAIL_FLOOD && i < 64; i++)
+        console(LOG, line, sizeof line - 1);
+}
+
+static struct reply http(char *room, size_t size, int status, const char *body)
+{
+    int n = snprintf(room, size,
+                     "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %u\r\n"
+                     "Connection: close\r\n\r\n%s",
+                     status, status == 200 ? "OK" : "Other", (unsigned)strlen(body), body);
+    return (struct reply){ .bytes = room, .length = (size_t)n };
+}
+
+static void compose(const struct options *options, int count, char **tokens)
+{
+    static char body[LINE_MAX_BYTES + 256], rooms[3][LINE_MAX_BYTES + 512];
+    size_t n = 0;
+
+    snprintf(body, sizeof body, "%s %s\n", VERSION, options->message);
+    page = http(rooms[0], sizeof rooms[0], options->status, body);
+    body[0] = '\0';
+    for (int i = 0; i < count; i++)
+        n += (size_t)snprintf(body + n, sizeof body - n, "%s\n", tokens[i]);
+    args = http(rooms[1], sizeof rooms[1], 200, body);
+    missing = http(rooms[2], sizeof rooms[2], 404, "not found\n");
+}
+
+static bool ended(const char *request, size_t length)
+{
+    for (size_t i = 3; i < length; i++)
+        if (memcmp(request + i - 3, "\r\n\r\n", 4) == 0)
+            return true;
+    return false;
+}
+
+bool answer(const char *request, size_t length, struct reply *reply)
+{
+    static const char slow[] = "GET /slow?ms=";
+
+    if (!ended(request, length))
+        return false;
+    *reply = missing;
+    if (strncmp(request, "GET / ", 6) == 0) {
+        *reply = page;
+    } else if (strncmp(request, "GET /args ", 10) == 0) {
+        *reply = args;
+    } else if (strncmp(request, slow, sizeof slow - 1) == 0) {
+        *reply = page;
+        for (const char *c = request + sizeof slow - 1; *c >= '0' && *c <= '9'; c++)
+            reply->after_ms = reply->after_ms * 10 + (uint32_t)(*c - '0');
+    }
+    return true;
+}
+
+int guest_main(enum shape shape, char *line)
+{
+    static char *tokens[ARGS_MAX];
+    struct options options;
+    int count = split(line, tokens, ARGS_MAX);
+
+    if (count < 0) {
+        say("command line: unterminated quote\n");
+        return EXIT_USAGE;
+    }
+    int code = options_read(&options, shape, count, tokens);
+    if (code != 0)
+        return code;
+    if (options.fail == FAIL_EXIT)
+        return (int)options.fail_value;
+    if (options.fail == FAIL_CRASH)
+        crash();
+    if (options.fail == FAIL_DEAF)
+        deaf();
+    failure = options.fail;
+    compose(&options, count, tokens);
+    return serve(&options);
+}
