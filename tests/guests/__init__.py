@@ -11,8 +11,10 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
 APPLICATION = ('split.c', 'options.c', 'web.c')
+STACK = ('stack.c', 'tcp.c', 'dhcp.c')
 SHAPES: dict[str, tuple[str, ...]] = {
     'socket': (*APPLICATION, 'unix.c', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
+    'direct': (*APPLICATION, *STACK, 'unix.c', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
 }
 
 
