@@ -12,9 +12,18 @@ SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
 APPLICATION = ('split.c', 'options.c', 'web.c')
 STACK = ('stack.c', 'tcp.c', 'dhcp.c')
+BARE = (
+    *('-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector', '-mgeneral-regs-only'),
+    *('-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables', '-nostdlib'),
+    *('-static', '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments', 'libc.c'),
+)
 SHAPES: dict[str, tuple[str, ...]] = {
     'socket': (*APPLICATION, 'unix.c', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
     'direct': (*APPLICATION, *STACK, 'unix.c', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
+    'virtio': (
+        *('-m32', *BARE, '-Wl,-T,bare.ld', 'multiboot.S'),
+        *(*APPLICATION, *STACK, 'pc.c', 'virtio.c'),
+    ),
 }
 
 
@@ -24,6 +33,7 @@ def build(kind: str, directory: Path, version: str = '1') -> Path:
     Kept under the digest of everything it is made of, so that a stale one is never returned.
     Needs gcc; raises CalledProcessError when it does not compile, FileNotFoundError without gcc.
     """
+    directory = directory.resolve()  # gcc runs among the sources
     command = ('gcc', *CFLAGS, f'-DVERSION="{version}"', *SHAPES[kind])
     image = directory / f'{kind}-{_digest(command)}'
     if not image.exists():
