@@ -88,6 +88,7 @@ class _Converge:
         store.write(self.state.settled, None)
         for text in launcher.reap(self.state, self.owner):
             self.report.step('mirage-hooks', text)
+        self.state.sweep()
         try:
             settings = self.settings()
         except errors.Refused as refused:
@@ -117,16 +118,23 @@ class _Converge:
             raise errors.Refused(f'{name} has no {which} here', hint=f'it has: {kept}')
         if current is not None and earlier.number == current.number:
             raise errors.Refused(f'{name} is at release {earlier.number} already')
-        serving = current if current is not None and launcher.alive(shelf, current) else None
         before = shelf.pin()
         turned_down = self._turned_down(name, wanted, settings)
         shelf.set_pin(model.Pin(release=earlier.number, blob=turned_down))
         try:
-            switch.replace(shelf, self.owner, serving, earlier, wanted, self._say(name))
+            return self._returned(name, shelf, wanted, earlier)
         except errors.Refused as refused:
             shelf.set_pin(before)
             console = launcher.tail(launcher.console(shelf, earlier))
             return self._kept(name, refused, console)
+
+    def _returned(
+        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, earlier: model.Release
+    ) -> model.Outcome:
+        """Put `earlier` in the place of what is live."""
+        current = shelf.current()
+        serving = current if current is not None and launcher.alive(shelf, current) else None
+        switch.replace(shelf, self.owner, serving, earlier, wanted, self._say(name))
         self._note(name, 'rolled back', earlier)
         return model.Outcome(name, 'pinned', earlier)
 
@@ -176,9 +184,10 @@ class _Converge:
             revision = self.repository.revision(self._branch(wanted, settings))
             self.read.setdefault(revision, []).extend(found.read)
             key = found.blob
-            outcome = self._unchanged(name, shelf, wanted, found)
-            return outcome or self._deployed(
-                name, shelf, wanted, found, settings.unpacked_limit, began
+            return (
+                self._pinned(name, shelf, wanted, found)
+                or self._unchanged(name, shelf, wanted, found)
+                or self._deployed(name, shelf, wanted, found, settings.unpacked_limit, began)
             )
         except errors.Refused as refused:
             return self._failed(name, shelf, wanted, key, refused)
@@ -203,24 +212,36 @@ class _Converge:
         self._note(name, 'stopped', current)
         return model.Outcome(name, 'stopped', reason=f'release {current.number} was ended')
 
+    def _pinned(
+        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, found: model.Found
+    ) -> model.Outcome | None:
+        """The outcome while a rollback holds; None when there is none, or a newer image ends it."""
+        pin, current = shelf.pin(), shelf.current()
+        pinned = shelf.release(pin.release) if pin is not None and pin.blob == found.blob else None
+        if pinned is None:
+            shelf.set_pin(None)
+            return None
+        if current is not None and current.number == pinned.number:
+            restarted = self._revived(name, shelf, current, wanted)
+            return model.Outcome(name, 'restarted' if restarted else 'pinned', current)
+        try:  # the rollback was interrupted
+            return self._returned(name, shelf, wanted, pinned)
+        except errors.Refused:
+            shelf.set_pin(None)
+            raise
+
     def _unchanged(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, found: model.Found
     ) -> model.Outcome | None:
         """The outcome when the live release is the one that should run; None when it is not."""
-        current, pin = shelf.current(), shelf.pin()
-        if pin is not None and pin.blob != found.blob:
-            shelf.set_pin(None)  # a newer image ends a rollback
-            pin = None
+        current = shelf.current()
         if current is None or not (shelf.folder(current.number) / 'image').exists():
             return None
-        same = (current.blob, current.fingerprint) == (found.blob, wanted.fingerprint)
-        if not same and pin is None:
+        if (current.blob, current.fingerprint) != (found.blob, wanted.fingerprint):
             return None
-        restarted = self._revived(name, shelf, current)
-        if pin is None:
-            shelf.set_failure(None)
-        kind: model.Kind = 'restarted' if restarted else 'pinned' if pin else 'unchanged'
-        return model.Outcome(name, kind, current, 'it was not running' if restarted else '')
+        restarted = self._revived(name, shelf, current, wanted)
+        shelf.set_failure(None)
+        return model.Outcome(name, 'restarted' if restarted else 'unchanged', current)
 
     def _deployed(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, found: model.Found,
@@ -234,7 +255,7 @@ class _Converge:
         shelf.forget_console()
         new = self._staged(shelf, name, wanted, found, limit)
         if old is not None and _alike(old, new):
-            return self._same_bytes(name, shelf, old, new)
+            return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
             self._rehearsed(shelf, wanted, new)
@@ -306,22 +327,29 @@ class _Converge:
         )
 
     def _same_bytes(
-        self, name: str, shelf: store.Shelf, old: model.Release, new: model.Release
+        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, old: model.Release,
+        new: model.Release,
     ) -> model.Outcome:
         """Packed anew or under another name, the same image: what runs goes on running."""
         shelf.discard(new.number)
         kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
         shelf.save(kept)
-        restarted = self._revived(name, shelf, kept)
+        restarted = self._revived(name, shelf, kept, wanted)
         return model.Outcome(name, 'restarted' if restarted else 'unchanged', kept)
 
-    def _revived(self, name: str, shelf: store.Shelf, release: model.Release) -> bool:
-        """Start `release` if it does not run; whether it had to."""
+    def _revived(
+        self, name: str, shelf: store.Shelf, release: model.Release,
+        wanted: model.Unikernel | None,
+    ) -> bool:
+        """Start `release` if it does not run, and see it serve as `wanted`; whether it had to."""
         if launcher.alive(shelf, release):
             return False
         launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
         self.report.step(name, f'release {release.number} is not running: starting it')
-        launcher.start(shelf, release, self.owner)
+        if wanted is not None:
+            switch.begin(shelf, self.owner, release, wanted, self._say(name))
+        else:
+            launcher.start(shelf, release, self.owner)
         self._note(name, 'restarted', release)
         return True
 
@@ -354,7 +382,7 @@ class _Converge:
         kind: model.Kind = 'remembered' if isinstance(refused, _Remembered) else 'refused'
         if current is not None and not (pin and pin.stopped):
             try:
-                self._revived(name, shelf, current)
+                self._revived(name, shelf, current, None)
             except errors.Refused as worse:
                 reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
                 return model.Outcome(name, 'refused', None, reason, worse.hint, console)

@@ -34,6 +34,14 @@ class Store:
         folder = self.root / 'unikernels'
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
+    def sweep(self) -> None:
+        """Remove what a kill left: half-written files, and releases that never served."""
+        with writing(self.root):
+            for path in self.root.glob('*.new'):
+                path.unlink()
+        for name in self.names():
+            self.of(name).sweep()
+
     def of(self, name: str) -> Shelf:
         return Shelf(self.root / 'unikernels' / name)
 
@@ -108,8 +116,9 @@ class Shelf:
         return read(self.folder(number) / 'release.json', model.Release)
 
     def releases(self) -> list[model.Release]:
-        """Every whole release, oldest first."""
-        return [r for n in self.numbers() if (r := self.release(n)) is not None]
+        """Every release that has served, oldest first."""
+        served = [n for n in self.numbers() if (self.folder(n) / 'served').exists()]
+        return [r for n in served if (r := self.release(n)) is not None]
 
     def numbers(self) -> list[int]:
         folder = self.root / 'releases'
@@ -130,7 +139,10 @@ class Shelf:
         write(self.folder(release.number) / 'release.json', release)
 
     def point(self, number: int) -> None:
-        """Make `number` the live release."""
+        """Make `number` the live release, and remember which one it came after."""
+        current = self.current()
+        if not (self.folder(number) / 'served').exists():
+            write(self.folder(number) / 'served', current.number if current else 0)
         with writing(self.root):
             fresh = self.root / 'current.new'
             fresh.unlink(missing_ok=True)
@@ -141,6 +153,16 @@ class Shelf:
     def unpoint(self) -> None:
         with writing(self.root):
             (self.root / 'current').unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        current = self.current()
+        for number in self.numbers():
+            served = (self.folder(number) / 'served').exists()
+            if not served and (current is None or current.number != number):
+                self.discard(number)
+        with writing(self.root):
+            for path in self.root.rglob('*.new'):
+                path.unlink()
 
     def discard(self, number: int) -> None:
         with writing(self.root):
@@ -161,8 +183,10 @@ class Shelf:
     def previous(self) -> model.Release | None:
         """The release that a rollback goes to: the one that was live before the current one."""
         current = self.current()
-        before = [r for r in self.releases() if current is None or r.number < current.number]
-        return before[-1] if before else None
+        if current is None:
+            return None
+        before = read(self.folder(current.number) / 'served', int)
+        return self.release(before) if before else None
 
     def prune(self, keep: int) -> list[int]:
         """Discard all but the live release and the `keep` newest before it."""
@@ -170,7 +194,8 @@ class Shelf:
         if current is None:
             return []
         kept = {r.number for r in self.releases() if r.number < current.number}
-        kept = set(sorted(kept)[-keep:]) | {current.number}
+        previous = self.previous()
+        kept = set(sorted(kept)[-keep:]) | {current.number, previous.number if previous else 0}
         gone = [number for number in self.numbers() if number not in kept]
         for number in gone:
             self.discard(number)

@@ -1,0 +1,54 @@
+"""Runs `mirage-hooks` and kills it with SIGKILL at step N: python -I killed.py N before|after ARGS.
+
+A step is a command run, a process started or ended, or a write of the state: all that a
+deployment does to the host goes through these doors. Says how many steps there were when it
+gets through."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from mirage_hooks import cli, image, journal, store, system
+
+DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (system, ('run', 'spawn', 'end')),
+    (store, ('write',)),
+    (store.Shelf, ('begin', 'point', 'unpoint', 'fail', 'discard')),
+    (image, ('take',)),
+    (journal, ('append',)),
+)
+
+
+def main() -> int:
+    wanted, when = int(sys.argv[1]), sys.argv[2]
+    steps = 0
+
+    def counted(act: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(act)
+        def acted(*arguments: Any, **named: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            mine = steps == wanted
+            if mine and when == 'before':
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = act(*arguments, **named)
+            if mine and when == 'after':
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return acted
+
+    for place, names in DOORS:
+        for name in names:
+            setattr(place, name, counted(getattr(place, name)))
+    code = cli.main(sys.argv[3:])
+    print(f'steps: {steps}')
+    return code
+
+
+sys.exit(main())
