@@ -1,0 +1,126 @@
+"""The demo shows what it promises, ends everything, and fails when a step is not as promised."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mirage_hooks import demo, demoimage, errors, system
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / 'demo'
+    folder.mkdir()
+    return folder
+
+
+def play(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root), *arguments),
+        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )
+
+
+def processes(root: Path) -> list[psutil.Process]:
+    return [process for _, process in system.marked(root / 'host/.git/mirage-hooks')]
+
+
+def test_both_versions_are_shown_the_third_is_refused_and_nothing_is_left(root: Path) -> None:
+    done = play(root)
+    assert (done.returncode, done.stderr) == (0, '')
+    pages = re.findall(r'Hello from version [0-9]', done.stdout)
+    assert pages == ['Hello from version 1', 'Hello from version 2', 'Hello from version 2']
+    assert 'www: REFUSED: it ended with exit code 2: an OCaml exception\n' in done.stdout
+    assert done.stdout.endswith(f'All of it is stopped, and {root} removed.\n')
+    assert not root.exists()
+    assert processes(root) == []
+
+
+def test_kept_it_says_how_to_stop_and_remove_it_and_that_works(root: Path) -> None:
+    done = play(root, '--keep')
+    assert done.returncode == 0
+    running, _, command = done.stdout.partition('To stop and remove it:\n  ')
+    found = re.search(r'It goes on running at (http://127.0.0.1:[0-9]+/), all of it', running)
+    assert found
+    with urllib.request.urlopen(found[1], timeout=5) as answer:
+        assert b'Hello from version 2' in answer.read()
+    subprocess.run(('sh', '-c', command), check=True, capture_output=True, timeout=30)
+    assert not root.exists()
+    assert processes(root) == []
+
+
+@pytest.mark.parametrize(
+    ('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_interrupted_it_leaves_nothing(root: Path, number: signal.Signals, code: int) -> None:
+    demonstration = subprocess.Popen(
+        (sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root)),
+        stdout=subprocess.DEVNULL, start_new_session=True,
+    )
+    limit = time.monotonic() + 30
+    while not processes(root) and time.monotonic() < limit:
+        time.sleep(0.02)
+    os.killpg(demonstration.pid, number)
+    assert demonstration.wait(timeout=30) == code
+    assert not root.exists()
+    assert processes(root) == []
+
+
+def test_a_real_image_is_shown_in_place_of_the_stand_in(root: Path, tmp_path: Path) -> None:
+    # Any ELF program that serves and takes --port would do: here the test's own guest.
+    image = tmp_path / 'image'
+    image.write_bytes(demoimage.text(1))
+    done = play(root, '--image', str(image))
+    assert (done.returncode, done.stderr) == (0, '')
+    assert not root.exists()
+
+
+def test_an_image_that_cannot_be_read_is_refused(root: Path, tmp_path: Path) -> None:
+    done = play(root, '--image', str(tmp_path / 'none'))
+    assert done.returncode == 1
+    assert f'mirage-hooks: cannot read {tmp_path}/none: No such file or directory\n' in done.stdout
+    assert not root.exists()
+
+
+def test_a_page_of_another_version_fails_the_demo(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = demoimage.text
+    monkeypatch.setattr(demoimage, 'text', lambda version: real(1) + b'#' * version)
+    stage = demo.Stage(root, None)
+    try:
+        with pytest.raises(errors.Refused) as refused:
+            stage.play()
+    finally:
+        stage.strike()
+    assert refused.value.reason == 'this is not the page of version 2'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code'), [(('--help=plain',), 63), (('--nonsense',), 64), (('--ipv6=::',), 64)]
+)
+def test_the_stand_in_ends_as_a_mirageos_image_does(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    image = tmp_path / 'image'
+    image.write_bytes(demoimage.text(1))
+    image.chmod(0o755)
+    assert subprocess.run((image, *arguments), capture_output=True, check=False).returncode == code
+
+
+def test_no_git_configuration_of_a_person_gets_into_the_demo(root: Path, home: Path) -> None:
+    shutil.copy(home / '.gitconfig', home / 'kept')
+    with (home / '.gitconfig').open('a') as config:
+        config.write('[commit]\n\tgpgSign = true\n[core]\n\thooksPath = /nowhere\n')
+    assert play(root).returncode == 0
