@@ -37,6 +37,7 @@ main() {
     trap 'exit 143' TERM HUP
     mkdir -p "$prefix/bin" "$commands"
     copy=$(mktemp -d)
+    export TMPDIR="$copy" # what venv and pip leave when they are interrupted goes with it
     copy_source
     if up_to_date; then
         say "The environment in $prefix is up to date."
@@ -300,7 +301,7 @@ run_demo() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     # pip's cache is in HOME, which a demo has no business with.
-    export PIP_CACHE_DIR="$copy/cache"
+    export PIP_CACHE_DIR="$copy/cache" TMPDIR="$copy"
     copy_source
     build "$copy/venv"
     set -- "$copy"

@@ -1,0 +1,416 @@
+"""install.sh, as an ordinary user with an empty home, from a clone that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment import ROOT
+from tests.spool import Spool, lacking
+
+NOBODY = 65534
+PARTS = ('install.sh', 'setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md', 'mirage_hooks',
+         'hooks')
+
+
+class Person:
+    """An ordinary user with a home, a clone of ours, and a deployment repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home, self.tmp, self.clone = folder / 'home', folder / 'tmp', folder / 'clone'
+        self.repository = self.home / 'www'
+        self.prefix = self.home / '.local/share/mirage-hooks'
+        for made in (self.home, self.tmp, self.clone):
+            made.mkdir()
+        for part in PARTS:
+            source, target = ROOT / part, self.clone / part
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+            elif source.exists():
+                shutil.copy(source, target)
+        subprocess.run(('git', 'init', '-q', self.repository), check=True)
+        self.spool = None if lacking() else Spool(folder / 'spool')
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+            for path in (self.home, self.tmp, *self.home.rglob('*')):
+                os.chown(path, NOBODY, NOBODY)
+        self.seal()
+
+    def seal(self) -> None:
+        subprocess.run(('chmod', '-R', 'a=rX,u-w', self.clone), check=True)
+        (self.clone / 'install.sh').chmod(0o555)
+
+    def command(self, *command: str, **environment: str) -> tuple[str, ...]:
+        kept = {key: value for key, value in os.environ.items() if key.startswith('PIP_')}
+        full = {**kept, 'HOME': str(self.home), 'TMPDIR': str(self.tmp), 'PATH': '/usr/bin:/bin',
+                'PIP_CACHE_DIR': str(self.folder / 'home/.cache-of-pip'), **environment}
+        words = ('env', '-i', *(f'{key}={value}' for key, value in full.items()), *command)
+        if self.spool is None:
+            return words
+        return self.spool.command(
+            'setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', *words
+        )
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*command, **environment), cwd=self.folder, text=True, timeout=120,
+            capture_output=True, check=False, stdin=subprocess.DEVNULL,
+        )
+
+    def install(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(str(self.clone / 'install.sh'), *arguments, **environment)
+
+    def left(self) -> list[str]:
+        """What is in the home and the temporary folder, but for the repository and pip's cache."""
+        return sorted(
+            str(path.relative_to(self.folder))
+            for top in (self.home, self.tmp) for path in top.rglob('*')
+            if not path.is_relative_to(self.repository) and '.cache-of-pip' not in str(path)
+        )
+
+    def hooks(self) -> list[str]:
+        found = (self.repository / '.git/hooks').iterdir()
+        return sorted(path.name for path in found if path.suffix != '.sample')
+
+
+@pytest.fixture
+def person() -> Iterator[Person]:
+    # Not below pytest's own folder, which others may not enter.
+    with tempfile.TemporaryDirectory(prefix='install-sh-') as folder:
+        yield Person(Path(folder))
+
+
+@pytest.fixture(scope='module')
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that an installation needs, for a host without a network."""
+    folder = Path(tempfile.mkdtemp(prefix='wheels-'))
+    folder.chmod(0o755)
+    subprocess.run(
+        (sys.executable, '-m', 'pip', 'download', '--quiet', '--dest', folder, 'setuptools>=64',
+         'wheel', 'GitPython>=3.1.40', 'sh>=2.0', 'PyYAML>=6.0', 'msgspec>=0.18', 'psutil>=5.9',
+         'pyelftools>=0.29', 'backports.zstd; python_version < "3.14"'),
+        check=True,
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _no_wheels_left(wheels: Path) -> Iterator[None]:
+    yield
+    shutil.rmtree(wheels)
+
+
+@pytest.fixture
+def offline(wheels: Path) -> dict[str, str]:
+    return {'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': str(wheels), 'PIP_CONFIG_FILE': os.devnull}
+
+
+def test_the_demo_in_an_empty_home_leaves_nothing(person: Person) -> None:
+    shutil.rmtree(person.repository)
+    began = time.monotonic()
+    done = person.install('--demo')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert time.monotonic() - began < 60
+    assert 'Hello from version 1' in done.stdout
+    assert 'Hello from version 2' in done.stdout
+    assert 'www: REFUSED: ' in done.stdout
+    assert person.left() == []
+    assert not (person.home / '.cache-of-pip').exists()
+
+
+def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) -> None:
+    done = person.install(str(person.repository), '--no-cron', **offline)
+    assert (done.returncode, done.stderr) == (0, '')
+    hooks = person.repository / '.git/hooks'
+    settings = person.home / '.config/mirage-hooks/www.yml'
+    environment = person.prefix / (person.prefix / 'current').readlink()
+    assert done.stdout.splitlines() == [
+        f'Making a Python environment in {environment} …',
+        'Putting mirage-hooks and what it needs into it (about 15 s) …',
+        f'hooks: post-merge, post-receive, post-rewrite in {hooks}',
+        f'mirage.yml: {settings} is new: say there what should run',
+        'cron: none, unchanged',
+        f'{person.home}/.local/bin is not on your PATH: call '
+        f'{person.home}/.local/bin/mirage-hooks, or add it.',
+    ]
+    assert (hooks / 'post-merge').read_text().startswith(
+        f'#!{person.prefix}/current/bin/python -I\n'
+    )
+    version = person.run(f'{person.home}/.local/bin/mirage-hooks', '--version')
+    assert version.stdout == 'mirage-hooks 0.1.0\n'
+    _second_run_is_fast_and_changes_nothing(person, offline)
+    _another_source_is_upgraded_to(person, offline)
+    gone = person.install('--uninstall', str(person.repository))
+    assert (gone.returncode, gone.stderr) == (0, '')
+    assert gone.stdout.splitlines() == [
+        f'hooks: post-merge, post-receive, post-rewrite taken out of {hooks}',
+        f'kept: {settings}',
+        f'{person.prefix} is gone: no repository used it any more.',
+    ]
+    assert person.hooks() == []
+    assert [path for path in person.left() if 'config' not in path] == [
+        'home/.local', 'home/.local/bin', 'home/.local/share'
+    ]
+
+
+def _second_run_is_fast_and_changes_nothing(person: Person, offline: dict[str, str]) -> None:
+    before = person.left()
+    began = time.monotonic()
+    done = person.install(str(person.repository), '--no-cron', **offline)
+    assert time.monotonic() - began < 5
+    assert done.stdout.splitlines()[:2] == [
+        f'The environment in {person.prefix} is up to date.',
+        f'hooks: unchanged in {person.repository}/.git/hooks',
+    ]
+    assert person.left() == before
+
+
+def _another_source_is_upgraded_to(person: Person, offline: dict[str, str]) -> None:
+    """Twice: the environment before is kept for what still runs from it, the oldest is removed."""
+    def environments() -> list[str]:
+        return sorted(path.name for path in person.prefix.glob('venv-*'))
+
+    (first,) = environments()
+    source = person.clone / 'mirage_hooks/__init__.py'
+    for version in ('0.1.1', '0.1.2'):
+        source.chmod(0o644)
+        source.write_text(f"__version__ = '{version}'\n")
+        assert person.install(str(person.repository), '--no-cron', **offline).returncode == 0
+        said = person.run(f'{person.home}/.local/bin/mirage-hooks', '--version').stdout
+        assert said == f'mirage-hooks {version}\n'
+        assert len(environments()) == 2
+        assert (first in environments()) == (version == '0.1.1')
+
+
+def test_the_environment_stays_while_another_repository_uses_it(
+    person: Person, offline: dict[str, str]
+) -> None:
+    other = person.home / 'other.git'
+    assert person.run('git', 'init', '-q', '--bare', str(other)).returncode == 0
+    for repository in (person.repository, other):
+        done = person.install(str(repository), '--no-cron', **offline)
+        assert (done.returncode, done.stderr) == (0, '')
+    done = person.install('--uninstall', str(other))
+    assert done.stdout.splitlines()[-1] == (
+        f'Other repositories still use {person.prefix}: it stays.'
+    )
+    shutil.rmtree(person.repository)
+    done = person.install('--uninstall', str(person.repository))
+    assert done.stdout.splitlines()[-1] == (
+        f'{person.prefix} is gone: no repository used it any more.'
+    )
+
+
+def test_a_prefix_with_a_space_works(person: Person, offline: dict[str, str]) -> None:
+    prefix = person.home / 'my tools'
+    done = person.install(str(person.repository), '--prefix', str(prefix), '--no-cron', **offline)
+    assert (done.returncode, done.stderr) == (0, '')
+    hook = person.run('git', '-C', str(person.repository), 'hook', 'run', 'post-merge', '--', '0')
+    assert hook.stderr == 'mirage.yml names no unikernel: nothing to run\n' or (
+        'has no branch' in hook.stderr
+    )
+
+
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+def test_the_users_crontab_gets_one_line(person: Person, offline: dict[str, str]) -> None:
+    assert person.spool is not None
+    done = person.install(str(person.repository), **offline)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert person.spool.read('nobody') == (
+        f'*/7 * * * * {person.prefix}/bin/mirage-hooks -C {person.repository} pull --quiet '
+        f'# mirage-hooks: {person.repository}\n'
+    ).encode()
+    assert person.install('--uninstall', str(person.repository)).returncode == 0
+    assert person.spool.read('nobody') is None
+
+
+def test_what_the_repository_refuses_leaves_nothing(
+    person: Person, offline: dict[str, str]
+) -> None:
+    config = person.repository / '.git/config'
+    with config.open('a') as file:
+        file.write('[core]\n\thooksPath = /elsewhere\n')
+    before = config.read_bytes()
+    done = person.install(str(person.repository), '--no-cron', **offline)
+    assert done.returncode == 1
+    assert done.stderr == (
+        'mirage-hooks: core.hooksPath makes git run the hooks in /elsewhere, which is not inside '
+        f'{person.repository}/.git and so not for this repository alone\n'
+        f'  hint: give it hooks of its own: git -C {person.repository} config core.hooksPath '
+        f'{person.repository}/.git/hooks\n'
+    )
+    assert person.left() == []
+    assert person.hooks() == []
+    assert config.read_bytes() == before
+
+
+def test_without_a_network_it_says_so_and_leaves_nothing(person: Person) -> None:
+    done = person.install(
+        str(person.repository), '--no-cron', PIP_NO_INDEX='1', PIP_FIND_LINKS=str(person.tmp),
+        PIP_CONFIG_FILE=os.devnull,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        'install.sh: pip could not install mirage-hooks and what it needs',
+        '  hint: is the package index reachable? offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER',
+    ]
+    assert person.left() == []
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize('what', ['--demo', 'REPOSITORY'])
+def test_interrupted_while_it_builds_it_leaves_nothing(
+    person: Person, what: str, number: signal.Signals, code: int
+) -> None:
+    argument = '--demo' if what == '--demo' else str(person.repository)
+    installation = subprocess.Popen(
+        person.command(str(person.clone / 'install.sh'), argument), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )
+    assert installation.stdout is not None
+    assert installation.stdout.readline().startswith(b'Making a Python environment in ')
+    time.sleep(0.5)
+    os.killpg(installation.pid, number)
+    assert installation.wait(timeout=60) == code
+    installation.stdout.close()
+    assert person.left() == []
+    assert person.hooks() == []
+
+
+def _only(person: Person, *names: str) -> str:
+    """A PATH with the shell's usual programs, and of git and Python only `names`."""
+    folder = person.folder / 'bin'
+    folder.mkdir()
+    for name in ('dirname', 'id', 'cat', 'rm', 'mktemp', 'env', 'sh', *names):
+        (folder / name).symlink_to(shutil.which(name, path='/usr/bin:/bin') or '/none')
+    return str(folder)
+
+
+def _script(person: Person, text: str) -> str:
+    path = person.folder / 'python-of-the-test'
+    path.write_text(f'#!/bin/sh\n{text}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def _refused(person: Person, done: subprocess.CompletedProcess[str], reason: str, hint: str) -> None:
+    assert done.stderr == f'install.sh: {reason}\n  hint: {hint}\n'
+    assert (done.returncode, done.stdout) == (1, '')
+    assert person.left() == []
+    assert person.hooks() == []
+
+
+def test_without_git(person: Person) -> None:
+    done = person.install(str(person.repository), PATH=_only(person, 'python3'))
+    _refused(person, done, 'git is not installed', "apt install git, or your system's way")
+
+
+def test_with_too_old_a_python(person: Person) -> None:
+    path = _only(person, 'git')
+    old = _script(person, 'case $1 in --version) echo Python 3.9.2;; *) exit 1;; esac')
+    (Path(path) / 'python3').symlink_to(old)
+    done = person.install(str(person.repository), PATH=path)
+    _refused(
+        person, done, 'Python 3.10 or newer is needed, and this host has Python 3.9.2',
+        'install one, or name one: PYTHON=/path/to/python3 ./install.sh …',
+    )
+
+
+def test_without_any_python(person: Person) -> None:
+    done = person.install(str(person.repository), PATH=_only(person, 'git'))
+    _refused(
+        person, done, 'Python 3.10 or newer is needed, and this host has no python3',
+        'install one, or name one: PYTHON=/path/to/python3 ./install.sh …',
+    )
+
+
+def test_without_the_venv_module(person: Person) -> None:
+    bare = _script(person, 'case $2 in *venv*) exit 1;; *) exec /usr/bin/python3 "$@";; esac')
+    done = person.install(str(person.repository), PYTHON=bare)
+    _refused(person, done, f'{bare} has no venv module',
+             "apt install python3-venv, or your system's way")
+
+
+def test_a_folder_that_is_no_repository(person: Person) -> None:
+    done = person.install(str(person.tmp))
+    _refused(person, done, f'{person.tmp} is not a git repository',
+             'name a clone or a bare repository')
+
+
+def test_a_repository_that_does_not_exist(person: Person) -> None:
+    done = person.install('/nowhere')
+    _refused(person, done, '/nowhere does not exist', 'clone it first')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='giving a file to another user needs root')
+def test_a_repository_of_another_user(person: Person) -> None:
+    os.chown(person.repository, 0, 0)
+    os.chown(person.repository / '.git', 0, 0)
+    done = person.install(str(person.repository))
+    _refused(
+        person, done, f'git refuses {person.repository}: it belongs to another user, root',
+        'run this as root, or: git config --global --add safe.directory '
+        f'{person.repository}',
+    )
+
+
+def test_a_repository_that_cannot_be_written(person: Person) -> None:
+    (person.repository / '.git').chmod(0o555)
+    done = person.install(str(person.repository))
+    (person.repository / '.git').chmod(0o755)
+    _refused(
+        person, done, f'no permission to write into {person.repository}/.git',
+        'run this as the user that owns it, or choose another place (--prefix)',
+    )
+
+
+def test_a_prefix_that_cannot_be_written(person: Person) -> None:
+    done = person.install(str(person.repository), '--prefix', '/usr/lib/mirage-hooks')
+    _refused(
+        person, done, 'no permission to write into /usr/lib',
+        'run this as the user that owns it, or choose another place (--prefix)',
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        ((), 'name a repository, or --demo'),
+        (('--nonsense',), '--nonsense is not known'),
+        (('--cron',), '--cron wants a value'),
+        (('--prefix=', 'x'), '--prefix wants a value'),
+        (('a', 'b'), 'one repository at a time, not also b'),
+        (('--demo', 'a'), '--demo goes only with --keep and --image'),
+        (('--keep', 'a'), '--keep and --image go with --demo'),
+        (('--cron', '@daily', '--no-cron', 'a'), 'either --cron or --no-cron'),
+    ],
+)
+def test_a_command_line_that_cannot_be_understood(
+    person: Person, arguments: tuple[str, ...], reason: str
+) -> None:
+    done = person.install(*arguments)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr == f'install.sh: {reason}\n  hint: ./install.sh --help\n'
+
+
+def test_help_is_printed(person: Person) -> None:
+    done = person.install('--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith('./install.sh --demo [--keep] [--image FILE]\n')
+
+
+@pytest.mark.skipif(shutil.which('shellcheck') is None, reason='not installed: shellcheck')
+def test_shellcheck_is_content() -> None:
+    scripts = [ROOT / 'install.sh', ROOT / 'tests/run', ROOT / '.ci/run']
+    done = subprocess.run(('shellcheck', *scripts), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, '')
