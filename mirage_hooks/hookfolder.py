@@ -64,7 +64,7 @@ def place(folder: Path, name: str, tree: Path | None) -> Place:
         return Place(name, path, 'nothing')
     if path.is_dir() and not path.is_symlink():
         raise errors.Refused(f'{path} is a folder', hint='move it away')
-    return Place(name, path, 'tracked' if tree and _leads_into(path, tree, folder) else 'other')
+    return Place(name, path, 'tracked' if tree and _leads_into(path, tree) else 'other')
 
 
 def text(name: str, python: Path) -> str:
@@ -113,14 +113,14 @@ def _restore(place: Place) -> None:
         place.kept.unlink()  # the second name of what still stands at `path`
 
 
-def _leads_into(path: Path, tree: Path, folder: Path) -> bool:
+def _leads_into(path: Path, tree: Path) -> bool:
     """Whether a chain of links that begins at `path` passes through `tree`."""
     for _ in range(40):  # the kernel's limit
         if not path.is_symlink():
             return False
         path = path.parent / path.readlink()
         path = path.parent.resolve() / path.name
-        if path.is_relative_to(tree) and not path.is_relative_to(folder.parent):
+        if path.is_relative_to(tree) and not path.is_relative_to(tree / '.git'):
             return True
     return False
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from mirage_hooks import demo, demoimage, errors, system
+from tests import guests
 
 
 @pytest.fixture
@@ -77,12 +78,13 @@ def test_interrupted_it_leaves_nothing(root: Path, number: signal.Signals, code:
     assert processes(root) == []
 
 
+@pytest.mark.skipif(shutil.which('gcc') is None, reason='not installed: gcc')
 def test_a_real_image_is_shown_in_place_of_the_stand_in(root: Path, tmp_path: Path) -> None:
-    # Any ELF program that serves and takes --port would do: here the test's own guest.
-    image = tmp_path / 'image'
-    image.write_bytes(demoimage.text(1))
+    image = guests.build('socket', tmp_path, version='of the guest')
     done = play(root, '--image', str(image))
     assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.count('of the guest') == 3
+    assert 'www: REFUSED: ' in done.stdout
     assert not root.exists()
 
 

@@ -234,6 +234,59 @@ def test_the_users_crontab_gets_one_line(person: Person, offline: dict[str, str]
     assert person.spool.read('nobody') is None
 
 
+# The places that root's installation goes to, covered so that this host's own stay untouched.
+COVERED = '''set -e
+cover=$1; shift; mount -t tmpfs tmpfs "$cover"
+for place in opt etc usr/local/bin; do
+    mkdir -p "$cover/$place/upper" "$cover/$place/work"
+    mount -t overlay overlay \\
+        -o "lowerdir=/$place,upperdir=$cover/$place/upper,workdir=$cover/$place/work" "/$place"
+done
+exec "$@"
+'''
+
+
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> None:
+    git_dir = tmp_path / 'www.git'
+    cover = tmp_path / 'cover'
+    cover.mkdir()
+    subprocess.run(('git', 'init', '-q', '--bare', git_dir), check=True)
+    script = f'''
+        {ROOT}/install.sh {git_dir}
+        readlink /usr/local/bin/mirage-hooks
+        mirage-hooks --version
+        head -n 1 {git_dir}/hooks/post-receive /etc/mirage-hooks/www.yml
+        {ROOT}/install.sh --uninstall {git_dir}
+        ls -d /opt/mirage-hooks /usr/local/bin/mirage-hooks
+    '''
+    done = subprocess.run(
+        Spool(tmp_path / 'spool').command(
+            'unshare', '-m', 'sh', '-c', COVERED, 'sh', str(cover), 'sh', '-c', script
+        ),
+        env={**os.environ, **offline, 'PATH': '/usr/local/bin:/usr/bin:/bin:/usr/sbin'},
+        text=True, capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[2:] == [
+        f'hooks: post-merge, post-receive, post-rewrite in {git_dir}/hooks',
+        'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
+        'cron: */7 * * * *',
+        '/opt/mirage-hooks/bin/mirage-hooks',
+        'mirage-hooks 0.1.0',
+        f'==> {git_dir}/hooks/post-receive <==',
+        '#!/opt/mirage-hooks/current/bin/python -I',
+        '',
+        '==> /etc/mirage-hooks/www.yml <==',
+        f'# What should run on this host, for the deployment repository {git_dir}',
+        'cron: our line is out',
+        f'hooks: post-merge, post-receive, post-rewrite taken out of {git_dir}/hooks',
+        'kept: /etc/mirage-hooks/www.yml',
+        '/opt/mirage-hooks is gone: no repository used it any more.',
+    ]
+    assert done.stderr.count('No such file or directory') == 2
+
+
 def test_what_the_repository_refuses_leaves_nothing(
     person: Person, offline: dict[str, str]
 ) -> None:
@@ -303,7 +356,9 @@ def _script(person: Person, text: str) -> str:
     return str(path)
 
 
-def _refused(person: Person, done: subprocess.CompletedProcess[str], reason: str, hint: str) -> None:
+def _refused(
+    person: Person, done: subprocess.CompletedProcess[str], reason: str, hint: str
+) -> None:
     assert done.stderr == f'install.sh: {reason}\n  hint: {hint}\n'
     assert (done.returncode, done.stdout) == (1, '')
     assert person.left() == []
