@@ -1,4 +1,14 @@
-"""The project's own test guest: one small web server, built in each shape of a MirageOS image."""
+"""The project's own test guest: one small web server, built in each shape of a MirageOS image.
+
+    socket   ./IMAGE --ipv4=127.0.0.1/24 --port=8080
+    direct   ./IMAGE --interface=TAP [--ipv4=CIDR [--ipv4-gateway=A]] [--mac=MAC]; else by DHCP
+    virtio   qemu-system-x86_64 … -device isa-debug-exit -kernel IMAGE -append '--ipv4=CIDR …'
+    pvh, pv  xl create, with `type` as the shape's name; `extra` as above, for pv without dashes
+
+All take `--message=`, `--status=`, `--port=` and `--fail=` (options.c), and answer `/`,
+`/slow?ms=N` and `/args`, the arguments as they arrived, one to a line. SHAPES says what each
+is compiled from: gcc for x86-64 is enough, no library but the host's C library for the first two.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +21,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
 APPLICATION = ('split.c', 'options.c', 'web.c')
+XEN = ('xen.c', 'xenstore.c', 'netfront.c')
 STACK = ('stack.c', 'tcp.c', 'dhcp.c')
 BARE = (
     *('-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector', '-mgeneral-regs-only'),
@@ -24,6 +35,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *('-m32', *BARE, '-Wl,-T,bare.ld', 'multiboot.S'),
         *(*APPLICATION, *STACK, 'pc.c', 'virtio.c'),
     ),
+    'pvh': ('-m32', *BARE, '-Wl,-T,bare.ld', 'pvh.S', *APPLICATION, *STACK, *XEN, 'pvh.c'),
+    'pv': ('-mno-red-zone', *BARE, '-Wl,-T,pv.ld', 'pv.S', *APPLICATION, *STACK, *XEN, 'pv.c'),
 }
 
 

@@ -4,8 +4,8 @@
 enum { DISCOVER = 1, OFFER, REQUEST, PACK = 5, NAK };
 enum { RETRY_MS = 2000, OPTIONS_AT = 8 + 240 };
 
-static bool using;
-static uint32_t offered, server, sent, renew_ms;
+static bool using, sent;
+static uint32_t offered, server, sent_at, renew_ms;
 
 static void dhcp_send(int type)
 {
@@ -32,15 +32,17 @@ static void dhcp_send(int type)
     put32(udp, 68 << 16 | 67);
     put16(udp + 4, 300 + 8); /* no checksum: UDP over IPv4 may go without */
     ip_send(17, BROADCAST, 0xffffffff, 300 + 8);
-    sent = now() | 1;
+    sent = true;
+    sent_at = now();
 }
 
 void dhcp_tick(void)
 {
     using |= address.ip == 0;
-    if (!using || (sent != 0 && now() - sent < (address.ip ? renew_ms : RETRY_MS)))
-        return;
-    dhcp_send(address.ip ? REQUEST : DISCOVER);
+    uint32_t wait = !sent ? 0 : address.ip ? renew_ms : RETRY_MS;
+
+    if (using && now() - sent_at >= wait)
+        dhcp_send(address.ip ? REQUEST : DISCOVER);
 }
 
 /* The option's value, or NULL. */

@@ -31,7 +31,7 @@ enum { LINE_MAX_BYTES = 8192, ARGS_MAX = 256 };
 /* As MirageOS: `--help` and a bad command line. */
 enum { EXIT_HELP = 63, EXIT_USAGE = 64 };
 
-enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4 };
+enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8 };
 
 enum fail { FAIL_NOT, FAIL_EXIT, FAIL_CRASH, FAIL_HANG, FAIL_SILENT, FAIL_FLOOD, FAIL_LATE,
             FAIL_DEAF };

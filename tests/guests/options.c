@@ -1,4 +1,5 @@
-/* The command line, as strict as MirageOS's: unknown, repeated or malformed is EXIT_USAGE. */
+/* The command line, as strict as MirageOS's: unknown, repeated or malformed is EXIT_USAGE.
+   Under Xen PV the names come without dashes. */
 #include "guest.h"
 
 static bool number_read(const char *text, uint32_t most, uint32_t *number, const char **rest)
@@ -121,21 +122,22 @@ static bool read_fail(struct options *o, const char *v)
     return false;
 }
 
+enum { OWN_STACK = SHAPE_DIRECT | SHAPE_BARE | SHAPE_PV, ANY = SHAPE_SOCKET | OWN_STACK };
+
 static const struct {
     const char *name, *value;
     unsigned shapes;
     bool (*read)(struct options *, const char *);
 } known[] = {
-    { "--ipv4", "CIDR", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_ipv4 },
-    { "--ipv4-gateway", "ADDRESS", SHAPE_DIRECT | SHAPE_BARE, read_gateway },
-    { "--ipv4-only", "BOOL", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_ipv4_only },
+    { "--ipv4", "CIDR", ANY, read_ipv4 },
+    { "--ipv4-gateway", "ADDRESS", OWN_STACK, read_gateway },
+    { "--ipv4-only", "BOOL", ANY, read_ipv4_only },
     { "--interface", "TAP", SHAPE_DIRECT, read_interface },
     { "--mac", "ADDRESS", SHAPE_DIRECT, read_mac },
-    { "--port", "N", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_port },
-    { "--message", "TEXT", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_message },
-    { "--status", "N", SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_status },
-    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf",
-      SHAPE_SOCKET | SHAPE_DIRECT | SHAPE_BARE, read_fail },
+    { "--port", "N", ANY, read_port },
+    { "--message", "TEXT", ANY, read_message },
+    { "--status", "N", ANY, read_status },
+    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf", ANY, read_fail },
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
@@ -152,10 +154,11 @@ static int help(enum shape shape)
 
 static int find(const char *token, size_t length, enum shape shape)
 {
-    for (int i = 0; i < KNOWN; i++)
-        if ((known[i].shapes & shape) && strlen(known[i].name) == length &&
-            strncmp(token, known[i].name, length) == 0)
+    for (int i = 0; i < KNOWN; i++) {
+        const char *name = known[i].name + (shape == SHAPE_PV ? 2 : 0);
+        if ((known[i].shapes & shape) && strlen(name) == length && strncmp(token, name, length) == 0)
             return i;
+    }
     return -1;
 }
 
@@ -170,6 +173,8 @@ int options_read(struct options *options, enum shape shape, int count, char **to
 
         if (strcmp(token, "--help=plain") == 0)
             return help(shape);
+        if (option < 0 && shape == SHAPE_PV)
+            continue; /* as MirageOS 3 up to 3.8: dropped in silence */
         if (option < 0) {
             say("unknown option '%s'\n", token);
             return EXIT_USAGE;

@@ -5,8 +5,8 @@
 
 struct address address;
 static uint8_t gateway_mac[6];
-static bool gateway_known;
-static uint32_t gateway_asked;
+static bool gateway_known, gateway_asked;
+static uint32_t gateway_asked_at;
 
 static uint8_t frame[FRAME_MAX], out[FRAME_MAX];
 
@@ -65,11 +65,12 @@ static void arp(const uint8_t *p, size_t n)
 /* Asked again every minute: the machine behind the gateway's address may change. */
 static void ask_gateway(void)
 {
-    uint32_t wait = gateway_known ? 60000 : 1000;
+    uint32_t wait = !gateway_asked ? 0 : gateway_known ? 60000 : 1000;
 
-    if (address.gateway == 0 || (gateway_asked != 0 && now() - gateway_asked < wait))
+    if (address.gateway == 0 || now() - gateway_asked_at < wait)
         return;
-    gateway_asked = now() | 1;
+    gateway_asked = true;
+    gateway_asked_at = now();
     arp_send(1, BROADCAST, (const uint8_t *)"\0\0\0\0\0\0", address.gateway);
 }
 
@@ -138,9 +139,9 @@ static void run(void)
     }
     dhcp_tick();
     ask_gateway();
-    tcp_tick();
+    bool busy = tcp_tick();
     flood();
-    device_wait(5);
+    device_wait(busy ? 5 : 50);
 }
 
 static void start(const struct options *options)
@@ -154,16 +155,24 @@ static void start(const struct options *options)
         address.ip >> 8 & 255, address.ip & 255, address.prefix);
 }
 
+/* What comes meanwhile is taken and dropped, or the wait would be a busy loop. */
+static void ignore(uint32_t ms)
+{
+    for (uint32_t begin = now(); now() - begin < ms; device_wait(10))
+        while (device_receive(frame) > 0)
+            ;
+}
+
 int serve(const struct options *options)
 {
     if (!device_open(options))
         return 1;
-    for (uint32_t begin = now(); options->fail == FAIL_LATE && now() - begin < options->fail_value;)
-        device_wait(10);
+    if (options->fail == FAIL_LATE)
+        ignore(options->fail_value);
     start(options);
     say("listening on %d/TCP\n", options->port);
     while (options->fail == FAIL_HANG)
-        device_wait(1000);
+        ignore(1000);
     address.port = options->port;
     arp_send(1, BROADCAST, BROADCAST, address.ip); /* gratuitous: here I am */
     for (;;)

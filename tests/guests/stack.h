@@ -27,7 +27,7 @@ uint16_t fold(uint32_t sum);
 
 /* tcp.c */
 void tcp_receive(const uint8_t *from_mac, uint32_t from, const uint8_t *segment, size_t n);
-void tcp_tick(void);
+bool tcp_tick(void); /* whether there is any connection */
 
 /* dhcp.c: both do nothing when the address was given. */
 void dhcp_receive(const uint8_t *udp, size_t n);

@@ -174,7 +174,7 @@ void tcp_receive(const uint8_t *from_mac, uint32_t from, const uint8_t *p, size_
         c->peer_closed = true;
         if (c->state == READING) { /* will never be a whole request */
             c->state = SENDING;
-            c->reply.length = 0;
+            c->reply = (struct reply){ .bytes = "" };
         }
     }
     if (c->state == SENDING)
@@ -212,9 +212,14 @@ static void tick(struct connection *c)
     }
 }
 
-void tcp_tick(void)
+bool tcp_tick(void)
 {
-    for (struct connection *c = connections; c < connections + CONNECTIONS; c++)
+    bool busy = false;
+
+    for (struct connection *c = connections; c < connections + CONNECTIONS; c++) {
         if (c->state != FREE)
             tick(c);
+        busy |= c->state != FREE;
+    }
+    return busy;
 }

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guests.scene import Namespace, Start
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a command with its output in `console`; ends it with the test."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(*command: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / 'console').open('wb') as console:
+            running.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+                )
+            )
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Callable[[], str]:
+    # a serial line ends its lines in CR LF
+    return lambda: (tmp_path / 'console').read_bytes().decode().replace('\r', '')
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    with Namespace(f'guest{os.getpid()}') as namespace:
+        yield namespace
