@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import rig
 from tests.deployment import Deployment
+from tests.rig import build
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +40,14 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     made = Deployment(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture(scope='session')
+def xen(request: pytest.FixtureRequest) -> rig.Rig:
+    """A Xen host, off between runs; skips where this machine cannot build or run one."""
+    if lacking := build.lacking():
+        pytest.skip(lacking)
+    capture = request.config.pluginmanager.getplugin('capturemanager')
+    # The first build takes a minute, and says what it does.
+    with capture.global_and_fixture_disabled():
+        return rig.Rig.ready()
