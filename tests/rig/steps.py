@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import shlex
 import shutil
 import struct
 import subprocess
@@ -22,8 +23,12 @@ DISK_MODULES = ('virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4')
 
 
 def debian(tree: Path, variant: str, packages: Iterable[str]) -> Path:
+    """Packages with their dependencies in `tree`: installed, or only unpacked by `extract`."""
     sources = next((path for path in SOURCES if path.exists()), SOURCES[0])
+    # Namespaces of its own, so that a build killed anywhere leaves no process and no mount.
     _act(
+        *('setpriv', '--pdeathsig=KILL'),
+        *('unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child'),
         'mmdebstrap',
         '--mode=root',
         f'--variant={variant}',
@@ -124,4 +129,4 @@ def _act(*command: str) -> None:
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if ended.returncode != 0:
         tail = '\n'.join(ended.stdout.splitlines()[-20:])
-        raise Refused(f'{command[0]} ended with {ended.returncode}:\n{tail}')
+        raise Refused(f'{shlex.join(command)} ended with {ended.returncode}:\n{tail}')
