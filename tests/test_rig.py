@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests import rig
-from tests.rig import build, steps
+from tests.rig import build, steps, wheels
 
 
 def test_a_script_runs_as_root_in_dom0_and_its_code_and_output_come_back(
@@ -132,6 +132,24 @@ END
         """,
     )
     assert result == rig.Result(0, '2\n')
+
+
+def test_the_wheels_carried_in_are_for_the_python_of_dom0(xen: rig.Rig, tmp_path: Path) -> None:
+    wheels.carry(tmp_path)
+    result = xen.run(
+        tmp_path,
+        """
+        set -e
+        # Unpacked, not installed: pip itself would take minutes here.
+        for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" /tmp/site; done
+        export PYTHONPATH=/tmp/site
+        python3 -c 'import elftools, git, msgspec, psutil, setuptools, sh, yaml'
+        python3 -m mirage_hooks.cli --help >/dev/null
+        ls mirage-hooks/setup.cfg
+        find mirage-hooks -name build -o -name '*.egg-info'
+        """,
+    )
+    assert result == rig.Result(0, 'mirage-hooks/setup.cfg\n')
 
 
 def test_an_interrupted_build_is_no_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
