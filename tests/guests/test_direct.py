@@ -146,9 +146,9 @@ def test_dhcp_leases_an_address(
     log = tmp_path / 'dnsmasq'
     dnsmasq = subprocess.Popen(
         (*namespace.inside, 'dnsmasq', '--no-daemon', '--conf-file=/dev/null', '--port=0',
-         '--interface=br0', '--bind-interfaces', f'--dhcp-leasefile={tmp_path}/leases', '--user=root',
-         '--dhcp-range=10.99.0.50,10.99.0.50,255.255.255.0,2m', '--pid-file=',
-         '--no-ping', f'--log-facility={log}'),
+         '--interface=br0', '--bind-interfaces', f'--dhcp-leasefile={tmp_path}/leases',
+         '--dhcp-range=10.99.0.50,10.99.0.50,255.255.255.0,2m', '--no-ping', '--user=root',
+         '--pid-file=', f'--log-facility={log}'),
     )  # fmt: skip
     try:
         start(*namespace.inside, image, '--interface=tap7', '--mac=02:00:00:00:00:ab')
