@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mirage_hooks import image
-from tests import guests
+from tests import guests, rig
 from tests.guests.scene import CACHE, needs
 
 pytestmark = needs('gcc')
@@ -29,10 +28,6 @@ for address in 10.99.0.2 10.99.0.3; do
 done
 for i in $(seq 50); do curl -sf http://10.99.0.2/ http://10.99.0.3/; done | sort | uniq -c
 xl list | awk 'NR > 2 { print $1, $5 ~ /c/ ? "crashed" : "alive" }'
-for domain in pvh pv crashed-pvh crashed-pv lonely; do
-    echo "-- $domain"
-    cat /var/log/xen/guest-$domain.log
-done
 """
 SHOWN = """\
 1 hello "pvh"
@@ -53,29 +48,17 @@ pv alive
 crashed-pvh crashed
 crashed-pv crashed
 lonely alive
--- pvh
-Dual TCP/IP stack assembled: mac=00:16:3e:00:00:0a,ip=10.99.0.2/24
-listening on 80/TCP
--- pv
-command line: ipv4=10.99.0.3/24 --port=81 message=hello\\ pv port=80
-Dual TCP/IP stack assembled: mac=00:16:3e:00:00:0b,ip=10.99.0.3/24
-listening on 80/TCP
--- crashed-pvh
-Solo5: ABORT
--- crashed-pv
-command line: fail=crash
-Solo5: ABORT
--- lonely
-no Xen network: alive without
 """
-
-
-@pytest.fixture
-def dom0(request: pytest.FixtureRequest) -> Any:
-    try:
-        return request.getfixturevalue('xen')
-    except pytest.FixtureLookupError:
-        pytest.skip('needs the Xen rig, tests/rig')
+CONSOLES = {
+    'pvh': 'Dual TCP/IP stack assembled: mac=00:16:3e:00:00:0a,ip=10.99.0.2/24\n'
+    'listening on 80/TCP\n',
+    'pv': 'command line: ipv4=10.99.0.3/24 --port=81 message=hello\\ pv port=80\n'
+    'Dual TCP/IP stack assembled: mac=00:16:3e:00:00:0b,ip=10.99.0.3/24\n'
+    'listening on 80/TCP\n',
+    'crashed-pvh': 'Solo5: ABORT\n',
+    'crashed-pv': 'command line: fail=crash\nSolo5: ABORT\n',
+    'lonely': 'no Xen network: alive without\n',
+}
 
 
 def domain(folder: Path, name: str, kind: str, extra: str, *vif: str) -> None:
@@ -87,7 +70,7 @@ def domain(folder: Path, name: str, kind: str, extra: str, *vif: str) -> None:
     (folder / f'{name}.cfg').write_text('\n'.join(lines) + '\n')
 
 
-def test_serve_crash_and_live_on_under_xen(dom0: Any, tmp_path: Path) -> None:
+def test_serve_crash_and_live_on_under_xen(xen: rig.Rig, tmp_path: Path) -> None:
     # xl undoes one level of backslashes itself
     domain(tmp_path, 'pvh', 'pvh', r'--ipv4=10.99.0.2/24 "--message=hello \\"pvh\\"" --port=80',
            'mac=00:16:3e:00:00:0a,bridge=xenbr0')  # fmt: skip
@@ -97,8 +80,13 @@ def test_serve_crash_and_live_on_under_xen(dom0: Any, tmp_path: Path) -> None:
     domain(tmp_path, 'crashed-pvh', 'pvh', '--fail=crash')
     domain(tmp_path, 'crashed-pv', 'pv', 'fail=crash')
     domain(tmp_path, 'lonely', 'pvh', '--ipv4=10.99.0.4/24')
-    result = dom0.run(tmp_path, BOOT)
-    assert (result.code, result.output.replace('\r', '')) == (0, SHOWN)
+    result = xen.run(tmp_path, BOOT)
+    assert result == rig.Result(0, SHOWN)
+    logs = tmp_path / rig.LOGS / 'guests'
+    assert {
+        name: (logs / f'guest-{name}.log').read_bytes().decode().replace('\r', '')
+        for name in CONSOLES
+    } == CONSOLES
 
 
 @pytest.mark.parametrize(
