@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # cleaning up is not interrupted
         stage.farewell() if kept else stage.strike()
     return 0
 
@@ -187,8 +189,6 @@ class Stage:
 
     def strike(self) -> None:
         """End what was started and remove the folder, whatever happened before."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         state = self.host / '.git' / 'mirage-hooks'
         system.end([process for _, process in system.marked(state)])
         shutil.rmtree(self.root, ignore_errors=True)

@@ -325,9 +325,9 @@ def test_without_a_network_it_says_so_and_leaves_nothing(person: Person) -> None
 def test_interrupted_while_it_builds_it_leaves_nothing(
     person: Person, what: str, number: signal.Signals, code: int
 ) -> None:
-    argument = '--demo' if what == '--demo' else str(person.repository)
+    arguments = ('--demo',) if what == '--demo' else (str(person.repository), '--no-cron')
     installation = subprocess.Popen(
-        person.command(str(person.clone / 'install.sh'), argument), start_new_session=True,
+        person.command(str(person.clone / 'install.sh'), *arguments), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )
     assert installation.stdout is not None
