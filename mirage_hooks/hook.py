@@ -3,6 +3,7 @@ imported until something is to do."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -35,10 +36,20 @@ def _before(previous: Path, arguments: list[str], read: bytes) -> int:
     if not os.access(previous, os.X_OK):
         return 0
     try:
-        return subprocess.run((previous, *arguments), input=read, check=False).returncode
+        return _ran(previous, arguments, read)
     except OSError as error:
         print(f'mirage-hooks: the earlier hook {previous} does not run: {error.strerror}')
         return 1
+
+
+def _ran(previous: Path, arguments: list[str], read: bytes) -> int:
+    try:
+        return subprocess.run((previous, *arguments), input=read, check=False).returncode
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        # As git does with a hook that lacks its `#!` line.
+        return subprocess.run(('sh', previous, *arguments), input=read, check=False).returncode
 
 
 def _git_dir() -> Path:
