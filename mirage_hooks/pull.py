@@ -26,9 +26,11 @@ def pull(repository: Repository, report: Reporter) -> int:
 
 def _brought(repository: Repository, branch: str, rewound: str) -> str:
     """Fetch and take in what came; what a person should know of it."""
-    before = repository.upstream(branch)
+    seen = repository.upstream(branch)
     repository.fetch(branch)
     after = repository.upstream(branch)
+    # Not only what this fetch changed: an earlier one may have brought a rewind that was refused.
+    before = repository.fork_point(branch) or seen
     if not before or repository.contains(after, before):
         if not repository.contains(repository.commit(branch), after):
             return repository.merge(branch)

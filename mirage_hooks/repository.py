@@ -235,6 +235,14 @@ class Repository:
         except errors.Refused:
             return ''
 
+    def fork_point(self, branch: str) -> str:
+        """The newest commit that `branch` took over from the remote's branch, by the latter's
+        reflog; '' when there is none, as in a bare repository."""
+        try:
+            return self._run('merge-base', '--fork-point', f'{branch}@{{upstream}}', branch)
+        except errors.Refused:
+            return ''
+
     def fetch(self, branch: str) -> None:
         self._run('fetch', '--quiet', self.remote(branch))
 
