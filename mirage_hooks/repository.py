@@ -58,7 +58,10 @@ class Repository:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._git = git.Repo(path, search_parent_directories=True)
+            found = git.Repo(path, search_parent_directories=True)
+            # A linked work tree has a HEAD of its own; what should run is the same from each.
+            linked = Path(found.git_dir).resolve() != Path(found.common_dir).resolve()
+            self._git = git.Repo(found.common_dir) if linked else found
         except git.exc.NoSuchPathError:
             raise errors.Refused(f'{path} does not exist') from None
         except git.exc.InvalidGitRepositoryError:
@@ -69,6 +72,8 @@ class Repository:
         self.bare = self._git.working_tree_dir is None
         self.git_dir = Path(self._git.common_dir).resolve()
         self.state = self.git_dir / 'mirage-hooks'
+        if not self.bare and not (self.folder / '.git').exists():  # git init --separate-git-dir
+            self._git.git.update_environment(GIT_DIR=str(self.git_dir))
 
     def setting(self, key: str) -> str:
         """The value of `key` in git's configuration, '' when it is not set."""
