@@ -3,6 +3,7 @@ command: what should run is worked out, what runs is asked, and the difference i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -358,20 +359,23 @@ class _Converge:
         refused: errors.Refused,
     ) -> model.Outcome:
         """Remember the bad image, keep what serves, say why."""
+        if isinstance(refused, _Remembered):
+            return self._kept(name, refused)
         known = shelf.failure()
         again = known is not None and (known.blob, known.fingerprint) == (key, wanted.fingerprint)
-        count = known.count + 1 if known and again else 1
         outside = isinstance(refused, errors.Unavailable)
+        if known and again and known.reason == refused.reason and not outside:
+            return self._kept(name, _Remembered(known))  # found out anew, but told before
+        count = known.count + 1 if known and again else 1
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
-        console: tuple[str, ...] = ()
-        if not isinstance(refused, _Remembered):
-            console = launcher.tail(shelf.failed_console)
+        with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
             shelf.set_failure(model.Failure(
                 blob=key, fingerprint=wanted.fingerprint, reason=refused.reason, at=journal.now(),
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))
-            self._note(name, 'refused', None, reason=refused.reason)
-        return self._kept(name, refused, console)
+        self._note(name, 'refused', None, reason=refused.reason)
+        started = not key.startswith(('commit ', 'no commit'))
+        return self._kept(name, refused, launcher.tail(shelf.failed_console) if started else ())
 
     def _kept(
         self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
@@ -427,11 +431,15 @@ class _Converge:
         self, name: str, event: str, release: model.Release | None, reason: str = '',
         took: float = 0,
     ) -> None:
-        journal.append(self.state.history, journal.Entry(
+        entry = journal.Entry(
             at=journal.now(), unikernel=name, event=event, trigger=self.wish.trigger,
             release=release.number if release else 0, commit=release.commit if release else '',
             digest=release.digest if release else '', reason=reason, took=round(took, 3),
-        ))
+        )
+        try:
+            journal.append(self.state.history, entry)
+        except errors.Unavailable as refused:  # a full disk undoes nothing of what was done
+            self.report.step(name, f'{event}, but not in the history: {refused.reason}')
 
 
 class _Remembered(errors.Refused):
