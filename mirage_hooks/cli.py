@@ -64,8 +64,8 @@ def _kept(repository: Path) -> str:
 
 
 def _converge(
-    folder: Path, trigger: str, quiet: bool, anew: tuple[str, ...] = (), pins: Any = None,
-    only: str = '',
+    folder: Path, trigger: str, quiet: bool, anew: tuple[str, ...] = (),
+    stopped: dict[str, bool] | None = None, only: str = '',
 ) -> int:
     from . import deploy
     from .report import Reporter
@@ -73,7 +73,7 @@ def _converge(
 
     report = Reporter(quiet)
     outcomes = deploy.converge(
-        Repository(folder), deploy.Wish(trigger, anew, pins or {}), report
+        Repository(folder), deploy.Wish(trigger, anew, stopped or {}), report
     )
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if not outcomes and not quiet:
@@ -144,18 +144,16 @@ def _logs(given: argparse.Namespace) -> int:
 def _start(given: argparse.Namespace) -> int:
     _known(given, [given.name])
     return _converge(
-        Path(given.repository), f'start by {_by()}', quiet=False, pins={given.name: None},
-        only=given.name,
+        Path(given.repository), f'start by {_by()}', quiet=False,
+        stopped={given.name: False}, only=given.name,
     )
 
 
 def _stop(given: argparse.Namespace) -> int:
-    from . import model
-
     _known(given, [given.name])
     return _converge(
         Path(given.repository), f'stop by {_by()}', quiet=False,
-        pins={given.name: model.Pin(stopped=True)}, only=given.name,
+        stopped={given.name: True}, only=given.name,
     )
 
 

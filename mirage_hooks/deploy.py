@@ -33,11 +33,11 @@ BACK_OFF = (60, 3600)  # seconds before the second try after an outside cause, a
 
 class Wish(msgspec.Struct, frozen=True):
     """Why a converge runs. `anew` names unikernels whose pins and remembered failures are
-    dropped; `pins` are a person's new decisions."""
+    dropped; `stopped` says which ones a person stopped (True) or started."""
 
     trigger: str
     anew: tuple[str, ...] = ()
-    pins: dict[str, model.Pin | None] = {}
+    stopped: dict[str, bool] = {}
 
 
 def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model.Outcome]:
@@ -126,6 +126,7 @@ class _Converge:
             return self._returned(name, shelf, wanted, earlier)
         except errors.Refused as refused:
             shelf.set_pin(before)
+            self._note(name, 'not rolled back', earlier, reason=refused.reason)
             console = launcher.tail(launcher.console(shelf, earlier))
             return self._kept(name, refused, console)
 
@@ -195,8 +196,10 @@ class _Converge:
 
     def _decide(self, name: str, shelf: store.Shelf) -> None:
         """Write down what a person just decided."""
-        if name in self.wish.pins:
-            shelf.set_pin(self.wish.pins[name])
+        if name in self.wish.stopped:  # a rollback outlasts a stop
+            old = shelf.pin() or model.Pin()
+            new = msgspec.structs.replace(old, stopped=self.wish.stopped[name])
+            shelf.set_pin(None if new == model.Pin() else new)
         if name in self.wish.anew:
             pin = shelf.pin()
             if pin is not None and not pin.stopped:  # a stop holds until `start`
@@ -255,7 +258,7 @@ class _Converge:
             self.report.step(name, found.notice)
         shelf.forget_console()
         new = self._staged(shelf, name, wanted, found, limit)
-        if old is not None and _alike(old, new):
+        if old is not None and _alike(old, new) and (shelf.folder(old.number) / 'image').exists():
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
@@ -335,6 +338,7 @@ class _Converge:
         shelf.discard(new.number)
         kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
         shelf.save(kept)
+        shelf.set_failure(None)
         restarted = self._revived(name, shelf, kept, wanted)
         return model.Outcome(name, 'restarted' if restarted else 'unchanged', kept)
 
@@ -364,7 +368,8 @@ class _Converge:
         known = shelf.failure()
         again = known is not None and (known.blob, known.fingerprint) == (key, wanted.fingerprint)
         outside = isinstance(refused, errors.Unavailable)
-        if known and again and known.reason == refused.reason and not outside:
+        found = not key.startswith(('commit ', 'no commit'))
+        if known and again and not found and not outside and known.reason == refused.reason:
             return self._kept(name, _Remembered(known))  # found out anew, but told before
         count = known.count + 1 if known and again else 1
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
@@ -374,8 +379,7 @@ class _Converge:
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))
         self._note(name, 'refused', None, reason=refused.reason)
-        started = not key.startswith(('commit ', 'no commit'))
-        return self._kept(name, refused, launcher.tail(shelf.failed_console) if started else ())
+        return self._kept(name, refused, launcher.tail(shelf.failed_console) if found else ())
 
     def _kept(
         self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
