@@ -87,10 +87,10 @@ def _by() -> str:
 
 
 def _deploy(given: argparse.Namespace) -> int:
-    if given.dry_run:
-        return _plan(given)
     _known(given, given.names)
     names = tuple(given.names or _names(given))
+    if given.dry_run:
+        return _plan(given, names)
     return _converge(Path(given.repository), f'deploy by {_by()}', given.quiet, anew=names)
 
 
@@ -107,13 +107,11 @@ def _pull(given: argparse.Namespace) -> int:
     return _converge(repository.folder, trigger, given.quiet) or failed
 
 
-def _plan(given: argparse.Namespace) -> int:
+def _plan(given: argparse.Namespace, names: tuple[str, ...]) -> int:
     from . import deploy, view
     from .repository import Repository
 
-    plans = deploy.dry_run(Repository(Path(given.repository)))
-    view.plans({name: plan for name, plan in plans.items()
-                if not given.names or name in given.names}, given.json)
+    view.plans(deploy.dry_run(Repository(Path(given.repository)), names), given.json)
     return 0
 
 

@@ -58,14 +58,14 @@ def rollback(
         return _Converge(repository, state, Wish(trigger), report).back(name, number)
 
 
-def dry_run(repository: Repository) -> dict[str, model.Plan]:
-    """The plan of each unikernel, with nothing started and nothing kept."""
+def dry_run(repository: Repository, names: tuple[str, ...]) -> dict[str, model.Plan]:
+    """The plans of the unikernels `names`, with nothing started and nothing kept."""
     state = store.Store(repository.state)
     with state.lock('dry run', PATIENCE):
         converging = _Converge(repository, state, Wish('dry run'), Reporter(quiet=True))
         settings = converging.settings()
-        return {name: converging.planned(name, one, settings)
-                for name, one in settings.unikernels.items()}
+        return {name: converging.planned(name, settings.unikernels[name], settings)
+                for name in names}
 
 
 def owner(state: Path) -> str:
