@@ -11,15 +11,16 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
-from mirage_hooks import store, system
+from mirage_hooks import journal, model, store, system
 
 ROOT = Path(__file__).parent.parent
 
 # A stand-in for a unix/socket image: MirageOS's flags and console lines, one page.
-WEB = """#!{python} -I
-import http.server, os, sys
+WEB = """#!{python} -IS
+import socket, sys
 port = 8080
 for argument in sys.argv[1:]:
     key, _, value = argument.partition('=')
@@ -28,22 +29,24 @@ for argument in sys.argv[1:]:
     elif key not in ('--ipv4', '--message'):
         sys.exit(64)
 {before}
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b'{page}')
-    def log_message(self, *_):
-        pass
-server = http.server.HTTPServer(('127.0.0.1', port), Page)
+server = socket.create_server(('127.0.0.1', port))
 print('listening on %d/TCP' % port, flush=True)
-server.serve_forever()
+while True:
+    visitor, _ = server.accept()
+    with visitor:
+        if visitor.recv(4096):
+            visitor.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n{page}')
 """
 
 
 def web(page: str, before: str = '') -> bytes:
     """An image that serves `page`; `before` is Python run before it listens."""
     return WEB.format(python=sys.executable, page=page, before=before).encode()
+
+
+def called(number: int, image: bytes, commit: str) -> str:
+    """What a release of a web image is called in what is printed."""
+    return f'release {number} (unix, {len(image)} bytes, commit {commit[:12]})'
 
 
 def free_port() -> int:
@@ -67,9 +70,10 @@ class Deployment:
 
     def configure(self, text: str = '', **keys: Any) -> None:
         """Write mirage.yml: `text` whole, or www with `keys` over the usual ones."""
+        top = {key: keys.pop(key) for key in ('branch', 'rewound', 'unpacked_limit') if key in keys}
         www = {'image': 'xen/latest', 'network': {'mode': 'socket', 'port': self.port},
                'confirm': '100ms', **keys}
-        self.config.write_text(text or yaml.safe_dump({'unikernels': {'www': www}}))
+        self.config.write_text(text or yaml.safe_dump({**top, 'unikernels': {'www': www}}))
 
     def publish(
         self, image: bytes, release: str = '1' * 40, name: str = 'www', pointer: bool = True,
@@ -111,21 +115,44 @@ class Deployment:
 
     def mirage(self, *arguments: str, repository: Path | None = None) -> Any:
         """Run the command `mirage-hooks` on the host's clone."""
-        return run(
-            sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository or self.host),
-            *arguments, cwd=self.folder,
-        )
+        return run(*self.command(*arguments, repository=repository), cwd=self.folder)
 
-    def page(self) -> str:
+    def command(self, *arguments: str, repository: Path | None = None) -> tuple[str, ...]:
+        """The command line of `mirage-hooks` for the host's clone."""
+        return (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository or self.host),
+                *arguments)
+
+    def page(self, port: int = 0) -> str:
         """What the site answers now; '' when nobody does."""
         try:
-            with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/', timeout=5) as answer:
+            url = f'http://127.0.0.1:{port or self.port}/'
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 return str(answer.read().decode())
         except (urllib.error.URLError, OSError):
             return ''
 
     def state(self, git_dir: Path | None = None) -> store.Store:
         return store.Store((git_dir or self.host / '.git').resolve() / 'mirage-hooks')
+
+    def history(self, git_dir: Path | None = None) -> list[journal.Entry]:
+        return list(journal.entries(self.state(git_dir).history))
+
+    def processes(self, git_dir: Path | None = None) -> list[tuple[Path, psutil.Process]]:
+        """Every living process of a release, with the release's folder."""
+        return list(system.marked(self.state(git_dir).root))
+
+    def current(self, name: str = 'www', git_dir: Path | None = None) -> model.Release:
+        """The live release of `name`."""
+        found = self.state(git_dir).of(name).current()
+        assert found is not None
+        return found
+
+    def hold_port(self) -> socket.socket:
+        """A TCP port of 127.0.0.1 that another program holds until this is closed."""
+        held = socket.socket()
+        held.bind(('127.0.0.1', 0))
+        held.listen()
+        return held
 
     def end(self) -> None:
         """End every process that this deployment started."""
