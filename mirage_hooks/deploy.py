@@ -87,9 +87,7 @@ class _Converge:
 
     def all(self) -> list[model.Outcome]:
         store.write(self.state.settled, None)
-        for text in launcher.reap(self.state, self.owner):
-            self.report.step('mirage-hooks', text)
-        self.state.sweep()
+        self._tidy()
         try:
             settings = self.settings()
         except errors.Refused as refused:
@@ -105,8 +103,18 @@ class _Converge:
         self._settle(outcomes)
         return outcomes
 
+    def _tidy(self) -> None:
+        """End and remove what a killed converge left over."""
+        try:
+            for text in launcher.reap(self.state, self.owner):
+                self.report.step('mirage-hooks', text)
+            self.state.sweep()
+        except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
+            self.report.step('mirage-hooks', refused.reason)
+
     def back(self, name: str, number: int | None) -> model.Outcome:
         store.write(self.state.settled, None)
+        self._tidy()
         settings = self.settings()
         if name not in settings.unikernels:
             raise errors.Refused(f'mirage.yml names no unikernel {name}')

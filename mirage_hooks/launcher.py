@@ -138,8 +138,9 @@ def _reap_domains(state: store.Store, live: dict[Path, model.Release]) -> list[s
     dead = [
         release.plan.domain
         for shelf in map(state.of, state.names())
-        for release in shelf.releases()
-        if release.plan.domain and shelf.folder(release.number) not in live
+        for number in shelf.numbers()  # also of releases that a kill kept from serving
+        if (release := shelf.release(number)) is not None
+        and release.plan.domain and shelf.folder(number) not in live
     ]
     running = _domains() if dead else {}
     for domain in (gone := [name for name in dead if name in running]):
