@@ -66,7 +66,8 @@ def test_kept_it_says_how_to_stop_and_remove_it_and_that_works(root: Path) -> No
 )
 def test_interrupted_it_leaves_nothing(root: Path, number: signal.Signals, code: int) -> None:
     demonstration = subprocess.Popen(
-        (sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root)),
+        # Tests that run in the background inherit SIGINT ignored.
+        ('env', '--default-signal=INT', sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root)),
         stdout=subprocess.DEVNULL, start_new_session=True,
     )
     limit = time.monotonic() + 30

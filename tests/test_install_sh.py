@@ -344,7 +344,11 @@ def test_interrupted_while_it_builds_it_leaves_nothing(
 ) -> None:
     arguments = ('--demo',) if what == '--demo' else (str(person.repository), '--no-cron')
     installation = subprocess.Popen(
-        person.command(str(person.clone / 'install.sh'), *arguments), start_new_session=True,
+        # Tests that run in the background inherit SIGINT ignored.
+        ('env', '--default-signal=INT', *person.command(
+            str(person.clone / 'install.sh'), *arguments
+        )),
+        start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )
     assert installation.stdout is not None
