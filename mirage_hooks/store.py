@@ -52,17 +52,18 @@ class Store:
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT, 0o644)
-        with os.fdopen(descriptor, 'r+') as file:
-            self._acquire(file, patience, waiting)
-            with writing(self.root):
-                file.truncate(0)
-                file.write(f'{os.getpid()} {purpose}\n')
-                file.flush()
+        try:
+            self._acquire(descriptor, patience, waiting)
+            with contextlib.suppress(OSError):  # a full disk: only the holder's name is lost
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f'{os.getpid()} {purpose}\n'.encode())
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):  # a full disk must not hide what happened
-                    file.truncate(0)
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
 
     def holder(self) -> str:
         """Who holds the lock, as `1234 git push`; '' when nobody does."""
@@ -76,12 +77,12 @@ class Store:
             pass
         return ''
 
-    def _acquire(self, file: Any, patience: float, waiting: Any) -> None:
+    def _acquire(self, descriptor: int, patience: float, waiting: Any) -> None:
         limit = time.monotonic() + patience
         told = False
         while True:
             try:
-                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = self.holder() or 'another process'
             if not told and waiting:
