@@ -127,7 +127,10 @@ def _document(text: bytes, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f' line {mark.line + 1}, column {mark.column + 1}' if mark else ''
-        raise errors.Refused(f'{source}:{where}: {error.problem or error.context}') from None
+        said = error.problem or error.context or ''
+        if said.startswith('but '):
+            said = f'{error.context}, {said}'
+        raise errors.Refused(f'{source}:{where}: {said}') from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise errors.Refused(f'{source} is not YAML: {said}') from None
