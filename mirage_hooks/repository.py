@@ -140,6 +140,7 @@ class Repository:
         """The host's mirage.yml, which `git config mirage.config` names."""
         named = self.setting('mirage.config')
         if not named:
+            self._run('rev-parse', '--git-dir')  # `git config` is silent about another owner
             raise errors.Refused(
                 f'{self.folder} has no mirage.yml yet',
                 hint='run install.sh on it, or name one: git config mirage.config /path/mirage.yml',
@@ -187,6 +188,11 @@ class Repository:
         except (BadName, BadObject, ValueError, git.exc.GitCommandError) as error:
             if isinstance(error, git.exc.GitCommandError):
                 raise _said(error, self.folder) from None
+        if self.setting('extensions.objectFormat') == 'sha256':
+            raise errors.Refused(
+                f'{self.folder} names its objects by SHA-256, which cannot be read yet',
+                hint='make it anew with git init --object-format=sha1',
+            )
         names = ', '.join(head.name for head in self._git.heads) or 'it is empty'
         raise errors.Refused(
             f'{self.folder} has no branch {branch} ({names})',
@@ -298,8 +304,9 @@ class Repository:
             if entry.path == path:
                 return _readable(entry)
         if pointer:
+            shown = path if len(path) <= 200 else f'{path[:200]}…'
             raise errors.Refused(
-                f'{pointer} points to {path}, which commit {commit[:12]} does not have',
+                f'{pointer} points to {shown}, which commit {commit[:12]} does not have',
                 hint='publish again: pointer and image belong into one commit',
             )
         raise errors.Refused(
@@ -348,8 +355,10 @@ class Repository:
         lines = text.split('\n')
         if lines[-1] == '':
             lines.pop()
-        if len(lines) != 1 or not lines[0]:
+        if len(lines) != 1:
             raise errors.Refused(f'{where}: {len(lines)} lines, one wanted')
+        if not lines[0].strip():
+            raise errors.Refused(f'{where}: it is blank')
         if not re.fullmatch(r'[A-Za-z0-9._/+-]+', lines[0]):
             raise errors.Refused(f'{where}: {lines[0][:60]!r} is not a plain path')
         named = _inside(lines[0], entry.path)
@@ -428,7 +437,8 @@ def _readable(entry: Entry) -> Entry:
 def _parsed(line: bytes) -> Entry:
     facts, _, path = line.partition(b'\t')
     mode, kind, oid = facts.decode().split(' ')
-    return Entry(mode, kind, oid, os.fsdecode(path))  # type: ignore[arg-type]
+    # What is not UTF-8 is written out: surrogates could be neither printed nor kept.
+    return Entry(mode, kind, oid, path.decode(errors='backslashreplace'))  # type: ignore[arg-type]
 
 
 def _line(entry: Entry) -> str:
@@ -437,9 +447,25 @@ def _line(entry: Entry) -> str:
 
 def _said(error: git.exc.GitCommandError, folder: Path) -> errors.Refused:
     text = str(error.stderr).strip().removeprefix("stderr: '").removesuffix("'")
+    lock = re.search(r"Unable to create '(.+\.lock)': File exists", text)
+    if lock:
+        return errors.Unavailable(
+            f'git: {lock[0]}',
+            hint=f'if no git runs in {folder}, one that was killed left it: rm {lock[1]}',
+        )
     if 'dubious ownership' in text:
         return errors.Refused(
             f'git refuses {folder}: it belongs to another user',
             hint=f'git config --global --add safe.directory {folder}',
         )
-    return errors.Unavailable(f'git: {text or error}')
+    return errors.Unavailable(f'git: {_gist(text) or error}')
+
+
+def _gist(text: str) -> str:
+    """The line of git's many that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for index, line in enumerate(lines):
+        if line.startswith(('fatal: ', 'error: ')):
+            more = lines[index + 1 : index + 2] if line.endswith(':') else []
+            return ' '.join([line.partition(': ')[2], *more])
+    return lines[0] if lines else ''
