@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests import rig
-from tests.deployment import Deployment
+from tests.deployment import Deployment, web
 from tests.rig import build
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty HOME, and git without any configuration but this."""
-    folder = tmp_path_factory.mktemp('home')
+    return move_in(tmp_path_factory.mktemp('home'), monkeypatch)
+
+
+def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make `folder` the HOME of what follows, with all that tests rely on."""
     for key, value in {
         'HOME': str(folder),
         'GIT_CONFIG_NOSYSTEM': '1',
@@ -32,6 +36,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         '[uploadpack]\n\tallowFilter = true\n'
     )
     return folder
+
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One deployment for all tests of a module, which leave it as it was; it serves `one`."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        move_in(tmp_path_factory.mktemp('home'), monkeypatch)
+        made = Deployment(tmp_path_factory.mktemp('shared'))
+        made.publish(web('one'), 'a' * 40)
+        made.clone()
+        assert made.mirage('deploy').returncode == 0
+    yield made
+    made.end()
 
 
 @pytest.fixture

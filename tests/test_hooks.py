@@ -337,12 +337,11 @@ def test_a_push_does_not_wait_for_the_unikernel_which_holds_no_descriptor(
     hub.publish(web('two'), 'b' * 40)
     assert time.monotonic() - began < 20
     [(folder, process)] = hub.processes(hub.hub)
-    open_files = {
-        int(entry.name): str(entry.readlink()) for entry in Path(f'/proc/{process.pid}/fd').iterdir()
-        if not str(entry.readlink()).startswith('socket:')
-    }
+    opened = {int(entry.name): str(entry.readlink())
+              for entry in Path(f'/proc/{process.pid}/fd').iterdir()}
+    files = {number: name for number, name in opened.items() if not name.startswith('socket:')}
     console = str(folder / 'console.log')
-    assert open_files == {0: '/dev/null', 1: console, 2: console}
+    assert files == {0: '/dev/null', 1: console, 2: console}
     assert hub.state(hub.hub).holder() == ''
 
 
