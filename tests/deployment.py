@@ -156,7 +156,7 @@ class Deployment:
 
     def end(self) -> None:
         """End every process that this deployment started."""
-        for git_dir in (self.host / '.git', self.hub, self.folder / 'bare.git'):
+        for git_dir in (self.host / '.git', self.host, self.hub, self.folder / 'bare.git'):
             system.end([process for _, process in system.marked(self.state(git_dir).root)])
 
 

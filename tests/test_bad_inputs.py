@@ -1,4 +1,4 @@
-"""Whatever a repository or a configuration holds: it is refused by name, and what serves goes on."""
+"""Whatever a repository or configuration holds: it is refused by name, and what serves goes on."""
 
 from __future__ import annotations
 
