@@ -1,0 +1,108 @@
+"""What a CI's variables say, the original's among them: an old .travis.yml needs no new words."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from . import errors, layout
+
+MAIN = ('main', 'master')
+
+
+def held_back(variables: Mapping[str, str]) -> str:
+    """Why this build must not publish, '' when it may: the original's rules."""
+    if variables.get('DEPLOY') != '1':
+        return 'DEPLOY is not 1'
+    if variables.get('TRAVIS_PULL_REQUEST', 'false') not in ('', 'false'):
+        return 'this is a pull request'
+    if variables.get('GITHUB_EVENT_NAME', '').startswith('pull_request'):
+        return 'this is a pull request'
+    branch = variables.get('TRAVIS_BRANCH') or variables.get('GITHUB_REF_NAME')
+    if branch and branch not in MAIN:
+        return f'this is branch {branch}, not {" or ".join(MAIN)}'
+    return ''
+
+
+def image(variables: Mapping[str, str]) -> Path:
+    """The image that the build made, from XENIMG, MIRDIR and MIRAGE_BACKEND."""
+    name = variables.get('XENIMG', '')
+    if not name:
+        raise errors.Refused(
+            'XENIMG is not set, and no image is given',
+            hint='mirage-hooks publish IMAGE --to REMOTE, or set XENIMG to the image\'s name',
+        )
+    folder = Path(variables.get('MIRDIR') or 'src')
+    extension = layout.EXTENSIONS.get(variables.get('MIRAGE_BACKEND') or 'xen', '.xen')
+    # MirageOS drops dots from the name; 1.x and 2.x put mir- before it, 4.x uses dist/.
+    names = dict.fromkeys((name, name.replace('.', '')))
+    tried = [folder / place for each in names for place in
+             (f'dist/{each}{extension}', f'{each}{extension}', f'mir-{each}{extension}')]
+    found = [path for path in tried if path.is_file()]
+    if found:
+        return found[0]
+    raise errors.Refused(
+        f'no image {name} in {folder}: looked for '
+        + ', '.join(str(path.relative_to(folder)) for path in tried),
+        hint='did `make build` end well?',
+    )
+
+
+def remote(variables: Mapping[str, str]) -> str:
+    """Where the original pushed to: <this repository>-deployment on GitHub; '' when unknown."""
+    slug = variables.get('TRAVIS_REPO_SLUG') or variables.get('GITHUB_REPOSITORY')
+    return f'git@github.com:{slug}-deployment.git' if slug else ''
+
+
+def key(variables: Mapping[str, str]) -> str:
+    """The private deploy key: DEPLOY_KEY, or the pieces that travis-senv made; '' without."""
+    if variables.get('DEPLOY_KEY'):
+        return variables['DEPLOY_KEY']
+    if 'XSECRET_default_num' not in variables:
+        return ''
+    try:
+        pieces = [variables[f'XSECRET_default_{number}']
+                  for number in range(int(variables['XSECRET_default_num']))]
+        return base64.b64decode(''.join(pieces), validate=True).decode('ascii')
+    except (KeyError, ValueError, binascii.Error):
+        raise errors.Refused(
+            'the deploy key in XSECRET_default_* is not whole',
+            hint='encrypt it again, or set DEPLOY_KEY to the private key',
+        ) from None
+
+
+@contextlib.contextmanager
+def ssh(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment in which git uses the deploy key, which lies in a file meanwhile.
+
+    DEPLOY_KNOWN_HOSTS, lines as in known_hosts, pins the other side; without it a host that is
+    not known yet is believed, where the original believed any.
+    """
+    text = key(variables)
+    if not text:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        secret = _private(Path(folder, 'key'), text.strip() + '\n')
+        known = variables.get('DEPLOY_KNOWN_HOSTS', '')
+        options = ['-i', str(secret), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes']
+        if known:
+            hosts = _private(Path(folder, 'known_hosts'), known.strip() + '\n')
+            options += ['-o', f'UserKnownHostsFile={hosts}', '-o', 'StrictHostKeyChecking=yes']
+        else:
+            options += ['-o', 'StrictHostKeyChecking=accept-new']
+        command = variables.get('GIT_SSH_COMMAND') or 'ssh'
+        yield {'GIT_SSH_COMMAND': f'{command} {shlex.join(options)}'}
+
+
+def _private(path: Path, text: str) -> Path:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, 'w') as file:
+        file.write(text)
+    return path
