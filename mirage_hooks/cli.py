@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import __version__, errors, settled
+from . import __version__, errors, settled, site
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -292,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')
     one.add_argument('--json', action='store_true')
+    site.commands(command)
     one = command('schema', _schema, 'the JSON schema of mirage.yml')
     one.add_argument('--markdown', action='store_true', help='every key, for reading')
     return parser

@@ -61,12 +61,14 @@ class Deployment:
         self._depth = () if whole else ('--depth=1',)
         self._environment = {**(environment or {}), 'GIT_DIR': str(folder)}
         self._personal = _personal()
+        self._here: set[str] = set()  # blobs that need no fetching
         self.branch = self._clone(branch)
         self.tip = self._tip()
 
     def _clone(self, branch: str) -> str:
         """The branch that was asked for, or the one that the other side's HEAD is on."""
-        command = ['git', 'clone', '--bare', '--quiet', '--no-tags', '--no-local', '--single-branch']
+        command = ['git', 'clone', '--bare', '--quiet', '--no-tags', '--no-local',
+                   '--single-branch']
         named = [f'--branch={branch}'] if branch else []
         where = ['--', self.url, str(self.folder)]
         try:
@@ -122,12 +124,17 @@ class Deployment:
         return raw
 
     def fetch(self, oids: Iterable[str]) -> None:
-        """Bring blobs here in one request."""
-        self._run_or_tell(
-            ['git', '-c', 'fetch.negotiationAlgorithm=noop', 'fetch', '--quiet', '--no-tags',
-             '--no-write-fetch-head', FILTER, 'origin', '--stdin'],
-            given=''.join(f'{oid}\n' for oid in sorted(set(oids))).encode(),
-        )
+        """Bring blobs here in one request; what does not come that way `read` gets one by one."""
+        missing = sorted(set(oids) - self._here)
+        if not missing:
+            return
+        with contextlib.suppress(git.exc.GitCommandError):
+            self._run(
+                ['git', '-c', 'fetch.negotiationAlgorithm=noop', 'fetch', '--quiet', '--no-tags',
+                 '--no-write-fetch-head', FILTER, 'origin', '--stdin'],
+                given=''.join(f'{oid}\n' for oid in missing).encode(),
+            )
+            self._here.update(missing)
 
     def deepen(self) -> None:
         """Bring the whole history here, still without blobs."""
@@ -144,7 +151,9 @@ class Deployment:
 
     def write(self, content: bytes | IO[bytes]) -> str:
         """Store a blob; the name that git has for it."""
-        return self._run_or_tell(['git', 'hash-object', '-w', '--stdin'], given=content)
+        oid = self._run_or_tell(['git', 'hash-object', '-w', '--stdin'], given=content)
+        self._here.add(oid)
+        return oid
 
     def commit(
         self, message: str, changes: Mapping[str, File | None], *, onto: str = '',
@@ -196,12 +205,11 @@ class Deployment:
 
     def _refused(self, reasons: list[str], answer: tuple[str, ...], err: str) -> errors.Refused:
         if not reasons:
-            return errors.Unavailable(f'cannot push to {self.shown}: {_masked(_last(err)}')
+            return errors.Unavailable(f'cannot push to {self.shown}: {_masked(_last(err))}')
         said = ': '.join(filter(None, (reasons[0], ' / '.join(answer))))
         hint = ''
         if 'currently checked out' in said:
-            hint = 'push to a bare repository, or there: git config receive.denyCurrentBranch ' \
-                   'updateInstead'
+            hint = 'let it be bare, or there: git config receive.denyCurrentBranch updateInstead'
         return errors.Refused(f'{self.shown} refuses the push: {said}', hint=hint)
 
     def _index(self, changes: Mapping[str, File | None]) -> bytes:

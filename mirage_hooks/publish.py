@@ -84,7 +84,9 @@ def _once(
     files = clone.files()
     if _same(files, place, blobs, clone):
         return Published('', clone.branch, place, identity, same=True)
-    old = releases.beyond(clone, {**files, **blobs}, wanted.keep, place) if wanted.keep else ()
+    old: tuple[str, ...] = ()
+    if wanted.keep and place.pointer:
+        old = releases.beyond(clone, {**files, **blobs}, wanted.keep, place)
     commit = clone.commit(
         _message(wanted, identity, place, old), {**releases.without(files, old), **blobs}
     )

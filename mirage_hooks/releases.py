@@ -41,6 +41,11 @@ def beyond(
     return tuple(sorted(old))
 
 
+def folders(files: Iterable[str]) -> tuple[str, ...]:
+    """The release folders of a tree."""
+    return tuple(folder for shelf in layout.shelves(files).values() for folder in shelf)
+
+
 def without(
     files: Iterable[str], folders: Iterable[str]
 ) -> dict[str, deployment.File | None]:

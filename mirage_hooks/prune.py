@@ -1,0 +1,101 @@
+"""Takes old images out of a deployment repository: out of its tree, or out of its history too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from . import ci, deployment, errors, releases
+
+BACKUP = 'refs/mirage-hooks/before-prune/'
+ATTEMPTS = 10
+# What `git log` tells of each commit, so that it can be made again.
+FORMAT = '%H%x00%an%x00%ae%x00%ad%x00%cn%x00%ce%x00%cd%x00%B%x01'
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What was pushed; `commit` is '' when there was nothing to do or it was a dry run."""
+
+    commit: str
+    branch: str
+    removed: tuple[str, ...] = ()
+    backup: str = ''
+    answer: tuple[str, ...] = ()
+
+
+def prune(
+    to: str, *, keep: int, branch: str = '', history: bool = False, dry_run: bool = False
+) -> Pruned:
+    """Keep the newest `keep` releases of every pointer. With `history` the branch is rewritten,
+    and what it was goes to a reference below BACKUP: a host follows with `rewound: follow`."""
+    with tempfile.TemporaryDirectory() as work, ci.ssh(os.environ) as environment:
+        clone = deployment.Deployment(
+            to, Path(work, 'deployment.git'), branch=branch, whole=history, environment=environment
+        )
+        for _ in range(ATTEMPTS):
+            try:
+                return _rewrite(clone, keep, dry_run) if history else _trim(clone, keep, dry_run)
+            except deployment.Raced:
+                clone.refresh()
+    raise errors.Unavailable(
+        f'{clone.shown} changed under every one of {ATTEMPTS} attempts to push',
+        hint='prune when nobody publishes',
+    )
+
+
+def _trim(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
+    files = clone.files()
+    old = releases.beyond(clone, files, keep)
+    if not old or dry_run:
+        return Pruned('', clone.branch, old)
+    subject = f'Remove {len(old)} old releases'
+    commit = clone.commit('\n'.join((subject, '', *old, '')), releases.without(files, old))
+    return Pruned(commit, clone.branch, old, answer=clone.push(commit).answer)
+
+
+def _rewrite(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
+    files = clone.files()
+    old = releases.beyond(clone, files, keep)
+    kept = set(releases.folders(files)) - set(old)
+    commits = _commits(clone)
+    trees = {commit: clone.files(commit) for commit, *_ in commits}
+    gone = {folder for tree in trees.values() for folder in releases.folders(tree)} - kept
+    if not gone or dry_run:
+        return Pruned('', clone.branch, tuple(sorted(gone)))
+    tip = _again(clone, commits, trees, kept, gone)
+    backup = BACKUP + time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())
+    answer = clone.push(tip, backup=backup).answer
+    return Pruned(tip, clone.branch, tuple(sorted(gone)), backup, answer)
+
+
+def _commits(clone: deployment.Deployment) -> list[list[str]]:
+    """The branch's commits, oldest first, merged ones left out, each as FORMAT tells it."""
+    told = clone.log('--first-parent', '--reverse', '--date=raw', f'--format={FORMAT}')
+    return [entry.lstrip('\n').split('\0') for entry in told.split('\x01') if entry.strip('\n')]
+
+
+def _again(
+    clone: deployment.Deployment, commits: list[list[str]],
+    trees: dict[str, dict[str, deployment.File]], kept: set[str], gone: set[str],
+) -> str:
+    """The commits since the first that has a release that stays, made again without the others;
+    the new tip."""
+    new = ''
+    before: dict[str, deployment.File] = {}
+    for commit, author, email, when, committer, committer_email, committed, message in commits:
+        changes = releases.without(trees[commit], gone)
+        tree = {path: file for path, file in trees[commit].items() if path not in changes}
+        if tree == before or not (new or kept & set(releases.folders(tree)) or not kept):
+            continue
+        parents = (new,) if new else ()
+        new = clone.commit(message, changes, onto=commit, parents=parents, environment={
+            'GIT_AUTHOR_NAME': author, 'GIT_AUTHOR_EMAIL': email, 'GIT_AUTHOR_DATE': when,
+            'GIT_COMMITTER_NAME': committer, 'GIT_COMMITTER_EMAIL': committer_email,
+            'GIT_COMMITTER_DATE': committed,
+        })
+        before = tree
+    return new

@@ -1,0 +1,177 @@
+"""The site's side of the command line: init, publish, prune. Little is imported until it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+
+if TYPE_CHECKING:
+    from .publish import Published, Wanted
+
+NAME = r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}'
+
+
+def commands(command: Callable[..., Any]) -> None:
+    """Add them by `command(name, act, text)`, which makes a parser."""
+    one = command('init', init, 'make a site, its unikernel and its CI, or add what is missing')
+    one.add_argument('folder', nargs='?', metavar='DIR', default='.')
+    one.add_argument('--name', help='of the site and of the unikernel')
+    one.add_argument('--author')
+    one.add_argument('--ipv4', metavar='ADDRESS/PREFIX', help='compiled in as its static address')
+    one.add_argument('--gateway', metavar='ADDRESS')
+    one.add_argument('--deployment', metavar='OWNER/NAME', help='the deployment repository')
+    one.add_argument('--branch', help='the branch that CI publishes')
+    one = command('publish', publish, 'put an image into the deployment repository')
+    one.add_argument('image', nargs='?', metavar='IMAGE', help='left out in CI, the variables '
+                     'DEPLOY, XENIMG, MIRDIR and MIRAGE_BACKEND say which, and whether')
+    one.add_argument('--to', metavar='REMOTE', default='',
+                     help="the deployment repository (in CI: this one's, with -deployment)")
+    one.add_argument('--name', default='', help="of the unikernel (the image's)")
+    one.add_argument('--source', metavar='COMMIT', default='',
+                     help='that it was built from (the one checked out)')
+    one.add_argument('--layout', default='{target}/{commit}', metavar='FOLDER',
+                     help='where to: {target} {commit} {name} {branch} (%(default)s)')
+    one.add_argument('--compress', choices=('bzip2', 'gzip'), default='',
+                     help="instead of raw, which git's deltas make smaller")
+    one.add_argument('--keep', type=_count, default=0, metavar='N',
+                     help='take all but the newest N releases out of the tree')
+    one.add_argument('--branch', default='', help="of the deployment repository (its own)")
+    one.add_argument('--dry-run', action='store_true', help='do all but the push')
+    one = command('prune', prune, 'take old images out of the deployment repository')
+    one.add_argument('--to', metavar='REMOTE', required=True, help='the deployment repository')
+    one.add_argument('--keep', type=_count, default=10, metavar='N', help='releases (10)')
+    one.add_argument('--branch', default='', help="of the deployment repository (its own)")
+    one.add_argument('--history', action='store_true',
+                     help='rewrite the history too; what it was stays as a backup reference')
+    one.add_argument('--dry-run', action='store_true', help='do all but the push')
+
+
+def init(given: argparse.Namespace) -> int:
+    from . import scaffold
+    from .report import Reporter, plain
+
+    report = Reporter()
+    folder = Path(given.repository, given.folder)
+    asked = {key: getattr(given, key) for key in scaffold.QUESTIONS}
+    answers = scaffold.answers(folder, asked)
+    made, left = scaffold.init(folder, answers)
+    for path in left:
+        report.line(f'left alone  {plain(path)}')
+    for path in made:
+        report.line(f'made        {plain(path)}')
+    report.line(f'next: cd {plain(str(folder))} && make site; the README tells the road')
+    return 0
+
+
+def publish(given: argparse.Namespace) -> int:
+    from . import ci
+    from . import publish as publishing
+    from .report import Reporter
+
+    os.chdir(given.repository)
+    report = Reporter()
+    reason = '' if given.image else ci.held_back(os.environ)
+    if reason:
+        report.line(f'nothing published: {reason}')
+        return 0
+    for text in told(publishing.publish(wanted(given, os.environ))):
+        report.line(text)
+    return 0
+
+
+def prune(given: argparse.Namespace) -> int:
+    from . import prune as pruning
+    from .report import Reporter, plain
+
+    os.chdir(given.repository)
+    report = Reporter()
+    pruned = pruning.prune(given.to, keep=given.keep, branch=given.branch, history=given.history,
+                           dry_run=given.dry_run)
+    for folder in pruned.removed:
+        report.line(f'{"would remove" if given.dry_run else "removed"} {plain(folder)}')
+    for text in pruned.answer:
+        report.line(f'remote: {plain(text)}')
+    report.line(_pruned(pruned.commit, pruned.removed, pruned.backup, pruned.branch))
+    return 0
+
+
+def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
+    """The command line, completed from the CI's variables; raises Refused for what is missing."""
+    from . import ci, deployment
+    from . import publish as publishing
+
+    path = Path(given.image) if given.image else ci.image(variables)
+    to = given.to or ci.remote(variables)
+    if not to:
+        raise errors.Refused('no deployment repository is given', hint='--to REMOTE names it')
+    source = given.source or deployment.source(variables)
+    name = given.name or variables.get('XENIMG', '') or _named(path)
+    if not re.fullmatch(NAME, name):
+        raise errors.Refused(
+            f'{name!r} cannot be the name of a unikernel',
+            hint='--name: at most 40 letters, digits, dots and dashes, a letter or digit first',
+        )
+    return publishing.Wanted(
+        image=path, to=to, name=name, source=_commit(source), layout=given.layout,
+        compress=given.compress, keep=given.keep, branch=given.branch, dry_run=given.dry_run,
+    )
+
+
+def told(published: Published) -> list[str]:
+    """What a person should know; the other side's words never reach the terminal raw."""
+    from . import image
+    from .report import plain
+
+    what = f'{published.place.image} ({image.describe(published.image)})'
+    if published.same:
+        return [f'nothing to do: {what} is the newest on {published.branch} already']
+    act, removal = ('published', 'removed') if published.commit else ('would publish',
+                                                                      'would remove')
+    where = f'{published.branch} {published.commit[:12]}'.strip()
+    return [
+        *(f'{removal} {folder}' for folder in published.removed),
+        *(f'remote: {plain(line)}' for line in published.answer),
+        f'{act} {what} on {where}',
+    ]
+
+
+def _commit(source: str) -> str:
+    from . import layout
+
+    if not source:
+        raise errors.Refused(
+            'the commit that the image was built from is not known', hint='--source COMMIT names it'
+        )
+    if not re.fullmatch(layout.COMMIT, source):
+        raise errors.Refused(
+            f'the source commit {source!r} is not 7 to 64 hexadecimal digits',
+            hint='--source "$(git rev-parse HEAD)"',
+        )
+    return source
+
+
+def _named(path: Path) -> str:
+    """`mort.io` of `dist/mir-mort.io.xen.bz2`."""
+    stem = re.sub(r'(\.(xen|hvt|spt|virtio))?(\.(bz2|gz|xz|zst))?$', '', path.name)
+    return stem.removeprefix('mir-')
+
+
+def _pruned(commit: str, removed: tuple[str, ...], backup: str, branch: str) -> str:
+    if not removed and not commit:
+        return f'nothing to do: {branch} holds no more releases than that'
+    if not commit:
+        return f'would remove {len(removed)} releases from {branch}'
+    saved = f'; what it was is {backup}' if backup else ''
+    return f'{branch} is {commit[:12]} now, without {len(removed)} old releases{saved}'
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r'[1-9][0-9]{0,8}', text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1')
+    return int(text)
