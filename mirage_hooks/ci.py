@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import os
 import shlex
@@ -61,19 +60,19 @@ def remote(variables: Mapping[str, str]) -> str:
 
 
 def key(variables: Mapping[str, str]) -> str:
-    """The private deploy key: DEPLOY_KEY, or the pieces that travis-senv made; '' without."""
-    if variables.get('DEPLOY_KEY'):
-        return variables['DEPLOY_KEY']
-    if 'XSECRET_default_num' not in variables:
-        return ''
+    """The private deploy key: DEPLOY_KEY, as it is or in base64, or the pieces that travis-senv
+    made of it; '' without."""
+    given = variables.get('DEPLOY_KEY', '')
+    if given.lstrip().startswith('-----BEGIN '):
+        return given
     try:
         pieces = [variables[f'XSECRET_default_{number}']
-                  for number in range(int(variables['XSECRET_default_num']))]
-        return base64.b64decode(''.join(pieces), validate=True).decode('ascii')
-    except (KeyError, ValueError, binascii.Error):
+                  for number in range(int(variables.get('XSECRET_default_num', '0')))]
+        return base64.b64decode(given or ''.join(pieces), validate=True).decode('ascii')
+    except (KeyError, ValueError):
         raise errors.Refused(
-            'the deploy key in XSECRET_default_* is not whole',
-            hint='encrypt it again, or set DEPLOY_KEY to the private key',
+            f'the deploy key in {"DEPLOY_KEY" if given else "XSECRET_default_*"} is not whole',
+            hint='set DEPLOY_KEY to the private key, as it is or in base64',
         ) from None
 
 
@@ -91,6 +90,7 @@ def ssh(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         secret = _private(Path(folder, 'key'), text.strip() + '\n')
         known = variables.get('DEPLOY_KNOWN_HOSTS', '')
+        # Whatever stands in ssh's own configuration, this key is meant.
         options = ['-i', str(secret), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes']
         if known:
             hosts = _private(Path(folder, 'known_hosts'), known.strip() + '\n')

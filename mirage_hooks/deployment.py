@@ -271,8 +271,14 @@ def source(variables: Mapping[str, str]) -> str:
     for name in ('TRAVIS_COMMIT', 'GITHUB_SHA', 'CI_COMMIT_SHA'):
         if variables.get(name):
             return variables[name]
+    return told(Path(), 'rev-parse', '--verify', 'HEAD')
+
+
+def told(folder: Path, *arguments: str) -> str:
+    """What git says in `folder`, or above it when it is not there yet; '' when it says no."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
     try:
-        return str(git.cmd.Git().execute(['git', 'rev-parse', '--verify', 'HEAD']))
+        return str(git.cmd.Git(str(there)).execute(['git', *arguments]))
     except git.exc.GitCommandError:
         return ''
 

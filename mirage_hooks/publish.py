@@ -195,7 +195,7 @@ def _message(
 ) -> str:
     told = [f'Publish {wanted.name} for {identity.target} from {wanted.source[:12]}', '']
     if removed:
-        told += [f'Remove {len(removed)} older: {", ".join(removed)}', '']
+        told += [f'Remove {len(removed)} older releases:', *removed, '']
     return '\n'.join([
         *told,
         f'Image: {place.image}',
