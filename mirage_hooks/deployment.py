@@ -23,7 +23,7 @@ FILTER = '--filter=blob:none'
 PROGRAM, PLAIN = '100755', '100644'  # modes of files
 # What git says when somebody else pushed first.
 RACED = re.compile(
-    r'fetch first|non-fast-forward|cannot lock ref|failed to update ref|incorrect old value|'
+    r'fetch first|cannot lock ref|failed to update ref|incorrect old value|'
     r'reference already exists|stale info'
 )
 # The settings of the repository we are called in that say who commits and how it is signed.
@@ -74,13 +74,9 @@ class Deployment:
         try:
             self._run([*command, *self._depth, FILTER, *named, *where])
         except git.exc.GitCommandError as error:
-            said = _said(error)
-            if branch and f'Remote branch {branch} not found' in said:
-                self._run_or_tell([*command, *self._depth, FILTER, *where])
-            elif 'dumb http' in said:
-                self._run_or_tell([*command, *named, *where])
-            else:
+            if not branch or f'Remote branch {branch} not found' not in _said(error):
                 raise self._unavailable(error) from None
+            self._run_or_tell([*command, *self._depth, FILTER, *where])
         return branch or self._run(['git', 'symbolic-ref', '--short', 'HEAD'])
 
     def _tip(self) -> str:
@@ -307,10 +303,11 @@ def _said(error: git.exc.GitCommandError) -> str:
 
 
 def _last(said: str) -> str:
-    """The line of git's words that says why."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    chosen = [line for line in lines if line.startswith(('fatal:', 'error:'))] or lines
-    return chosen[0] if chosen else 'git said nothing'
+    """The line of git's words that says why; where git only says that ssh failed, ssh's own."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ['git said nothing']
+    fatal = [number for number, line in enumerate(lines) if line.startswith(('fatal:', 'error:'))]
+    first = fatal[0] if fatal else 0
+    return lines[first - 1 if first and 'Could not read from remote' in lines[first] else first]
 
 
 def _masked(text: str) -> str:

@@ -72,13 +72,13 @@ def init(given: argparse.Namespace) -> int:
 def publish(given: argparse.Namespace) -> int:
     from . import ci
     from . import publish as publishing
-    from .report import Reporter
+    from .report import Reporter, plain
 
     os.chdir(given.repository)
     report = Reporter()
     reason = '' if given.image else ci.held_back(os.environ)
     if reason:
-        report.line(f'nothing published: {reason}')
+        report.line(f'nothing published: {plain(reason)}')
         return 0
     for text in told(publishing.publish(wanted(given, os.environ))):
         report.line(text)

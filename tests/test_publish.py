@@ -1,0 +1,589 @@
+"""Publishing, against real repositories: files, ssh, hooks, races."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mirage_hooks import ci, cli, errors, layout, model, publish
+from mirage_hooks import deployment as elsewhere
+from mirage_hooks import image as images
+from mirage_hooks.repository import Repository
+from tests import elf
+from tests.deployment import ROOT, free_port, git, run
+
+HVT, SPT, MUEN, XEN = 1, 2, 4, 6  # Solo5's targets
+NET = 2
+A, B, C, D = (digit * 40 for digit in 'abcd')
+VARIABLES = ('DEPLOY', 'DEPLOY_KEY', 'DEPLOY_KNOWN_HOSTS', 'XENIMG', 'MIRDIR', 'MIRAGE_BACKEND',
+             'TRAVIS_COMMIT', 'TRAVIS_BRANCH', 'TRAVIS_PULL_REQUEST', 'TRAVIS_REPO_SLUG',
+             'GITHUB_SHA', 'GITHUB_REF_NAME', 'GITHUB_EVENT_NAME', 'GITHUB_REPOSITORY',
+             'CI_COMMIT_SHA', 'GIT_SSH_COMMAND')
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to publish from, outside of every repository and of every CI."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(publish, 'TOOLS', ())
+    folder = tmp_path / 'build'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """An empty bare repository."""
+    folder = tmp_path / 'hub.git'
+    git(tmp_path, 'init', '-q', '--bare', '-b', 'master', str(folder))
+    return folder
+
+
+def spt(text: str = 'one', target: int = SPT) -> bytes:
+    """An image that differs by `text`."""
+    return elf.solo5(target, elf.entry(b'service', NET)) + text.encode()
+
+
+def put(name: str, content: bytes) -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(content)
+    return name
+
+
+def mirage(*arguments: str) -> int:
+    return cli.main(list(arguments))
+
+
+def released(hub: Path, commit: str, text: str, *more: str) -> None:
+    assert mirage('publish', put('dist/www.spt', spt(text)), '--to', str(hub), '--source', commit,
+                  *more) == 0
+
+
+def tree(hub: Path, branch: str = 'master') -> dict[str, str]:
+    """Mode of every file."""
+    lines = git(hub, 'ls-tree', '-r', branch).splitlines()
+    return {line.split('\t')[1]: line.split(' ')[0] for line in lines}
+
+
+def show(hub: Path, path: str) -> bytes:
+    return subprocess.run(['git', 'show', f'master:{path}'], cwd=hub, check=True,
+                          capture_output=True).stdout
+
+
+def test_an_empty_repository_gets_image_description_config_and_pointer(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put('config.ml', b'let () = ()\n')
+    released(hub, A, 'one')
+    assert tree(hub) == {
+        'spt/.latest/www.spt': '100755',
+        f'spt/{A}/config.ml': '100644',
+        f'spt/{A}/www.json': '100644',
+        f'spt/{A}/www.spt': '100755',
+        'spt/latest': '100644',
+    }
+    assert show(hub, 'spt/latest') == f'{A}\n'.encode()
+    assert show(hub, f'spt/{A}/www.spt') == show(hub, 'spt/.latest/www.spt') == spt('one')
+    assert show(hub, f'spt/{A}/config.ml') == b'let () = ()\n'
+    told = json.loads(show(hub, f'spt/{A}/www.json'))
+    digest = run('sha256sum', 'dist/www.spt', cwd=Path()).stdout.split()[0]
+    size = len(spt('one'))
+    published = told.pop('published')
+    assert len(published) == 20 and published.endswith('Z')
+    assert told == {
+        'name': 'www', 'target': 'spt', 'digest': f'sha256:{digest}', 'size': size, 'source': A,
+        'versions': {'mirage-hooks': '0.1.0'},
+    }
+    assert git(hub, 'log', '-1', '--format=%B', 'master') == (
+        f'Publish www for spt from {A[:12]}\n\nImage: spt/{A}/www.spt\nImage-Target: spt\n'
+        f'Image-Digest: sha256:{digest}\nImage-Size: {size}\nSource-Commit: {A}'
+    )
+    commit = git(hub, 'rev-parse', 'master')
+    assert capsys.readouterr().out == (
+        f'published spt/{A}/www.spt (spt (Solo5 ABI 2), 1.0 kB, network service) '
+        f'on master {commit[:12]}\n'
+    )
+
+
+def test_the_host_finds_and_takes_what_was_published_in_every_packing(
+    hub: Path, tmp_path: Path
+) -> None:
+    for packing in ('', 'bzip2', 'gzip'):
+        more = ('--compress', packing) if packing else ()
+        released(hub, A, f'as {packing}', *more)
+        repository = Repository(hub)
+        found = repository.find(
+            repository.commit('master'), 'www', model.Unikernel(image='spt/latest')
+        ) if not packing else None
+        path = f'spt/{A}/www.spt' + layout.PACKED[packing]
+        raw = {'': bytes, 'bzip2': bz2.decompress, 'gzip': gzip.decompress}[packing]
+        assert raw(show(hub, path)) == spt(f'as {packing}')
+        if found:
+            with repository.open(found.blob) as stream:
+                taken = images.take(stream, tmp_path / 'taken', name='www', limit=1 << 20)
+            assert (found.path, taken.target) == (path, 'spt')
+
+
+def test_other_files_and_releases_stay_as_they_are(hub: Path, tmp_path: Path) -> None:
+    site = tmp_path / 'old'
+    git(tmp_path, 'clone', '-q', str(hub), str(site))
+    for path in ('README.md', 'xen/latest', f'xen/{B}/mir-www.xen.bz2', 'scripts/post-merge.hook'):
+        put(str(site / path), path.encode())
+    git(site, 'add', '-A')
+    git(site, 'commit', '-q', '-m', f'adding {B} for xen')
+    git(site, 'push', '-q', 'origin', 'HEAD:master')
+    before = tree(hub)
+    released(hub, A, 'one')
+    after = tree(hub)
+    assert before.items() <= after.items()
+    assert set(after) - set(before) == {
+        'spt/latest', f'spt/{A}/www.spt', f'spt/{A}/www.json', 'spt/.latest/www.spt'}
+    assert git(hub, 'rev-parse', 'master^') == git(site, 'rev-parse', 'HEAD')
+
+
+def test_the_same_image_again_is_nothing_to_do(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    released(hub, A, 'one')
+    before = git(hub, 'rev-parse', 'master')
+    capsys.readouterr()
+    for commit in (A, B):
+        released(hub, commit, 'one')
+        assert git(hub, 'rev-parse', 'master') == before
+        assert capsys.readouterr().out == (
+            f'nothing to do: spt/{commit}/www.spt (spt (Solo5 ABI 2), 1.0 kB, '
+            'network service) is the newest on master already\n'
+        )
+
+
+def test_going_back_to_an_earlier_image_is_published(hub: Path) -> None:
+    for commit, text in ((A, 'one'), (B, 'two'), (A, 'one')):
+        released(hub, commit, text)
+    assert show(hub, 'spt/latest') == f'{A}\n'.encode()
+
+
+def test_new_bytes_of_the_same_commit_take_the_place_of_the_old(hub: Path) -> None:
+    released(hub, A, 'one')
+    released(hub, A, 'two')
+    assert show(hub, f'spt/{A}/www.spt') == show(hub, 'spt/.latest/www.spt') == spt('two')
+
+
+def test_targets_names_and_branches_lie_side_by_side(hub: Path) -> None:
+    released(hub, A, 'one')
+    assert mirage('publish', put('dist/www.hvt', spt(target=HVT)), '--to', str(hub),
+                  '--source', A) == 0
+    assert mirage('publish', 'dist/www.spt', '--to', str(hub), '--source', A, '--name', 'mort.io',
+                  '--layout', '{branch}/{name}/{target}/{commit}') == 0
+    assert mirage('publish', 'dist/www.spt', '--to', str(hub), '--source', A, '--name', 'flat',
+                  '--layout', 'images') == 0
+    released(hub, A, 'one', '--branch', 'next')
+    assert list(tree(hub)) == [
+        'hvt/.latest/www.hvt', f'hvt/{A}/www.hvt', f'hvt/{A}/www.json', 'hvt/latest',
+        'images/flat.json', 'images/flat.spt',
+        'master/mort.io/spt/.latest/mort.io.spt',
+        f'master/mort.io/spt/{A}/mort.io.json', f'master/mort.io/spt/{A}/mort.io.spt',
+        'master/mort.io/spt/latest',
+        'spt/.latest/www.spt', f'spt/{A}/www.json', f'spt/{A}/www.spt', 'spt/latest',
+    ]
+    assert list(tree(hub, 'next')) == [
+        'spt/.latest/www.spt', f'spt/{A}/www.json', f'spt/{A}/www.spt', 'spt/latest']
+
+
+def test_keep_leaves_the_newest_the_pointed_and_what_is_no_release(
+    hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for commit, text in ((C, 'old'), (A, 'older'), (D, 'newer')):
+        released(hub, commit, text)
+    work = tmp_path / 'work'
+    git(tmp_path, 'clone', '-q', str(hub), str(work))
+    (work / 'spt' / C / 'www.json').unlink()
+    (work / 'spt' / 'stable').write_text(f'{C}\n')
+    put(str(work / 'spt' / 'fosdem14' / 'www.spt'), spt('talk'))
+    git(work, 'add', '-A')
+    git(work, 'commit', '-q', '-m', 'by hand')
+    git(work, 'push', '-q', 'origin', 'HEAD:master')
+    capsys.readouterr()
+    released(hub, B, 'newest', '--keep', '2')
+    folders = sorted({path.split('/')[1] for path in tree(hub)})
+    kept = {C, B, 'fosdem14', 'latest', '.latest', 'stable'}
+    assert set(folders) == kept
+    out = capsys.readouterr().out.splitlines()
+    assert out[:2] == [f'removed spt/{A}', f'removed spt/{D}']
+    assert git(hub, 'log', '-1', '--format=%b', 'master').splitlines()[:3] == [
+        'Remove 2 older releases:', f'spt/{A}', f'spt/{D}']
+
+
+def test_releases_without_a_description_are_as_old_as_the_history_says(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = hub.parent / 'work'
+    git(hub.parent, 'clone', '-q', str(hub), str(work))
+    for number, commit in enumerate((B, A, D)):
+        put(str(work / 'spt' / commit / 'www.spt'), spt(commit))
+        put(str(work / 'spt' / 'latest'), f'{commit}\n'.encode())
+        git(work, 'add', '-A')
+        monkeypatch.setenv('GIT_COMMITTER_DATE', f'2017-01-0{number + 1}T00:00:00Z')
+        git(work, 'commit', '-q', '-m', f'adding {commit}')
+    git(work, 'push', '-q', 'origin', 'HEAD:master')
+    released(hub, C, 'new', '--keep', '3')
+    assert sorted({path.split('/')[1] for path in tree(hub)}) == [
+        '.latest', A, C, D, 'latest']
+
+
+def test_the_clone_stays_small_however_old_the_repository_is(hub: Path, tmp_path: Path) -> None:
+    work = tmp_path / 'work'
+    git(tmp_path, 'clone', '-q', str(hub), str(work))
+    for number in range(30):
+        put(str(work / 'xen' / f'{number:040x}' / 'www.xen'), os.urandom(200_000))
+        put(str(work / 'xen' / 'latest'), b'%040x\n' % number)
+        git(work, 'add', '-A')
+        git(work, 'commit', '-q', '-m', 'one more')
+    git(work, 'push', '-q', 'origin', 'HEAD:master')
+    clone = elsewhere.Deployment(f'file://{hub}', tmp_path / 'clone')
+    assert _size(hub) > 6_000_000
+    assert _size(clone.folder / 'objects') < 20_000
+    assert len(clone.files()) == 31
+
+
+def test_a_server_that_cannot_filter_does_no_harm(hub: Path, home: Path) -> None:
+    released(hub, A, 'one')
+    text = (home / '.gitconfig').read_text()
+    (home / '.gitconfig').write_text(text.replace('allowFilter = true', 'allowFilter = false'))
+    released(hub, B, 'two', '--keep', '1')
+    assert sorted(tree(hub)) == [
+        'spt/.latest/www.spt', f'spt/{B}/www.json', f'spt/{B}/www.spt', 'spt/latest']
+
+
+def test_a_pull_costs_a_fraction_of_the_image(hub: Path, tmp_path: Path) -> None:
+    """git deltas only between blobs of one path; the original's layout has a new one each time."""
+    noise = os.urandom(1_000_000).hex()
+    host = tmp_path / 'host'
+    released(hub, A, noise)
+    git(tmp_path, 'clone', '-q', '--depth=1', f'file://{hub}', str(host))
+    released(hub, B, noise[:1_000_000] + 'edited' + noise[1_000_000:])
+    assert run('env', f'GIT_TRACE_PACKFILE={tmp_path}/wire', 'git', 'pull', '-q',
+               cwd=host).returncode == 0
+    assert (host / f'spt/{B}/www.spt').stat().st_size > 2_000_000
+    assert (tmp_path / 'wire').stat().st_size < 5_000
+
+
+def test_a_dry_run_pushes_nothing(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    released(hub, A, 'one', '--dry-run')
+    assert git(hub, 'for-each-ref') == ''
+    assert capsys.readouterr().out == (
+        f'would publish spt/{A}/www.spt (spt (Solo5 ABI 2), 1.0 kB, network service) '
+        'on master\n'
+    )
+
+
+@pytest.mark.parametrize(('content', 'more', 'said'), [
+    (b'', (), 'image is empty\n  hint: build and publish the image again'),
+    (b'hello', (), 'image is not an image: it is neither an ELF file nor a script\n'
+     '  hint: publish what `mirage build` made'),
+    (spt(target=MUEN), (), 'image is built for muen, which no host of ours runs\n'
+     '  hint: targets: hvt, spt, unix, virtio, xen'),
+    (None, (), 'cannot read image: No such file or directory'),
+    (spt(), ('--name', '../x'), "'../x' cannot be the name of a unikernel\n  hint: --name: at most "
+     '40 letters, digits, dots and dashes, a letter or digit first'),
+    (spt(), ('--source', 'HEAD'), "the source commit 'HEAD' is not 7 to 64 hexadecimal digits\n"
+     '  hint: --source "$(git rev-parse HEAD)"'),
+    (spt(), ('--source', ''), 'the commit that the image was built from is not known\n'
+     '  hint: --source COMMIT names it'),
+    (spt(), ('--layout', '../{commit}'), f"--layout '../{{commit}}' gives '../{A}', which is not a "
+     'plain path in the repository'),
+    (spt(), ('--layout', '{target.x}'), "--layout '{target.x}' is not a folder of {target}, "
+     '{commit}, {name}, {branch}'),
+    (spt(), ('--layout', 'a b'), "--layout 'a b' gives 'a b', which is not a plain path in the "
+     'repository'),
+    (spt(), ('--to', ''), 'no deployment repository is given\n  hint: --to REMOTE names it'),
+])
+def test_what_the_host_would_refuse_is_refused_here(
+    hub: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, more: tuple[str, ...],
+    said: str,
+) -> None:
+    if content is not None:
+        put('image', content)
+    assert mirage('publish', 'image', '--to', str(hub), '--source', A, *more) == 1
+    assert capsys.readouterr() == ('', f'mirage-hooks: {said}\n')
+    assert git(hub, 'for-each-ref') == ''
+
+
+def test_a_broken_archive_is_refused(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put('image.bz2', bz2.compress(spt())[:-9])
+    assert mirage('publish', 'image.bz2', '--to', str(hub), '--source', A) == 1
+    assert capsys.readouterr().err.startswith('mirage-hooks: image.bz2 ')
+    assert git(hub, 'for-each-ref') == ''
+
+
+def test_a_packed_image_is_stored_raw(hub: Path) -> None:
+    put('dist/mir-mort.io.spt.bz2', bz2.compress(spt()))
+    assert mirage('publish', 'dist/mir-mort.io.spt.bz2', '--to', str(hub), '--source', A) == 0
+    assert show(hub, f'spt/{A}/mort.io.spt') == spt()
+
+
+def test_a_repository_out_of_reach_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put('image', spt())
+    missing = tmp_path / 'missing.git'
+    assert mirage('publish', 'image', '--to', str(missing), '--source', A) == 1
+    assert capsys.readouterr().err == (
+        f"mirage-hooks: {missing}: fatal: repository '{missing}' does not exist\n"
+        '  hint: is the address right, and may this key read and write there?\n'
+    )
+
+
+def test_a_password_in_the_address_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    put('image', spt())
+    port = free_port()
+    assert mirage('publish', 'image', '--to', f'http://me:secret@127.0.0.1:{port}/x.git',
+                  '--source', A) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f'mirage-hooks: http://127.0.0.1:{port}/x.git: fatal: ')
+    assert 'secret' not in err
+
+
+HOSTILE = '#!/bin/sh\nprintf "www now runs\\033[2J\\nx\\302\\233y\\n" >&2\n'
+
+
+def test_the_hosts_answer_is_printed_without_its_control_characters(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _hook(hub, 'post-receive', HOSTILE)
+    released(hub, A, 'one')
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        'remote: www now runs\\x1b[2J', 'remote: x\\x9by']
+
+
+def test_a_host_that_declines_is_told_and_not_asked_again(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _hook(hub, 'pre-receive', HOSTILE + f'echo . >> {hub}/asked\nexit 1\n')
+    put('image', spt())
+    assert mirage('publish', 'image', '--to', str(hub), '--source', A) == 1
+    assert capsys.readouterr().err == (
+        f'mirage-hooks: {hub} refuses the push: [remote rejected] (pre-receive hook declined): '
+        'www now runs\\x1b[2J / x\\x9by\n'
+    )
+    assert (hub / 'asked').read_text() == '.\n'
+    assert git(hub, 'for-each-ref') == ''
+
+
+def test_a_checked_out_branch_is_refused_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = tmp_path / 'host'
+    git(tmp_path, 'init', '-q', '-b', 'master', str(host))
+    git(host, 'commit', '-q', '--allow-empty', '-m', 'first')
+    put('image', spt())
+    assert mirage('publish', 'image', '--to', str(host), '--source', A) == 1
+    err = capsys.readouterr().err
+    assert '(branch is currently checked out)' in err
+    assert err.endswith(
+        '  hint: let it be bare, or there: git config receive.denyCurrentBranch updateInstead\n')
+
+
+def test_twenty_publishers_at_once_lose_nothing(hub: Path) -> None:
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    commits = [f'{number:040x}' for number in range(20)]
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, '-m', 'mirage_hooks', 'publish',
+             put(f'{commit}/www.spt', spt(commit)), '--to', str(hub), '--source', commit],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for commit in commits
+    ]
+    said = [job.communicate(timeout=300)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0] * 20, said
+    assert git(hub, 'rev-list', '--count', '--first-parent', 'master') == '20'
+    assert git(hub, 'rev-list', '--merges', 'master') == ''
+    assert {path for path in tree(hub) if path.startswith('spt/0') and path.endswith('.spt')} == {
+        f'spt/{commit}/www.spt' for commit in commits}
+    last = git(hub, 'log', '-1', '--format=%(trailers:key=Source-Commit,valueonly)', 'master')
+    assert show(hub, 'spt/latest') == f'{last.strip()}\n'.encode()
+    assert show(hub, f'spt/{last.strip()}/www.spt') == spt(last.strip())
+    git(hub, 'fsck', '--strict')
+
+
+def test_the_commit_is_signed_when_git_is_told_to(hub: Path, here: Path, tmp_path: Path) -> None:
+    _keygen(tmp_path / 'signing')
+    public = (tmp_path / 'signing.pub').read_text()
+    (tmp_path / 'signers').write_text(f'site@example.org {public}')
+    git(here, 'init', '-q')
+    for key, value in {'commit.gpgsign': 'true', 'gpg.format': 'ssh',
+                       'user.signingkey': str(tmp_path / 'signing')}.items():
+        git(here, 'config', key, value)
+    released(hub, A, 'one')
+    git(hub, '-c', f'gpg.ssh.allowedSignersFile={tmp_path / "signers"}', 'verify-commit', 'master')
+
+
+def test_a_fresh_machine_without_a_name_can_publish(
+    hub: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ('AUTHOR', 'COMMITTER'):
+        monkeypatch.delenv(f'GIT_{role}_NAME')
+        monkeypatch.delenv(f'GIT_{role}_EMAIL')
+    with (home / '.gitconfig').open('a') as file:
+        file.write('[user]\n\tuseConfigOnly = true\n')
+    released(hub, A, 'one')
+    assert git(hub, 'log', '-1', '--format=%an <%ae>', 'master') == (
+        'mirage-hooks publish <mirage-hooks@localhost>')
+
+
+def test_the_commit_checked_out_is_the_source_by_default(hub: Path, here: Path) -> None:
+    git(here, 'init', '-q')
+    git(here, 'commit', '-q', '--allow-empty', '-m', 'site')
+    head = git(here, 'rev-parse', 'HEAD')
+    assert mirage('publish', put('dist/www.spt', spt()), '--to', str(hub)) == 0
+    assert show(hub, 'spt/latest') == f'{head}\n'.encode()
+
+
+ORIGINAL = {'DEPLOY': '1', 'XENIMG': 'mort.io', 'MIRDIR': '_mirage', 'MIRAGE_BACKEND': 'xen',
+            'TRAVIS_PULL_REQUEST': 'false', 'TRAVIS_BRANCH': 'master', 'TRAVIS_COMMIT': A}
+
+
+def test_the_originals_variables_are_enough(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ORIGINAL.items():
+        monkeypatch.setenv(name, value)
+    put('_mirage/mortio.xen', spt(target=XEN))
+    put('_mirage/config.ml', b'config')
+    assert mirage('publish', '--to', str(hub), '--compress', 'bzip2') == 0
+    assert tree(hub) == {f'xen/{A}/config.ml': '100644', f'xen/{A}/mort.io.json': '100644',
+                         f'xen/{A}/mort.io.xen.bz2': '100755', 'xen/latest': '100644'}
+    assert ci.remote({'TRAVIS_REPO_SLUG': 'mor1/mort-www'}) == (
+        'git@github.com:mor1/mort-www-deployment.git')
+
+
+@pytest.mark.parametrize(('change', 'reason'), [
+    ({'DEPLOY': ''}, 'DEPLOY is not 1'),
+    ({'TRAVIS_PULL_REQUEST': '12'}, 'this is a pull request'),
+    ({'GITHUB_EVENT_NAME': 'pull_request'}, 'this is a pull request'),
+    ({'TRAVIS_BRANCH': 'next'}, 'this is branch next, not main or master'),
+    ({'TRAVIS_BRANCH': '', 'GITHUB_REF_NAME': '\x1b'}, 'this is branch \\x1b, not main or master'),
+])
+def test_a_build_that_must_not_deploy_says_why_and_ends_well(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    change: dict[str, str], reason: str,
+) -> None:
+    for name, value in {**ORIGINAL, **change}.items():
+        monkeypatch.setenv(name, value)
+    assert mirage('publish', '--to', str(hub)) == 0
+    assert capsys.readouterr() == (f'nothing published: {reason}\n', '')
+    assert git(hub, 'for-each-ref') == ''
+
+
+def test_an_image_that_the_build_did_not_make_is_missed_aloud(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in ORIGINAL.items():
+        monkeypatch.setenv(name, value)
+    assert mirage('publish', '--to', str(hub)) == 1
+    assert capsys.readouterr().err == (
+        'mirage-hooks: no image mort.io in _mirage: looked for dist/mort.io.xen, mort.io.xen, '
+        'mir-mort.io.xen, dist/mortio.xen, mortio.xen, mir-mortio.xen\n'
+        '  hint: did `make build` end well?\n'
+    )
+    monkeypatch.delenv('XENIMG')
+    assert mirage('publish', '--to', str(hub)) == 1
+    assert capsys.readouterr().err == (
+        'mirage-hooks: XENIMG is not set, and no image is given\n'
+        "  hint: mirage-hooks publish IMAGE --to REMOTE, or set XENIMG to the image's name\n"
+    )
+
+
+def test_the_deploy_key_is_read_in_each_of_its_forms() -> None:
+    text = '-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n'
+    packed = base64.b64encode(text.encode()).decode()
+    assert ci.key({'DEPLOY_KEY': text}) == text
+    assert ci.key({'DEPLOY_KEY': packed}) == text
+    assert ci.key({'XSECRET_default_num': '2', 'XSECRET_default_0': packed[:20],
+                   'XSECRET_default_1': packed[20:]}) == text
+    assert ci.key({}) == ''
+    for variables, name in (({'DEPLOY_KEY': '!'}, 'DEPLOY_KEY'),
+                            ({'XSECRET_default_num': '1'}, 'XSECRET_default_*')):
+        with pytest.raises(errors.Refused) as refused:
+            ci.key(variables)
+        assert (refused.value.reason, refused.value.hint) == (
+            f'the deploy key in {name} is not whole',
+            'set DEPLOY_KEY to the private key, as it is or in base64',
+        )
+
+
+def test_publishing_over_ssh_with_a_deploy_key(
+    hub: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sshd = shutil.which('sshd', path=f'{os.environ["PATH"]}:/usr/sbin')
+    if sshd is None:
+        pytest.skip('sshd is missing: apt-get install openssh-server')
+    for name in ('host', 'deploy', 'stranger'):
+        _keygen(tmp_path / name)
+    (tmp_path / 'authorized').write_text((tmp_path / 'deploy.pub').read_text())
+    port = free_port()
+    (tmp_path / 'sshd_config').write_text(
+        f'ListenAddress 127.0.0.1:{port}\nHostKey {tmp_path}/host\nPidFile none\n'
+        f'AuthorizedKeysFile {tmp_path}/authorized\nStrictModes no\nUsePAM no\n'
+        'PasswordAuthentication no\n'
+    )
+    # sshd started by root wants a folder, which a Debian that booted without it lacks.
+    jail = Path('/run/sshd')
+    ours = os.getuid() == 0 and not jail.exists()
+    if ours:
+        jail.mkdir(mode=0o755)
+    with (tmp_path / 'sshd.log').open('w') as log:
+        server = subprocess.Popen([sshd, '-D', '-e', '-f', str(tmp_path / 'sshd_config')],
+                                  stderr=log)
+    try:
+        user = run('id', '-un', cwd=tmp_path).stdout.strip()
+        address = f'ssh://{user}@127.0.0.1:{port}{hub}'
+        known = f'[127.0.0.1]:{port} {(tmp_path / "host.pub").read_text()}'
+        monkeypatch.setenv('GIT_SSH_COMMAND', f'ssh -F none -o UserKnownHostsFile={home}/known '
+                           '-o ConnectionAttempts=20')
+        monkeypatch.setenv('DEPLOY_KEY', (tmp_path / 'deploy').read_text())
+        _hook(hub, 'post-receive', HOSTILE)
+        put('image', spt())
+        assert mirage('publish', 'image', '--to', address, '--source', A, '--name', 'www') == 0
+        assert 'remote: www now runs\\x1b[2J' in capsys.readouterr().out.splitlines()
+        assert show(hub, f'spt/{A}/www.spt') == spt()
+        assert (home / 'known').read_text().split() == known.split()[:3]
+        # Another host in its place, and a key that it does not know.
+        monkeypatch.setenv('GIT_SSH_COMMAND', 'ssh -F none')
+        stranger = f'[127.0.0.1]:{port} {(tmp_path / "stranger.pub").read_text()}'
+        monkeypatch.setenv('DEPLOY_KNOWN_HOSTS', stranger)
+        assert mirage('publish', 'image', '--to', address, '--source', B) == 1
+        assert 'Host key verification failed' in capsys.readouterr().err
+        monkeypatch.setenv('DEPLOY_KNOWN_HOSTS', known)
+        monkeypatch.setenv('DEPLOY_KEY', (tmp_path / 'stranger').read_text())
+        assert mirage('publish', 'image', '--to', address, '--source', B) == 1
+        assert 'Permission denied (publickey' in capsys.readouterr().err
+        assert git(hub, 'rev-list', '--count', 'master') == '1'
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+        if ours:
+            jail.rmdir()
+
+
+def _hook(hub: Path, name: str, text: str) -> None:
+    put(str(hub / 'hooks' / name), text.encode())
+    (hub / 'hooks' / name).chmod(0o755)
+
+
+def _keygen(path: Path) -> None:
+    assert run('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', '', '-f', str(path),
+               cwd=path.parent).returncode == 0
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())

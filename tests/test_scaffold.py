@@ -1,0 +1,308 @@
+"""The scaffolded site: built by the real jekyll and make, with a recording mirage."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mirage_hooks import cli, errors, scaffold
+from tests import elf
+from tests.deployment import ROOT, git, run
+from tests.test_publish import VARIABLES, XEN, tree
+
+ANSWERS = {'name': 'mort.io', 'author': 'A "B": C', 'ipv4': '46.43.42.137/28',
+           'gateway': '46.43.42.129', 'deployment': 'mor1/mort-deployment', 'branch': 'main'}
+FILES = ('404.md', 'Makefile', 'README.md', '_config.yml', '_layouts/default.html',
+         '_mirage/config.ml', '_mirage/tls/README', '_mirage/unikernel.ml', 'ci/build',
+         '.github/workflows/unikernel.yml', '.gitignore', '.travis.yml', 'index.md')
+
+# Stands in for `mirage`: notes how it is called, and makes what the real one makes, by name.
+RECORDING = """#!/bin/sh
+[ "$1" = configure ] || {{ echo 4.11.1; exit; }}
+echo "$(basename "$PWD"): ADDR=${{ADDR-}} GWS=${{GWS-}} mirage $*" >> {log}
+while [ $# -gt 0 ]; do [ "$1" = -t ] && target=$2; shift; done
+case $target in unix) image=dist/mortio ;; *) image=dist/mortio.$target ;; esac
+printf 'depends:\\n\\techo depends >> {log}\\nbuild:\\n\\techo build >> {log}\\n' > Makefile
+printf '\\tmkdir -p dist && cp {image} %s && chmod +x %s\\n' "$image" "$image" >> Makefile
+"""
+
+
+@pytest.fixture(autouse=True)
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / 'site'
+    scaffold.init(folder, ANSWERS)
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the `mirage` on PATH notes its calls; its image is for Xen."""
+    record = tmp_path / 'log'
+    tools = tmp_path / 'tools'
+    tools.mkdir()
+    (tmp_path / 'image').write_bytes(elf.solo5(XEN))
+    _program(tools / 'mirage', RECORDING.format(log=record, image=tmp_path / 'image'))
+    _program(tools / 'mirage-hooks', f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} '
+             '-m mirage_hooks "$@"\n')
+    monkeypatch.setenv('PATH', f'{tools}:{os.environ["PATH"]}')
+    return record
+
+
+def needs(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f'{program} is missing: apt-get install {program}')
+
+
+def test_every_file_is_made_with_the_users_words(site: Path) -> None:
+    made = [path for path in site.rglob('*') if path.is_file()]
+    assert sorted(str(path.relative_to(site)) for path in made) == sorted(FILES)
+    assert [path for path in made if re.search('@[A-Z0-9]+@', path.read_text())] == []
+    assert 'register "mortio"' in (site / '_mirage/config.ml').read_text()
+    assert os.access(site / 'ci/build', os.X_OK)
+
+
+def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    (folder / 'Makefile').write_text('mine')
+    (folder / 'index.md').symlink_to('/nowhere')
+    assert cli.main(['init', str(folder), '--name', 'x']) == 0
+    assert (folder / 'Makefile').read_text() == 'mine'
+    assert (folder / 'index.md').is_symlink()
+    made = [path for path in FILES if path not in ('Makefile', 'index.md')]
+    assert capsys.readouterr().out == ''.join([
+        'left alone  Makefile\nleft alone  index.md\n',
+        *(f'made        {path}\n' for path in made),
+        f'next: cd {folder} && make site; the README tells the road\n',
+    ])
+    assert cli.main(['init', str(folder), '--name', 'y']) == 0
+    assert capsys.readouterr().out == ''.join([
+        *(f'left alone  {path}\n' for path in FILES),
+        f'next: cd {folder} && make site; the README tells the road\n',
+    ])
+
+
+def test_without_a_terminal_the_folder_and_git_answer(tmp_path: Path) -> None:
+    folder = tmp_path / '9 my site!'
+    git(tmp_path, 'init', '-q', '-b', 'trunk', str(folder))
+    git(folder, 'remote', 'add', 'origin', 'git@github.com:me/pages.git')
+    git(folder, 'config', 'user.name', 'Me')
+    assert scaffold.answers(folder, {}) == {
+        'name': 'my-site-', 'author': 'Me', 'ipv4': '10.0.0.2/24', 'gateway': '10.0.0.1',
+        'deployment': 'me/pages-deployment', 'branch': 'trunk'}
+    assert scaffold.answers(tmp_path / 'new', {'ipv4': '192.0.2.1/24'}) == {
+        'name': 'new', 'author': 'new', 'ipv4': '192.0.2.1/24', 'gateway': '192.0.2.2',
+        'deployment': 'OWNER/new-deployment', 'branch': 'main'}
+
+
+def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
+    asked = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return ' Someone ' if 'Author' in question else ''
+
+    given = {'name': 'www', 'ipv4': '192.0.2.5/24', 'branch': 'main'}
+    assert scaffold.answers(tmp_path, given, ask) == {
+        **given, 'author': 'Someone', 'gateway': '192.0.2.1', 'deployment': 'OWNER/www-deployment'}
+    assert asked == ['Author [www]: ', 'Gateway [192.0.2.1]: ',
+                     'Deployment repository on GitHub, as OWNER/NAME [OWNER/www-deployment]: ']
+
+
+@pytest.mark.parametrize(('key', 'answer', 'said'), [
+    ('name', '$(id)', "--name '$(id)': at most 40 letters, digits, dots and dashes, a letter first "
+     'is wanted'),
+    ('author', 'a\nb', "--author 'a\\nb': a name on one line is wanted"),
+    ('ipv4', '10.0.0.2', "--ipv4 '10.0.0.2': ADDRESS/PREFIX is wanted, as 192.0.2.5/24"),
+    ('ipv4', '10.0.0.256/8', "--ipv4 '10.0.0.256/8': ADDRESS/PREFIX is wanted, as 192.0.2.5/24"),
+    ('gateway', 'x', "--gateway 'x': an address is wanted, as 192.0.2.1"),
+    ('deployment', "a/b'c", '--deployment "a/b\'c": OWNER/NAME is wanted'),
+    ('branch', '-f', "--branch '-f': letters, digits, dots, dashes and slashes is wanted"),
+])
+def test_an_answer_that_would_break_a_file_is_refused(
+    tmp_path: Path, key: str, answer: str, said: str
+) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        scaffold.answers(tmp_path, {**ANSWERS, key: answer})
+    assert refused.value.reason == said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(errors.Refused) as refused:
+        scaffold.init(tmp_path / 'file', ANSWERS)
+    assert refused.value.reason == f'cannot write {tmp_path}/file/404.md: File exists'
+
+
+def test_jekyll_builds_the_site(site: Path) -> None:
+    needs('jekyll', 'make')
+    done = run('make', 'site', cwd=site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {str(path.relative_to(site / '_site')): path.read_text()
+             for path in (site / '_site').rglob('*') if path.is_file()}
+    assert set(pages) == {'index.html', '404.html'}
+    assert '<title>mort.io</title>' in pages['index.html']
+    assert '<p>A &quot;B&quot;: C</p>' in pages['index.html']
+    assert {path.name: path.read_text() for path in (site / '_mirage/htdocs').iterdir()} == pages
+
+
+STATIC = 'ADDR=46.43.42.137/28 GWS=46.43.42.129'
+
+
+@pytest.mark.parametrize(('arguments', 'called'), [
+    (('configure.socket',), '_mirage: ADDR= GWS= mirage configure -t unix --net socket'),
+    (('configure.direct',), '_mirage: ADDR= GWS= mirage configure -t unix --net direct'),
+    *(((f'configure.{target}',),
+       f'_mirage: {STATIC} mirage configure -t {target} --net direct --no-dhcp')
+      for target in ('xen', 'spt', 'hvt')),
+    (('configure.xen', 'ADDR=192.0.2.5', 'MASK=255.255.255.128', 'GWS=192.0.2.1:192.0.2.2'),
+     '_mirage: ADDR=192.0.2.5/25 GWS=192.0.2.1 mirage configure -t xen --net direct --no-dhcp'),
+    (('configure.xen', 'ADDR=10.1.2.3', 'MASK=255.240.0.0', 'GWS='),
+     '_mirage: ADDR=10.1.2.3/12 GWS= mirage configure -t xen --net direct --no-dhcp'),
+    (('configure.hvt', 'ADDR=192.0.2.5/24', 'GWS=192.0.2.1', 'FLAGS=--utcp -vv'),
+     '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 mirage configure -t hvt --net direct --no-dhcp '
+     '--utcp -vv'),
+])
+def test_every_target_configures_as_it_says(
+    site: Path, log: Path, arguments: tuple[str, ...], called: str
+) -> None:
+    needs('make')
+    done = run('make', *arguments, cwd=site)
+    assert done.returncode == 0, done.stderr
+    assert log.read_text() == called + '\n'
+
+
+def test_an_address_without_prefix_or_mask_is_refused(site: Path, log: Path) -> None:
+    needs('make')
+    done = run('make', 'configure.xen', 'ADDR=192.0.2.5', cwd=site)
+    assert done.returncode == 2
+    assert 'ADDR=192.0.2.5 wants /PREFIX, or MASK' in done.stderr
+    assert not log.exists()
+
+
+def test_build_and_run_use_what_configure_made(
+    site: Path, log: Path, tmp_path: Path
+) -> None:
+    needs('make', 'jekyll')
+    (tmp_path / 'image').write_text('#!/bin/sh\necho "$@"\n')
+    done = run('make', '-s', 'configure.socket', 'build', 'run', 'PORT=8123', cwd=site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert log.read_text().splitlines()[1:] == ['depends', 'build']
+    assert done.stdout.splitlines()[-1] == '--port=8123'
+    assert (site / '_mirage/htdocs/index.html').exists()
+
+
+def test_the_public_schemas_accept_both_ci_files(site: Path) -> None:
+    checker = Path(sys.executable).with_name('check-jsonschema')
+    if not checker.exists():
+        pytest.skip('check-jsonschema is missing: pip install check-jsonschema')
+    for schema, path in (('vendor.github-workflows', '.github/workflows/unikernel.yml'),
+                         ('vendor.travis', '.travis.yml')):
+        done = run(str(checker), '--builtin-schema', schema, path, cwd=site)
+        assert (done.returncode, done.stdout) == (0, 'ok -- validation done\n')
+
+
+def test_shellcheck_accepts_the_script(site: Path) -> None:
+    needs('shellcheck')
+    assert run('shellcheck', 'ci/build', cwd=site).stdout == ''
+
+
+def test_ocaml_can_read_config_and_unikernel(site: Path) -> None:
+    needs('ocamlfind' if shutil.which('ocamlc') is None else 'ocamlc')
+    for name in ('config.ml', 'unikernel.ml'):
+        done = run('ocamlc', '-stop-after', 'parsing', '-impl', name, cwd=site / '_mirage')
+        assert (done.returncode, done.stderr) == (0, '')
+
+
+def clean(log: Path, tmp_path: Path, **more: str) -> dict[str, str]:
+    """The environment of a fresh CI machine, apart from the recording tools."""
+    path = f'{log.parent / "tools"}:/usr/local/bin:/usr/bin:/bin'
+    return {'PATH': path, 'HOME': str(tmp_path), 'LANG': 'C.UTF-8', **more}
+
+
+def test_the_script_builds_and_publishes_in_a_clean_environment(
+    site: Path, log: Path, tmp_path: Path
+) -> None:
+    needs('make', 'jekyll')
+    hub = tmp_path / 'hub.git'
+    git(tmp_path, 'init', '-q', '--bare', '-b', 'master', str(hub))
+    git(tmp_path, 'init', '-q', '-b', 'main', str(site))
+    git(site, 'add', '-A')
+    git(site, 'commit', '-q', '-m', 'site')
+    commit = git(site, 'rev-parse', 'HEAD')
+    done = _build(site, clean(log, tmp_path, MIRAGE_BACKEND='xen', MIRAGE_NET='static', DEPLOY='1',
+                              DEPLOY_TO=str(hub)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert log.read_text().splitlines() == [
+        f'_mirage: {STATIC} mirage configure -t xen --net direct --no-dhcp', 'depends', 'build']
+    assert set(tree(hub)) == {
+        'xen/latest', 'xen/.latest/mort.io.xen', f'xen/{commit}/config.ml',
+        f'xen/{commit}/mort.io.json', f'xen/{commit}/mort.io.xen'}
+    told = json.loads(git(hub, 'show', f'master:xen/{commit}/mort.io.json'))
+    assert told['versions']['mirage'] == '4.11.1'
+    assert git(site, 'status', '--porcelain') == ''
+
+
+@pytest.mark.parametrize(('variables', 'reason'), [
+    ({}, 'DEPLOY is not 1'),
+    ({'DEPLOY': '1', 'TRAVIS_BRANCH': 'main', 'TRAVIS_PULL_REQUEST': '7'},
+     'this is a pull request'),
+    ({'DEPLOY': '1', 'GITHUB_REF_NAME': 'main', 'GITHUB_EVENT_NAME': 'pull_request'},
+     'this is a pull request'),
+    ({'DEPLOY': '1', 'TRAVIS_BRANCH': 'next', 'TRAVIS_PULL_REQUEST': 'false'},
+     'this is not the branch main but next'),
+])
+def test_the_script_publishes_only_from_the_main_branch(
+    site: Path, log: Path, tmp_path: Path, variables: dict[str, str], reason: str
+) -> None:
+    needs('make', 'jekyll')
+    _program(log.parent / 'tools/mirage-hooks', f'#!/bin/sh\necho published >> {log}\n')
+    done = _build(site, clean(log, tmp_path, **variables))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f'not published: {reason}'
+    assert 'published' not in log.read_text()
+
+
+def test_the_script_refuses_a_build_that_there_is_not(
+    site: Path, log: Path, tmp_path: Path
+) -> None:
+    done = _build(site, clean(log, tmp_path, MIRAGE_BACKEND='xen', MIRAGE_NET='socket'))
+    assert (done.returncode, done.stderr) == (
+        2, 'ci/build: no build for MIRAGE_BACKEND=xen MIRAGE_NET=socket\n')
+    assert not log.exists()
+
+
+def test_the_packaged_templates_are_complete(tmp_path: Path) -> None:
+    """What `pip install` would leave out is found here, not by a user."""
+    text = (ROOT / 'setup.cfg').read_text()
+    patterns = re.findall(r'^    (templates/\S+)$', text, re.M)
+    packed = {path for pattern in patterns
+              for path in (ROOT / 'mirage_hooks').glob(pattern) if path.is_file()}
+    assert packed == {path for path in scaffold.TEMPLATES.rglob('*') if path.is_file()}
+
+
+def _build(site: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(site / 'ci/build')], env=environment, cwd='/', text=True,
+                          capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL)
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
