@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,17 +16,10 @@ import git
 import git.exc
 import msgspec
 
-from . import errors
+from . import answer, checkout, errors
 
 FILTER = '--filter=blob:none'
 PROGRAM, PLAIN = '100755', '100644'  # modes of files
-# What git says when somebody else pushed first.
-RACED = re.compile(
-    r'fetch first|cannot lock ref|failed to update ref|incorrect old value|'
-    r'reference already exists|stale info'
-)
-# The settings of the repository we are called in that say who commits and how it is signed.
-PERSONAL = r'^(user|author|committer|gpg|commit)\.'
 
 
 class Raced(Exception):
@@ -57,10 +49,10 @@ class Deployment:
     ) -> None:
         self.url = url
         self.folder = folder
-        self.shown = _masked(url)
+        self.shown = answer.masked(url)
         self._depth = () if whole else ('--depth=1',)
         self._environment = {**(environment or {}), 'GIT_DIR': str(folder)}
-        self._personal = _personal()
+        self._personal = checkout.personal()
         self._here: set[str] = set()  # blobs that need no fetching
         self.branch = self._clone(branch)
         self.tip = self._tip()
@@ -68,7 +60,7 @@ class Deployment:
     def _clone(self, branch: str) -> str:
         """The branch that was asked for, or the one that the other side's HEAD is on."""
         command = ['git', 'clone', '--bare', '--quiet', '--no-tags', '--no-local',
-                   '--single-branch']
+                   '--single-branch', '--template=']
         named = [f'--branch={branch}'] if branch else []
         where = ['--', self.url, str(self.folder)]
         try:
@@ -182,27 +174,29 @@ class Deployment:
         if backup:
             wanted.append(f'{self.tip}:{backup}')
             lease = ['--atomic', f'--force-with-lease={reference}:{self.tip}']
-        # A thin pack would want the old image here first, as a base.
-        command = ['git', 'push', '--porcelain', '--no-thin', *lease, 'origin', *wanted]
+        # A thin pack would want the old image here first, as a base; hooks are not for this push.
+        plain = ['--porcelain', '--no-thin', '--no-verify']
+        command = ['git', 'push', *plain, *lease, 'origin', *wanted]
         status, out, err = git.cmd.Git().execute(
             command, env=self._environment, with_extended_output=True, with_exceptions=False
         )
-        answer = tuple(_remote_lines(str(err)))
+        said = tuple(answer.remote(str(err)))
         if status == 0:
             self._run_or_tell(['git', 'update-ref', reference, commit])
-            return Pushed(commit, answer)
-        reasons = [line.split('\t')[-1] for line in str(out).splitlines() if line.startswith('!')]
+            return Pushed(commit, said)
+        reasons = answer.reasons(str(out))
         before = self.tip
         if reasons:
             self.refresh()
-        if reasons and (self.tip != before or RACED.search('\n'.join(reasons))):
+        if reasons and (self.tip != before or answer.raced(reasons)):
             raise Raced
-        raise self._refused(reasons, answer, str(err))
+        raise self._refused(reasons, said, str(err))
 
-    def _refused(self, reasons: list[str], answer: tuple[str, ...], err: str) -> errors.Refused:
+    def _refused(self, reasons: list[str], lines: tuple[str, ...], err: str) -> errors.Refused:
         if not reasons:
-            return errors.Unavailable(f'cannot push to {self.shown}: {_masked(_last(err))}')
-        said = ': '.join(filter(None, (reasons[0], ' / '.join(answer))))
+            why = answer.masked(answer.why(err))
+            return errors.Unavailable(f'cannot push to {self.shown}: {why}')
+        said = ': '.join(filter(None, (reasons[0], ' / '.join(lines))))
         hint = ''
         if 'currently checked out' in said:
             hint = 'let it be bare, or there: git config receive.denyCurrentBranch updateInstead'
@@ -257,59 +251,10 @@ class Deployment:
 
     def _unavailable(self, error: git.exc.GitCommandError) -> errors.Unavailable:
         return errors.Unavailable(
-            f'{self.shown}: {_masked(_last(_said(error)))}',
+            f'{self.shown}: {answer.masked(answer.why(_said(error)))}',
             hint='is the address right, and may this key read and write there?',
         )
 
 
-def source(variables: Mapping[str, str]) -> str:
-    """The commit that is being built here: what the CI says, else HEAD; '' outside of git."""
-    for name in ('TRAVIS_COMMIT', 'GITHUB_SHA', 'CI_COMMIT_SHA'):
-        if variables.get(name):
-            return variables[name]
-    return told(Path(), 'rev-parse', '--verify', 'HEAD')
-
-
-def told(folder: Path, *arguments: str) -> str:
-    """What git says in `folder`, or above it when it is not there yet; '' when it says no."""
-    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
-    try:
-        return str(git.cmd.Git(str(there)).execute(['git', *arguments]))
-    except git.exc.GitCommandError:
-        return ''
-
-
-def _personal() -> list[str]:
-    """As `-c` options what this repository's own configuration says about who commits."""
-    try:
-        listed = str(git.cmd.Git().execute(
-            ['git', 'config', '--local', '-z', '--get-regexp', PERSONAL]
-        ))
-    except git.exc.GitCommandError:
-        return []
-    pairs = (entry.partition('\n') for entry in listed.split('\0') if entry)
-    return [word for key, _, value in pairs for word in ('-c', f'{key}={value}')]
-
-
-def _remote_lines(err: str) -> Iterable[str]:
-    """What the other side said; git puts `remote: ` before each of its lines."""
-    for line in err.split('\n'):
-        if line.startswith('remote:'):
-            yield line.removeprefix('remote:').removeprefix(' ').rstrip()
-
-
 def _said(error: git.exc.GitCommandError) -> str:
     return str(error.stderr).strip().removeprefix("stderr: '").removesuffix("'").strip()
-
-
-def _last(said: str) -> str:
-    """The line of git's words that says why; where git only says that ssh failed, ssh's own."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ['git said nothing']
-    fatal = [number for number, line in enumerate(lines) if line.startswith(('fatal:', 'error:'))]
-    first = fatal[0] if fatal else 0
-    return lines[first - 1 if first and 'Could not read from remote' in lines[first] else first]
-
-
-def _masked(text: str) -> str:
-    """`text` without the user and password of any address in it."""
-    return re.sub(r'(?<=://)[^/@\s]+@', '', text)

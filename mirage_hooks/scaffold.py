@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from . import deployment, errors
+from . import checkout, errors
 
 TEMPLATES = Path(__file__).parent / 'templates' / 'site'
 OCAML = '4.14.2'
@@ -109,19 +109,19 @@ def _default(key: str, folder: Path, found: Mapping[str, str]) -> str:
     if key == 'name':
         return _plain(folder.resolve().name) or 'www'
     if key == 'author':
-        return deployment.told(folder, 'config', 'user.name') or found['name']
+        return checkout.told(folder, 'config', 'user.name') or found['name']
     if key == 'gateway':
         return _first(found['ipv4'])
     if key == 'deployment':
         return f'{_slug(folder) or "OWNER/" + found["name"]}-deployment'
     if key == 'branch':
-        return deployment.told(folder, 'symbolic-ref', '--short', 'HEAD') or 'main'
+        return checkout.told(folder, 'symbolic-ref', '--short', 'HEAD') or 'main'
     return '10.0.0.2/24'
 
 
 def _slug(folder: Path) -> str:
     """OWNER/NAME of the GitHub repository that `folder` is a clone of, '' otherwise."""
-    origin = deployment.told(folder, 'config', 'remote.origin.url')
+    origin = checkout.told(folder, 'config', 'remote.origin.url')
     found = re.search(r'github\.com[:/]([A-Za-z0-9._-]+/[A-Za-z0-9._-]+?)(\.git)?/?$', origin)
     return found[1] if found else ''
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from . import errors
 
 if TYPE_CHECKING:
-    from .publish import Published, Wanted
+    from .parcel import Wanted
+    from .publish import Published
 
 NAME = r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}'
 
@@ -103,21 +104,20 @@ def prune(given: argparse.Namespace) -> int:
 
 def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     """The command line, completed from the CI's variables; raises Refused for what is missing."""
-    from . import ci, deployment
-    from . import publish as publishing
+    from . import checkout, ci, parcel
 
     path = Path(given.image) if given.image else ci.image(variables)
     to = given.to or ci.remote(variables)
     if not to:
         raise errors.Refused('no deployment repository is given', hint='--to REMOTE names it')
-    source = given.source or deployment.source(variables)
+    source = given.source or checkout.source(variables)
     name = given.name or variables.get('XENIMG', '') or _named(path)
     if not re.fullmatch(NAME, name):
         raise errors.Refused(
             f'{name!r} cannot be the name of a unikernel',
             hint='--name: at most 40 letters, digits, dots and dashes, a letter or digit first',
         )
-    return publishing.Wanted(
+    return parcel.Wanted(
         image=path, to=to, name=name, source=_commit(source), layout=given.layout,
         compress=given.compress, keep=given.keep, branch=given.branch, dry_run=given.dry_run,
     )

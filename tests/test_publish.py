@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import ci, cli, errors, layout, model, publish
+from mirage_hooks import ci, cli, errors, layout, model, parcel
 from mirage_hooks import deployment as elsewhere
 from mirage_hooks import image as images
 from mirage_hooks.repository import Repository
@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to publish from, outside of every repository and of every CI."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(publish, 'TOOLS', ())
+    monkeypatch.setattr(parcel, 'TOOLS', ())
     folder = tmp_path / 'build'
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -1,0 +1,42 @@
+"""What git and the other side of a push say, in its own words: a reason, lines to pass on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# What git says when somebody else pushed first.
+RACED = re.compile(
+    r'fetch first|cannot lock ref|failed to update ref|incorrect old value|'
+    r'reference already exists|stale info'
+)
+
+
+def raced(reasons: list[str]) -> bool:
+    """Did somebody else push first, by the reasons that git gives for its refusal?"""
+    return any(RACED.search(reason) for reason in reasons)
+
+
+def reasons(porcelain: str) -> list[str]:
+    """Why references were rejected, from the output of `git push --porcelain`."""
+    return [line.split('\t')[-1] for line in porcelain.splitlines() if line.startswith('!')]
+
+
+def remote(err: str) -> Iterator[str]:
+    """What the other side said; git puts `remote: ` before each of its lines."""
+    for line in err.split('\n'):
+        if line.startswith('remote:'):
+            yield line.removeprefix('remote:').removeprefix(' ').rstrip()
+
+
+def why(said: str) -> str:
+    """The line of git's words that says why; where git only says that ssh failed, ssh's own."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ['git said nothing']
+    fatal = [number for number, line in enumerate(lines) if line.startswith(('fatal:', 'error:'))]
+    first = fatal[0] if fatal else 0
+    return lines[first - 1 if first and 'Could not read from remote' in lines[first] else first]
+
+
+def masked(text: str) -> str:
+    """`text` without the user and password of any address in it."""
+    return re.sub(r'(?<=://)[^/@\s]+@', '', text)
