@@ -13,12 +13,16 @@ import msgspec
 
 from . import (
     config,
+    crashes,
+    demands,
     errors,
     health,
+    host,
     image,
     journal,
     launcher,
     model,
+    secret,
     settled,
     store,
     switch,
@@ -84,6 +88,8 @@ class _Converge:
         self.repository, self.state, self.wish, self.report = repository, state, wish, report
         self.owner = owner(state.root)
         self.read: dict[str, list[str]] = {}
+        self.fingerprints: dict[str, str] = {}
+        self.requests: dict[int, targets.Request] = {}
 
     def all(self) -> list[model.Outcome]:
         store.write(self.state.settled, None)
@@ -191,6 +197,7 @@ class _Converge:
             commit = self._commit(wanted, settings)
             key = f'commit {commit}'
             found = self.repository.find(commit, name, wanted)
+            self._digest_secrets(name, wanted)
             revision = self.repository.revision(self._branch(wanted, settings))
             self.read.setdefault(revision, []).extend(found.read)
             key = found.blob
@@ -199,8 +206,31 @@ class _Converge:
                 or self._unchanged(name, shelf, wanted, found)
                 or self._deployed(name, shelf, wanted, found, settings.unpacked_limit, began)
             )
+        except crashes.Waiting as waiting:
+            return self._waiting(name, shelf, waiting)
         except errors.Refused as refused:
             return self._failed(name, shelf, wanted, key, refused)
+
+    def _waiting(
+        self, name: str, shelf: store.Shelf, waiting: crashes.Waiting
+    ) -> model.Outcome:
+        """The outcome while a release that ended by itself is left alone; said aloud once."""
+        if waiting.told:
+            return model.Outcome(name, 'remembered', None, waiting.reason, waiting.hint)
+        self._note(name, 'crashed', shelf.current(), reason=waiting.reason)
+        current = shelf.current()
+        console = launcher.tail(launcher.console(shelf, current)) if current else ()
+        return model.Outcome(name, 'refused', None, waiting.reason, waiting.hint, console)
+
+    def _digest_secrets(self, name: str, wanted: model.Unikernel) -> None:
+        """Let the fingerprint of `name` change with its secrets too."""
+        if wanted.secrets:
+            secret.check(wanted, (self.repository.folder, self.repository.git_dir))
+            secrets = secret.digest(wanted, self.state.key())
+            self.fingerprints[name] = f'{wanted.fingerprint[:8]}{secrets[:8]}'
+
+    def _fingerprint(self, name: str, wanted: model.Unikernel) -> str:
+        return self.fingerprints.get(name, wanted.fingerprint)
 
     def _decide(self, name: str, shelf: store.Shelf) -> None:
         """Write down what a person just decided."""
@@ -249,7 +279,7 @@ class _Converge:
         current = shelf.current()
         if current is None or not (shelf.folder(current.number) / 'image').exists():
             return None
-        if (current.blob, current.fingerprint) != (found.blob, wanted.fingerprint):
+        if (current.blob, current.fingerprint) != (found.blob, self._fingerprint(name, wanted)):
             return None
         restarted = self._revived(name, shelf, current, wanted)
         shelf.set_failure(None)
@@ -261,7 +291,7 @@ class _Converge:
     ) -> model.Outcome:
         """Stage, try, switch: the new image's way to be live."""
         old = shelf.current()
-        self._not_again(shelf, wanted, found)
+        self._not_again(shelf, self._fingerprint(name, wanted), found)
         if found.notice:
             self.report.step(name, found.notice)
         shelf.forget_console()
@@ -281,10 +311,10 @@ class _Converge:
         return model.Outcome(name, 'deployed', new)
 
     def _not_again(
-        self, shelf: store.Shelf, wanted: model.Unikernel, found: model.Found
+        self, shelf: store.Shelf, fingerprint: str, found: model.Found
     ) -> None:
         known = shelf.failure()
-        if known is None or (known.blob, known.fingerprint) != (found.blob, wanted.fingerprint):
+        if known is None or (known.blob, known.fingerprint) != (found.blob, fingerprint):
             return
         if not known.retry or time.time() < known.retry:
             raise _Remembered(known)
@@ -306,21 +336,37 @@ class _Converge:
             _expect(took.target, wanted, name)
             old = shelf.current()
             slot: model.Slot = 'green' if old is not None and old.slot == 'blue' else 'blue'
+            request = self._request(name, number, slot, folder, wanted, took)
             release = model.Release(
                 unikernel=name, number=number, commit=found.commit, path=found.path,
                 blob=found.blob, digest=took.digest, size=took.size,
-                description=image.describe(took), fingerprint=wanted.fingerprint, slot=slot,
+                description=image.describe(took),
+                fingerprint=self._fingerprint(name, wanted), slot=slot,
                 created=journal.now(),
-                plan=targets.plan(targets.Request(
-                    name, number, slot, str(folder), wanted, took.target, self.owner, took.style,
-                    took.devices,
-                )),
+                plan=targets.plan(request),
             )
             shelf.save(release)
         except BaseException:
             shelf.discard(number)
             raise
         return release
+
+    def _request(
+        self, name: str, number: int, slot: model.Slot, folder: Path, wanted: model.Unikernel,
+        took: image.Image,
+    ) -> targets.Request:
+        """What its target is asked to plan, once this host is seen to have what it takes."""
+        places = (self.repository.folder, self.repository.git_dir)
+        request = targets.Request(
+            name, number, slot, str(folder), wanted, took.target, self.owner, took.style,
+            took.devices, host=host.look(), program=demands.tender(took.target, wanted, took.abi),
+            largest=demands.disks(name, wanted, places),
+        )
+        targets.plan(request)  # what does not fit is refused before the image is asked
+        request = msgspec.structs.replace(request, options=demands.options(request))
+        demands.owned(request)
+        self.requests[number] = request
+        return request
 
     def _rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> None:
         """Try the new image on a spare port while the old one serves, where it has a port."""
@@ -330,13 +376,11 @@ class _Converge:
         moved = msgspec.structs.replace(
             wanted, network=msgspec.structs.replace(wanted.network, port=spare)
         )
-        plan = targets.plan(targets.Request(
-            new.unikernel, new.number, new.slot, str(shelf.folder(new.number)), moved,
-            new.plan.target, self.owner,
+        request = self.requests[new.number]
+        plan = targets.plan(msgspec.structs.replace(
+            request, wanted=moved, host=msgspec.structs.replace(request.host, systemd='')
         ))
-        switch.rehearse(
-            shelf, new, plan.command, health.at_port(wanted, spare), self._say(new.unikernel)
-        )
+        switch.rehearse(shelf, new, plan, health.at_port(wanted, spare), self._say(new.unikernel))
 
     def _same_bytes(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, old: model.Release,
@@ -357,6 +401,10 @@ class _Converge:
         """Start `release` if it does not run, and see it serve as `wanted`; whether it had to."""
         if launcher.alive(shelf, release):
             return False
+        if name in self.wish.anew or name in self.wish.stopped:
+            shelf.set_crashes(None)  # a person wants it now
+        else:
+            crashes.count(shelf, release, launcher.ended(shelf, release))
         launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
         self.report.step(name, f'release {release.number} is not running: starting it')
         if wanted is not None:
@@ -374,7 +422,8 @@ class _Converge:
         if isinstance(refused, _Remembered):
             return self._kept(name, refused)
         known = shelf.failure()
-        again = known is not None and (known.blob, known.fingerprint) == (key, wanted.fingerprint)
+        fingerprint = self._fingerprint(name, wanted)
+        again = known is not None and (known.blob, known.fingerprint) == (key, fingerprint)
         outside = isinstance(refused, errors.Unavailable)
         found = not key.startswith(('commit ', 'no commit'))
         if known and again and not found and not outside and known.reason == refused.reason:
@@ -383,7 +432,7 @@ class _Converge:
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
         with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
             shelf.set_failure(model.Failure(
-                blob=key, fingerprint=wanted.fingerprint, reason=refused.reason, at=journal.now(),
+                blob=key, fingerprint=fingerprint, reason=refused.reason, at=journal.now(),
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))
         self._note(name, 'refused', None, reason=refused.reason)
@@ -422,7 +471,7 @@ class _Converge:
 
     def _settle(self, outcomes: list[model.Outcome]) -> None:
         """Let the next hook go home at once when all is well and nothing changed since."""
-        runs = []
+        runs, consoles, secrets = [], [], []
         for outcome in outcomes:
             release = outcome.running
             if outcome.failed or (release is not None and release.plan.domain):
@@ -431,9 +480,14 @@ class _Converge:
             if release is not None and run is None:
                 return
             runs += [(run.pid, run.started, run.boot)] if run else []
+            if release is not None:
+                consoles.append(launcher.console(self.state.of(outcome.unikernel), release))
+                secrets += [Path(one.file) for one in release.plan.secrets.values()]
         named = self.repository.setting('mirage.config')
         path = self.repository.config_path()
-        facts = settled.facts(path, named, self.repository.head(), self.read, runs)
+        facts = settled.facts(
+            path, named, self.repository.head(), self.read, runs, consoles, secrets
+        )
         store.write(self.state.settled, facts)
 
     def _say(self, name: str) -> switch.Say:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
-from . import errors, model, network, store, system
+from . import model, network, secret, settled, store, supervisor, system, targets, xen
 
-XEN_CONSOLES = Path('/var/log/xen')
+CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
@@ -16,29 +17,40 @@ _children: dict[str, subprocess.Popen[bytes]] = {}
 def start(shelf: store.Shelf, release: model.Release, owner: str) -> None:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
     folder = shelf.folder(release.number)
-    for tap in release.plan.taps:
-        if not release.plan.domain:  # Xen makes the vif itself, and puts it on the bridge
+    plan = secret.filled(release.plan, targets.write)
+    with store.writing(folder):
+        (folder / store.ENDED).unlink(missing_ok=True)
+        trim(folder / store.CONSOLE)
+    for tap in plan.taps:
+        if not plan.domain:  # Xen makes the vif itself, and puts it on the bridge
             network.attach(tap, owner)
-    for name, text in release.plan.files.items():
+    for name, text in plan.files.items():
         with store.writing(folder):
             (folder / name).write_text(text)
-    if release.plan.domain:
-        system.run(*release.plan.command)
+    if plan.domain:
+        xen.create(plan)
+    elif plan.unit:
+        shelf.set_run(release.number, system.identity(supervisor.start(plan)))
     else:
-        spawn(folder, release.plan.command)
+        spawn(folder, release.plan)
         shelf.set_run(release.number, system.identity(_children[str(folder)].pid))
 
 
-def spawn(folder: Path, command: tuple[str, ...]) -> None:
-    """Run `command` as the process of the release in `folder`."""
+def spawn(folder: Path, plan: model.Plan) -> None:
+    """Run `plan` as the process of the release in `folder`."""
+    command = secret.filled(plan, targets.write).command
     with store.writing(folder):
-        _children[str(folder)] = system.spawn(command, folder, folder / 'console.log')
+        _children[str(folder)] = system.spawn(
+            command, folder, folder / store.CONSOLE, folder / store.ENDED
+        )
 
 
 def alive(shelf: store.Shelf, release: model.Release) -> bool:
     """Whether `release` runs, asked of the host."""
     if release.plan.domain:
-        return _domains().get(release.plan.domain, False)
+        return xen.domains().get(release.plan.domain, False)
+    if release.plan.unit:
+        return _kept(shelf, release)
     folder = shelf.folder(release.number)
     if exited(folder) is not None:
         return False
@@ -49,6 +61,15 @@ def alive(shelf: store.Shelf, release: model.Release) -> bool:
     return any(mark == folder for mark, _ in system.marked(folder.parent))
 
 
+def _kept(shelf: store.Shelf, release: model.Release) -> bool:
+    """Whether systemd keeps `release`; a process that it started anew is written down."""
+    found = supervisor.state(release.plan)
+    run = system.identity(found.pid) if found.pid else None
+    if found.active and run is not None and run != shelf.run(release.number):
+        shelf.set_run(release.number, run)
+    return found.active
+
+
 def exited(folder: Path) -> int | None:
     """The exit code of the process that we started in `folder`, None while it runs or when
     another one started it. A signal is given as 128 + its number, as a shell does."""
@@ -57,11 +78,24 @@ def exited(folder: Path) -> int | None:
     return 128 - code if code is not None and code < 0 else code
 
 
+def ended(shelf: store.Shelf, release: model.Release) -> int | None:
+    """How the process of `release` ended, as far as anybody saw it: we, systemd or bubblewrap."""
+    if release.plan.domain:
+        return None
+    if release.plan.unit:
+        return supervisor.state(release.plan).code
+    folder = shelf.folder(release.number)
+    code = exited(folder)
+    return system.reported(folder / store.ENDED) if code is None else code
+
+
 def stop(shelf: store.Shelf, release: model.Release) -> None:
     """End `release` and take its interfaces away; nothing to do when it is gone."""
     folder = shelf.folder(release.number)
     if release.plan.domain:
-        _destroy(release.plan.domain)
+        xen.destroy(release.plan.domain)
+    if release.plan.unit:
+        supervisor.stop(release.plan)
     end(folder)
     for tap in release.plan.taps:
         if tap.ours and not release.plan.domain:
@@ -85,6 +119,9 @@ def reap(state: store.Store, owner: str) -> list[str]:
         for shelf in map(state.of, state.names())
         if (release := shelf.current()) is not None
     }
+    for folder, release in live.items():
+        if not release.plan.domain:  # xenconsoled's own is rotated by its own means
+            trim(folder / store.CONSOLE)
     strays = {mark for mark, _ in system.marked(state.root) if mark not in live}
     for folder in strays:
         end(folder)
@@ -94,14 +131,30 @@ def reap(state: store.Store, owner: str) -> list[str]:
         if name not in needed:
             network.remove(name)
             said.append(f'removed the leftover interface {name}')
-    return said + _reap_domains(state, live)
+    return said + _reap_units(state, live) + _reap_domains(state, live)
 
 
 def console(shelf: store.Shelf, release: model.Release) -> Path:
     """The file that holds the console of `release`."""
     if release.plan.domain:
-        return XEN_CONSOLES / f'guest-{release.plan.domain}.log'
-    return shelf.folder(release.number) / 'console.log'
+        return xen.console(release.plan.domain)
+    return shelf.folder(release.number) / store.CONSOLE
+
+
+def trim(path: Path) -> None:
+    """Leave only the end of a console that has grown beyond settled.CONSOLE_LIMIT: whoever writes
+    to it appends, and goes on behind what is left."""
+    try:
+        if path.stat().st_size <= settled.CONSOLE_LIMIT:
+            return
+        with path.open('r+b') as file:
+            file.seek(-CONSOLE_KEPT, os.SEEK_END)
+            kept = file.read().partition(b'\n')[2]
+            file.truncate(0)
+        with path.open('ab') as file:
+            file.write(b'--- earlier lines were dropped ---\n' + kept)
+    except FileNotFoundError:
+        return
 
 
 def tail(path: Path, lines: int = 10, most: int = 16384) -> tuple[str, ...]:
@@ -115,23 +168,16 @@ def tail(path: Path, lines: int = 10, most: int = 16384) -> tuple[str, ...]:
     return tuple(text.splitlines()[-lines:])
 
 
-def _domains() -> dict[str, bool]:
-    """Every domain's name and whether it runs: `xl list` shows s, c or d for one that does not."""
-    found = {}
-    for line in system.run('xl', 'list').splitlines()[1:]:
-        name, _, _, _, state, _ = line.rsplit(None, 5)
-        found[name] = not set(state) & set('scd')
-    return found
-
-
-def _destroy(domain: str) -> None:
-    if domain not in _domains():
-        return
-    try:
-        system.run('xl', 'destroy', domain)
-    except errors.Unavailable:
-        if domain in _domains():  # else it ended by itself meanwhile
-            raise
+def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str]:
+    dead = [
+        release.plan
+        for shelf in map(state.of, state.names())
+        for release in shelf.releases()
+        if release.plan.unit and shelf.folder(release.number) not in live
+    ]
+    for plan in (gone := supervisor.units(dead)):
+        supervisor.stop(plan)
+    return [f'stopped the leftover unit {plan.unit}' for plan in gone]
 
 
 def _reap_domains(state: store.Store, live: dict[Path, model.Release]) -> list[str]:
@@ -142,7 +188,7 @@ def _reap_domains(state: store.Store, live: dict[Path, model.Release]) -> list[s
         if (release := shelf.release(number)) is not None
         and release.plan.domain and shelf.folder(number) not in live
     ]
-    running = _domains() if dead else {}
+    running = xen.domains() if dead else {}
     for domain in (gone := [name for name in dead if name in running]):
-        _destroy(domain)
+        xen.destroy(domain)
     return [f'destroyed the leftover domain {name}' for name in gone]

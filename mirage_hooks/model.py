@@ -165,6 +165,16 @@ class Unikernel(_Settings, frozen=True):
     arguments: Annotated[
         tuple[str, ...], Meta(description="the application's own arguments, as --key=value")
     ] = ()
+    secrets: Annotated[
+        dict[Annotated[str, Meta(pattern=r'^[a-z][a-z0-9-]*$(?!\n)')],
+             Annotated[str, Meta(pattern='^/')]],
+        Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
+             "outside the repository and not readable by everybody"),
+    ] = {}
+    cpu: Annotated[
+        Annotated[int, Meta(ge=1, le=6400)] | None,
+        Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
+    ] = None
     mirage: Annotated[
         str,
         Meta(
@@ -240,24 +250,49 @@ class Found(msgspec.Struct, frozen=True):
     notice: str = ''
 
 
+class Host(msgspec.Struct, frozen=True):
+    """What a plan must know of this host: whether we are root here, whether bubblewrap works,
+    which systemd may keep a release alive, and the group that may open /dev/kvm."""
+
+    root: bool = False
+    sandbox: bool = False
+    systemd: Literal['', 'system', 'user'] = ''
+    kvm: int | None = None
+
+
 class Tap(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A network interface of a release; `ours` ones are made for it and removed with it."""
+    """A network interface of a release; `ours` ones are made for it and removed with it. `user`
+    is the number of the one who may open it (None: whoever makes it)."""
 
     name: str
     bridge: str = ''
     mac: str = ''
     ours: bool = True
+    user: int | None = None
+
+
+Encoding = Literal['plain', 'line', 'xl']
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """The file whose text is an argument's value, and how that value is to be written."""
+
+    file: str
+    encoding: Encoding
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a release is run, as data. `domain` is set where Xen runs it: `command` then creates it;
-    else `command` is the process that lives as long as the unikernel."""
+    else `command` is the process that lives as long as the unikernel, under the systemd unit
+    `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY."""
 
     target: str
     command: tuple[str, ...]
     domain: str = ''
     taps: tuple[Tap, ...] = ()
     files: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    unit: str = ''
 
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -284,6 +319,18 @@ class Run(msgspec.Struct, frozen=True):
     pid: int
     started: int
     boot: str
+
+
+class Crashes(msgspec.Struct, frozen=True):
+    """A release that ends by itself: how often it was brought back and when last (seconds since
+    1970); `code` is how it ended, where that is known; `told`, whether people know."""
+
+    release: int
+    count: int
+    at: float
+    boot: str
+    code: int | None = None
+    told: bool = False
 
 
 class Pin(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -26,8 +27,11 @@ def attach(tap: model.Tap, owner: str) -> None:
             f'the interface {tap.name} exists and is not ours',
             hint=f'remove it: ip link delete {tap.name}',
         )
+    if exists(tap.name) and not _opened_by(tap.name, tap.user):
+        remove(tap.name)
     if not exists(tap.name):
-        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap')
+        user = () if tap.user is None else ('user', str(tap.user))
+        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', *user)
     system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
     system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
 
@@ -55,6 +59,15 @@ def _ready(tap: model.Tap) -> None:
             hint=f'make it: ip tuntap add dev {tap.name} mode tap user $USER, then set it up; '
             'or give `bridge:` in its place',
         )
+
+
+def _opened_by(name: str, user: int | None) -> bool:
+    """Whether user number `user` (None: this one) may open the tap `name`."""
+    try:
+        owner = int((INTERFACES / name / 'owner').read_text())
+    except (OSError, ValueError):
+        return False
+    return owner in (-1, os.geteuid() if user is None else user)
 
 
 def _is_ours(name: str, owner: str) -> bool:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TextIO
 
-from . import model
+from . import model, secret
 
 
 class Reporter:
@@ -126,7 +126,8 @@ def table(rows: list[list[str]]) -> list[str]:
 
 
 def lines_of_plan(plan: model.Plan) -> list[str]:
-    """A plan as a person would type it."""
+    """A plan as a person would type it, without its secrets."""
+    plan = secret.masked(plan)
     made = [
         f'# {tap.name} on {tap.bridge}, {tap.mac}' if tap.ours else f'# {tap.name}, which is there'
         for tap in plan.taps

@@ -12,6 +12,7 @@ from typing import Any
 from . import __version__
 
 FOLDER = 'mirage-hooks'
+CONSOLE_LIMIT = 8 << 20  # bytes; a longer console is trimmed by the next converge
 
 # `git rev-parse --local-env-vars`, and the quarantine's: what git exports to a hook about the
 # repository it works on. GIT_DIR=. and its like would redirect every later git call.
@@ -38,20 +39,26 @@ def identity(pid: int) -> tuple[int, int, str] | None:
     clock ticks since boot, and the boot; None when it has ended."""
     try:
         fields = Path(f'/proc/{pid}/stat').read_bytes().rpartition(b')')[2].split()
-        boot = Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+        since = boot()
     except OSError:
         return None
     # Fields 3 and 22 of proc(5): the state and the start, counted after the command's name.
-    return None if fields[0] in (b'Z', b'X') else (pid, int(fields[19]), boot)
+    return None if fields[0] in (b'Z', b'X') else (pid, int(fields[19]), since)
+
+
+def boot() -> str:
+    """What tells this boot of the host from every other one."""
+    return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
 
 
 def facts(
     config: Path, named: str, head: str, read: dict[str, list[str]],
-    runs: list[tuple[int, int, str]],
+    runs: list[tuple[int, int, str]], consoles: list[Path], secrets: list[Path],
 ) -> dict[str, Any]:
     """What must still be true for nothing to be to do: the file `config`, which git's
     configuration calls `named`, the branch that is checked out, the lines `read`
-    of each revision's tree, and the processes."""
+    of each revision's tree, the processes, `consoles` that are not too long, `secrets` that have
+    not changed."""
     return {
         'version': __version__,
         'config': str(config),
@@ -60,6 +67,8 @@ def facts(
         'head': head,
         'read': {revision: sorted(set(lines)) for revision, lines in read.items()},
         'runs': [list(run) for run in runs],
+        'consoles': [str(path) for path in consoles],
+        'secrets': {str(path): _stat(path) for path in secrets},
     }
 
 
@@ -71,6 +80,8 @@ def holds(git_dir: Path) -> bool:
             known['version'] == __version__
             and known['stat'] == _stat(Path(known['config']))
             and all(_lives(run) for run in known['runs'])
+            and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
+            and all(_stat(Path(path)) == stat for path, stat in known['secrets'].items())
             and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
             and (git_dir / 'HEAD').read_text().strip() == known['head']
             and all(_tree(git_dir, *read) == read[1] for read in known['read'].items())

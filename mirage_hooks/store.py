@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ import msgspec
 from . import errors, model
 
 T = TypeVar('T')
+
+CONSOLE = 'console.log'  # what the image prints, in its release's folder
+RUN = 'run.json'  # its process
+ENDED = 'ended.json'  # how it ended, as bubblewrap reports
 
 
 class Store:
@@ -42,6 +47,13 @@ class Store:
         for name in self.names():
             self.of(name).sweep()
 
+    def key(self) -> bytes:
+        """What secrets are digested with; made when it is first wanted."""
+        path = self.root / 'key'
+        if not path.exists():
+            write(path, secrets.token_hex(32))
+        return path.read_bytes()
+
     def of(self, name: str) -> Shelf:
         return Shelf(self.root / 'unikernels' / name)
 
@@ -50,7 +62,9 @@ class Store:
         """Hold the repository's one lock; it dies with its holder. `waiting(holder)` is called
         once when another holds it; raises Unavailable after `patience` seconds."""
         with writing(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            # Consoles, plans and images are for their owner's eyes alone.
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.root.chmod(0o700)
             descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._acquire(descriptor, patience, waiting)
@@ -172,7 +186,7 @@ class Shelf:
     def fail(self, number: int) -> None:
         """Discard a release that did not serve; only its console stays, as failed.log."""
         with writing(self.root):
-            console = self.folder(number) / 'console.log'
+            console = self.folder(number) / CONSOLE
             if console.exists():
                 console.replace(self.failed_console)
         self.discard(number)
@@ -216,10 +230,17 @@ class Shelf:
             write(self.root / 'failure.json', failure)
 
     def run(self, number: int) -> model.Run | None:
-        return read(self.folder(number) / 'run.json', model.Run)
+        return read(self.folder(number) / RUN, model.Run)
+
+    def crashes(self) -> model.Crashes | None:
+        return read(self.root / 'crashes.json', model.Crashes)
+
+    def set_crashes(self, crashes: model.Crashes | None) -> None:
+        if crashes is not None or (self.root / 'crashes.json').exists():
+            write(self.root / 'crashes.json', crashes)
 
     def set_run(self, number: int, run: model.Run | None) -> None:
-        write(self.folder(number) / 'run.json', run)
+        write(self.folder(number) / RUN, run)
 
 
 def read(path: Path, kind: type[T]) -> T | None:

@@ -29,15 +29,15 @@ def spare_port() -> int:
 
 
 def rehearse(
-    shelf: store.Shelf, release: model.Release, command: tuple[str, ...],
+    shelf: store.Shelf, release: model.Release, plan: model.Plan,
     asked: tuple[model.Health, ...], say: Say,
 ) -> None:
-    """Run `command`, the release on a spare port, and end it again; raises Refused when it does
+    """Run `plan`, the release on a spare port, and end it again; raises Refused when it does
     not serve there. What serves is not touched."""
     folder = shelf.folder(release.number)
     say(f'trying release {release.number} on a spare port')
     try:
-        launcher.spawn(folder, command)
+        launcher.spawn(folder, plan)
         health.prove(asked, folder / 'console.log', lambda: _ended(launcher.exited(folder)))
     finally:
         launcher.end(folder)
@@ -76,7 +76,7 @@ def begin(
     def dead() -> str:
         if launcher.alive(shelf, release):
             return ''
-        return _ended(launcher.exited(shelf.folder(release.number))) or 'it ended'
+        return _ended(launcher.ended(shelf, release)) or 'it ended'
 
     health.prove(health.questions(wanted), launcher.console(shelf, release), dead)
     health.watch(model.seconds(wanted.confirm), dead)

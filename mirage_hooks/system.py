@@ -9,7 +9,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psutil
 import sh
 
@@ -64,22 +66,52 @@ def exchange(
     return done.returncode, done.stdout, done.stderr.decode(errors='replace').strip()
 
 
-def spawn(command: tuple[str, ...], release: Path, console: Path) -> subprocess.Popen[bytes]:
+def ask(command: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
+    """The exit code of `command` and what it prints; no code when it cannot be run or takes longer
+    than `timeout` seconds."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=timeout, check=False, cwd='/', env={'PATH': PATH, 'LANG': 'C.UTF-8'},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None, ''
+    return done.returncode, done.stdout.decode(errors='replace')
+
+
+def spawn(
+    command: tuple[str, ...], release: Path, console: Path, ended: Path
+) -> subprocess.Popen[bytes]:
     """Start `command` so that it outlives us: own session, no descriptor of ours, its output
-    appended to `console`. Raises Refused when it cannot be executed."""
+    appended to `console`; bubblewrap reports its end to `ended`. Raises Refused when it cannot be
+    executed."""
     program = command[0] if '/' in command[0] else find(command[0])
     environment = {'PATH': PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
-    with console.open('ab') as output:
+    with console.open('ab') as output, ended.open('ab') as status:
+        told = (status.fileno(),) if command[0] == 'bwrap' else ()
+        words = ('--json-status-fd', str(told[0])) if told else ()
         try:
             return subprocess.Popen(
-                (program or command[0], *command[1:]), stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, cwd='/', env=environment, start_new_session=True,
-                restore_signals=True, close_fds=True,
+                (program or command[0], *words, *command[1:]), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, cwd='/', env=environment, start_new_session=True,
+                restore_signals=True, close_fds=True, pass_fds=told,
             )
         except OSError as error:
             raise errors.Refused(
                 f'cannot execute {Path(command[0]).name}: {error.strerror}'
             ) from None
+
+
+def reported(ended: Path) -> int | None:
+    """The exit code that bubblewrap wrote to `ended`, None when it did not see the end."""
+    try:
+        lines = ended.read_bytes().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if b'exit-code' in line:
+            return int(msgspec.json.decode(line, type=dict[str, Any])['exit-code'])
+    return None
 
 
 def identity(pid: int) -> model.Run | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from . import config, errors, image, journal, launcher, model, store
+from . import config, crashes, errors, image, journal, launcher, model, secret, store
 from .report import age, lines_of_plan, plain, table
 from .repository import Repository
 
@@ -66,7 +66,8 @@ def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bo
 def plans(found: dict[str, model.Plan], as_json: bool) -> None:
     """Print what would be run."""
     if as_json:
-        return _json({name: msgspec.to_builtins(plan) for name, plan in found.items()})
+        return _json({name: msgspec.to_builtins(secret.masked(plan))
+                      for name, plan in found.items()})
     for name, plan in found.items():
         print(f'{name} ({plan.target}):')
         for text in lines_of_plan(plan):
@@ -105,6 +106,8 @@ def _row(state: store.Store, name: str) -> dict[str, Any]:
         run = shelf.run(release.number)
         row |= {'domain': release.plan.domain} if release.plan.domain else {}
         row |= {'pid': run.pid} if alive and run else {}
+        crashed = '' if alive else crashes.explain(shelf, release)
+        row |= {'crashed': crashed} if crashed else {}
     if pin and not pin.stopped:
         row['pinned'] = True
     if failure:
@@ -117,6 +120,8 @@ def _people(rows: list[dict[str, Any]], deploying: str) -> None:
         print(f'a deployment runs: {plain(deploying)}')
     for row in rows:
         print(f'{row["name"]}: {_state(row)}')
+        if 'crashed' in row:
+            print(f'  it ended by itself: {plain(row["crashed"])}')
         if 'refused' in row:
             refused = row['refused']
             print(f'  refused {age(refused["at"])} ago: {plain(refused["reason"])}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import yaml
 from mirage_hooks import journal, model, store, system
 
 ROOT = Path(__file__).parent.parent
+
+# What a sandbox shows: an environment of the tests' own is not part of the system.
+PYTHON = shutil.which('python3', path='/usr/bin:/bin') or sys.executable
 
 # A stand-in for a unix/socket image: MirageOS's flags and console lines, one page.
 WEB = """#!{python} -IS
@@ -41,7 +45,7 @@ while True:
 
 def web(page: str, before: str = '') -> bytes:
     """An image that serves `page`; `before` is Python run before it listens."""
-    return WEB.format(python=sys.executable, page=page, before=before).encode()
+    return WEB.format(python=PYTHON, page=page, before=before).encode()
 
 
 def called(number: int, image: bytes, commit: str) -> str:

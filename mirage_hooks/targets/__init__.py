@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import model
-from . import qemu, solo5, unix, xen
-from .request import Request
+from . import arguments, qemu, sandbox, solo5, unit, unix, xen
+from .request import Request, tender
+from .sandbox import user
 
-__all__ = ['TABLE', 'Request', 'plan']
+__all__ = ['TABLE', 'Request', 'plan', 'question', 'tender', 'user', 'write']
 
 TABLE: dict[str, Callable[[Request], model.Plan]] = {
     'unix': unix.plan,
@@ -21,4 +22,19 @@ TABLE: dict[str, Callable[[Request], model.Plan]] = {
 
 def plan(request: Request) -> model.Plan:
     """How to run the image; raises Refused when the configuration does not fit it."""
-    return TABLE[request.target](request)
+    return unit.kept(request, TABLE[request.target](request))
+
+
+def question(request: Request) -> tuple[str, ...]:
+    """The command that asks a unix image for its options, in its sandbox and without a network."""
+    command = (sandbox.image(request), '--help=plain')
+    walled = sandbox.walled(request, command, sandbox.Needs())
+    return (walled[0], '--unshare-net', *walled[1:]) if walled[0] == 'bwrap' else walled
+
+
+def write(encoding: model.Encoding, text: str) -> str:
+    """A secret's `text` as its place in a plan wants it."""
+    if encoding == 'plain':
+        return text
+    line = arguments.escaped(text)
+    return line if encoding == 'line' else xen.quoted(line)[1:-1]

@@ -25,22 +25,38 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split('.'))
 
 
-def flags(wanted: model.Unikernel, taps: dict[str, str]) -> list[str]:
+def flags(
+    wanted: model.Unikernel, taps: dict[str, str], options: frozenset[str] | None = None
+) -> list[str]:
     """The network's flags, then the application's own arguments; `taps` names the host's
-    interface for each network of a unix image."""
+    interface for each network of a unix image. Of the network's flags only those in `options`
+    are given, when the image has told them."""
     network: list[str] = []
     if version(wanted.mirage) >= RUN_TIME_FLAGS:
         for device, one in wanted.interfaces.items():
             network += _network(one, version(wanted.mirage), taps.get(device, ''))
+    own = [*map(_checked, wanted.arguments), *(f'--{k}=\0{k}\0' for k in wanted.secrets)]
     # A repeated option ends the image with 64: what a person wrote wins.
-    given = {argument.partition('=')[0] for argument in wanted.arguments}
-    return [flag for flag in network if flag.partition('=')[0] not in given] + [*wanted.arguments]
+    given = {argument.partition('=')[0] for argument in own}
+    names = [(flag, flag.partition('=')[0]) for flag in network]
+    fitting = [flag for flag, name in names
+               if name not in given and (options is None or name in options)]
+    return fitting + own
+
+
+def secrets(wanted: model.Unikernel, encoding: model.Encoding) -> dict[str, model.Secret]:
+    """What takes the place of \\0KEY\\0 in the command or the xl file, just before the start."""
+    return {key: model.Secret(file, encoding) for key, file in wanted.secrets.items()}
+
+
+def joins(mirage: str) -> bool:
+    """Whether a unix image joins its argv with spaces and splits it again."""
+    return version(mirage) >= JOINED_ARGV
 
 
 def argv(arguments: list[str], mirage: str) -> tuple[str, ...]:
     """For unix: from MirageOS 3.3 on the image joins its argv with spaces and splits it again."""
-    joined = version(mirage) >= JOINED_ARGV
-    return tuple(escaped(argument) if joined else _checked(argument) for argument in arguments)
+    return tuple(escaped(argument) if joins(mirage) else argument for argument in arguments)
 
 
 def line(arguments: list[str], limit: int = SOLO5_LIMIT) -> str:
@@ -69,7 +85,7 @@ def keys(arguments: list[str]) -> str:
 def escaped(argument: str) -> str:
     """`argument` so that the image's splitter gives it back: only a space separates, a backslash
     takes the next character literally, a double quote toggles quoting."""
-    return re.sub(r'([\\" ])', r'\\\1', _checked(argument))
+    return re.sub(r'([\\" ])', r'\\\1', argument)
 
 
 def _checked(argument: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import errors, model
-from . import arguments
+from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
 
@@ -17,24 +17,41 @@ def plan(request: Request) -> model.Plan:
         devices += ['-device', f'virtio-net,netdev=n{index},mac={tap.mac}',
                     '-netdev',
                     f'tap,id=n{index},ifname={tap.name},script=no,downscript=no']
-    for index, block in enumerate(blocks(request).values()):
+    disks = blocks(request)
+    for index, block in enumerate(disks.values()):
         mode = ',readonly=on' if block.read_only else ''
         devices += ['-drive', f'if=none,id=d{index},format=raw,file={_option(block.path)}{mode}',
                     '-device', f'virtio-blk,drive=d{index}']
-    if ' ' in request.image:
+    kernel = sandbox.image(request)
+    if ' ' in kernel:
         raise errors.Refused(
             f'{request.folder} has a space in its path: QEMU would cut the arguments there',
             hint='move the repository to a path without spaces',
         )
+    command = (
+        request.tender, '-m', str(wanted.memory), '-nodefaults', '-no-user-config',
+        '-machine', 'acpi=off', *_accelerator(), '-display', 'none', '-serial', 'stdio',
+        '-monitor', 'none', *devices, '-device', 'isa-debug-exit', '-kernel', kernel,
+        '-append', arguments.line(arguments.flags(wanted, {}, request.options)),
+    )
     return model.Plan(
         target='virtio',
-        command=(
-            wanted.tender or 'qemu-system-x86_64', '-m', str(wanted.memory), '-nodefaults',
-            '-no-user-config', '-machine', 'acpi=off', *_accelerator(), '-display', 'none',
-            '-serial', 'stdio', '-monitor', 'none', *devices, '-device', 'isa-debug-exit',
-            '-kernel', request.image, '-append', arguments.line(arguments.flags(wanted, {})),
-        ),
-        taps=tuple(taps.values()),
+        command=sandbox.walled(request, command, _needs(request, taps, disks)),
+        taps=sandbox.owned(request, taps),
+        secrets=arguments.secrets(wanted, 'line'),
+    )
+
+
+def _needs(
+    request: Request, taps: dict[str, model.Tap], disks: dict[str, model.Block]
+) -> sandbox.Needs:
+    kvm = request.host.kvm
+    return sandbox.Needs(
+        reads=(*sandbox.program(request), *(b.path for b in disks.values() if b.read_only)),
+        writes={b.path: b.path for b in disks.values() if not b.read_only},
+        devices=('/dev/kvm', *(('/dev/net/tun',) if taps else ())),
+        groups=() if kvm is None else (kvm,),
+        bounded=False,  # QEMU's translated code alone may take a gigabyte
     )
 
 

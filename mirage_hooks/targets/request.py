@@ -11,7 +11,9 @@ from .. import errors, model
 
 class Request(msgspec.Struct, frozen=True):
     """One image to be run as release `number` of `unikernel` from `folder`; `seed` (16 hex
-    digits) tells this host's repository from every other one."""
+    digits) tells this host's repository from every other one. `program` is the tender's path on
+    this host, `options` the options that the image said it has (None: it was not asked),
+    `largest` the bytes of its largest disk."""
 
     unikernel: str
     number: int
@@ -22,10 +24,25 @@ class Request(msgspec.Struct, frozen=True):
     seed: str
     style: str = ''
     devices: tuple[model.Device, ...] | None = None
+    host: model.Host = model.Host()
+    program: str = ''
+    options: frozenset[str] | None = None
+    largest: int = 0
 
     @property
     def image(self) -> str:
         return f'{self.folder}/image'
+
+    @property
+    def tender(self) -> str:
+        return self.program or tender(self.target, self.wanted)
+
+
+def tender(target: str, wanted: model.Unikernel) -> str:
+    """The program that runs an image built for `target`, as the configuration calls it; '' for
+    unix, which is run itself."""
+    names = {'spt': 'solo5-spt', 'hvt': 'solo5-hvt', 'virtio': 'qemu-system-x86_64', 'xen': 'xl'}
+    return wanted.tender or names.get(target, '')
 
 
 def interfaces(request: Request) -> dict[str, model.Tap]:

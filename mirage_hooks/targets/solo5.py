@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from .. import model
-from . import arguments
+from .. import errors, model
+from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
 
 def plan(request: Request) -> model.Plan:
     wanted = request.wanted
     taps = interfaces(request)
-    devices = []
-    for device, tap in taps.items():
-        devices += [f'--net:{device or "service"}={tap.name}',
-                    f'--net-mac:{device or "service"}={tap.mac}']
-    for device, block in blocks(request).items():
-        devices += [f'--block:{device}={block.path}',
-                    f'--block-sector-size:{device}={block.sector}']
-    flags = arguments.flags(wanted, {})
+    disks = blocks(request)
+    flags = arguments.flags(wanted, {}, request.options)
     arguments.line(flags)  # the tender joins them: too long is refused here, before it starts
+    command = (
+        request.tender, f'--mem={wanted.memory}', *_devices(request, taps, disks), '--',
+        sandbox.image(request), *(arguments.escaped(flag) for flag in flags),
+    )
+    hvt = request.target == 'hvt'
+    needs = sandbox.Needs(
+        reads=sandbox.program(request),
+        writes={block.path: block.path for block in disks.values()},
+        devices=(*(('/dev/kvm',) if hvt else ()), *(('/dev/net/tun',) if taps else ())),
+        groups=(request.host.kvm,) if hvt and request.host.kvm is not None else (),
+    )
     return model.Plan(
         target=request.target,
-        command=(
-            wanted.tender or f'solo5-{request.target}', f'--mem={wanted.memory}', *devices,
-            '--', request.image, *(arguments.escaped(flag) for flag in flags),
-        ),
-        taps=tuple(taps.values()),
+        command=sandbox.walled(request, command, needs),
+        taps=sandbox.owned(request, taps),
+        secrets=arguments.secrets(wanted, 'line'),
     )
+
+
+def _devices(
+    request: Request, taps: dict[str, model.Tap], disks: dict[str, model.Block]
+) -> list[str]:
+    found = []
+    for device, tap in taps.items():
+        found += [f'--net:{device or "service"}={tap.name}',
+                  f'--net-mac:{device or "service"}={tap.mac}']
+    for device, block in disks.items():
+        if ' ' in block.path or block.read_only:
+            wrong = 'is read-only' if block.read_only else 'has a space in its path'
+            raise errors.Refused(
+                f'disk {device} of {request.unikernel} {wrong}, which Solo5 tenders do not know',
+                hint=f'mend {request.unikernel}.blocks.{device} in mirage.yml',
+            )
+        found += [f'--block:{device}={block.path}',
+                  f'--block-sector-size:{device}={block.sector}']
+    return found

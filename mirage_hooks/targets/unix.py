@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from .. import model
-from . import arguments
-from .request import Request, interfaces
+from .. import errors, model
+from . import arguments, sandbox
+from .request import Request, blocks, interfaces
+
+LOW_PORTS = 1024
 
 
 def plan(request: Request) -> model.Plan:
+    wanted = request.wanted
     taps = interfaces(request)
-    flags = arguments.flags(request.wanted, {device: tap.name for device, tap in taps.items()})
+    flags = arguments.flags(
+        wanted, {device: tap.name for device, tap in taps.items()}, request.options
+    )
+    disks = {f'/{name}': block.path for name, block in blocks(request).items()}
+    if disks and not request.host.sandbox:
+        raise errors.Refused(
+            f'{request.unikernel} has a disk, which a unix image finds in its sandbox only',
+            hint='apt install bubblewrap',
+        )
+    command = (sandbox.image(request), *arguments.argv(flags, wanted.mirage))
+    low = isinstance(wanted.network, model.Socket) and (wanted.port or 1) < LOW_PORTS
+    needs = sandbox.Needs(
+        writes=disks, devices=('/dev/net/tun',) if taps else (), low_port=low
+    )
     return model.Plan(
         target='unix',
-        command=(request.image, *arguments.argv(flags, request.wanted.mirage)),
-        taps=tuple(taps.values()),
+        command=sandbox.walled(request, command, needs),
+        taps=sandbox.owned(request, taps),
+        secrets=arguments.secrets(wanted, 'line' if arguments.joins(wanted.mirage) else 'plain'),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from .. import model
 from . import arguments
 from .request import Request, blocks, interfaces
@@ -16,17 +14,18 @@ def plan(request: Request) -> model.Plan:
     domain = f'{request.unikernel}-{request.number}'
     return model.Plan(
         target='xen',
-        command=('xl', 'create', f'{request.folder}/xl.cfg'),
+        command=(request.tender, 'create', f'{request.folder}/xl.cfg'),
         domain=domain,
         taps=tuple(taps.values()),
         files={'xl.cfg': _configuration(request, domain, taps)},
+        secrets=arguments.secrets(request.wanted, 'xl'),
     )
 
 
 def _configuration(request: Request, domain: str, taps: dict[str, model.Tap]) -> str:
     wanted = request.wanted
     paravirtual = request.style == 'pv'
-    flags = arguments.flags(wanted, {})
+    flags = arguments.flags(wanted, {}, request.options)
     extra = arguments.keys(flags) if paravirtual else arguments.line(flags)
     disks = [_disk(index, block) for index, block in enumerate(blocks(request).values())]
     lines = [
@@ -35,6 +34,7 @@ def _configuration(request: Request, domain: str, taps: dict[str, model.Tap]) ->
         ('type', quoted('pv' if paravirtual else 'pvh')),
         ('memory', str(wanted.memory)),
         ('vcpus', '1'),
+        ('cap', str(wanted.cpu or '')),  # percent of one CPU
         # xl restarts a crashing domain without end, and then cannot destroy it: converge does it.
         ('on_crash', quoted('destroy')),
         ('on_reboot', quoted('destroy')),
@@ -42,7 +42,7 @@ def _configuration(request: Request, domain: str, taps: dict[str, model.Tap]) ->
         ('disk', _list(disks)),
         ('extra', quoted(extra)),
     ]
-    return ''.join(f'{key} = {value}\n' for key, value in lines if value not in ('[]', "''"))
+    return ''.join(f'{key} = {value}\n' for key, value in lines if value not in ('', '[]', "''"))
 
 
 def _vif(tap: model.Tap) -> str:
@@ -61,7 +61,8 @@ def _list(items: list[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` as a string of an xl file: a backslash there is decoded once more, so it is doubled;
-    a quote or a control character has no plain form and is written in hexadecimal."""
-    text = text.replace('\\', '\\\\')
-    return "'" + re.sub(r"['\x00-\x1f\x7f]", lambda m: f'\\x{ord(m[0]):02x}', text) + "'"
+    """`text` as a string of an xl file. Of its escapes only \\\\, \\' and \\n work: xl 4.17 refuses
+    every \\x.. and drops the character of every octal one; all others stand for themselves."""
+    for plain, written in (('\\', '\\\\'), ("'", "\\'"), ('\n', '\\n')):
+        text = text.replace(plain, written)
+    return f"'{text}'"

@@ -1,0 +1,120 @@
+"""The walls around every process that is run for an image: bubblewrap, prlimit and setpriv.
+
+Bubblewrap, because it alone gives the image a file system of its own (this host's /usr, the image,
+its disks, nothing else), works alike under systemd, under cron and for an ordinary user, and is a
+plain command that a plan can show. setpriv alone would leave every world-readable file in sight;
+systemd's sandbox needs systemd. Bubblewrap also reports how the image ended."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from .. import errors, model
+from .request import Request
+
+FIRST_USER = 1879048192
+"""The first of 2 ** 28 user numbers that neither accounts nor containers use
+(systemd's UIDS-GIDS document)."""
+
+SYSTEM = ('/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/nix/store')
+# What name resolution, TLS and the loader read.
+ETC = ('ld.so.cache', 'resolv.conf', 'hosts', 'nsswitch.conf', 'ssl', 'localtime', 'alternatives')
+INSIDE = '/image'
+
+CONSOLE_LIMIT = 64 << 20  # bytes that a console may grow to between two converges
+OVERHEAD = 64  # MB that a process may take beside the memory of its unikernel
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a command reaches: files to read, files to write, devices; the groups that own those;
+    whether it may bind ports below 1024; whether its data segment can be bounded."""
+
+    reads: tuple[str, ...] = ()
+    writes: dict[str, str] = {}
+    devices: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
+    low_port: bool = False
+    bounded: bool = True
+
+
+def image(request: Request) -> str:
+    """Where the command finds the image."""
+    return INSIDE if request.host.sandbox else request.image
+
+
+def user(request: Request) -> int | None:
+    """The number of the user that the unikernel runs as: one of its own where root starts it, the
+    same on every start; None for the user who starts it."""
+    if not request.host.root:
+        return None
+    digest = hashlib.sha256(f'{request.seed}/{request.unikernel}'.encode()).hexdigest()
+    return FIRST_USER + int(digest[:7], 16)
+
+
+def owned(request: Request, taps: dict[str, model.Tap]) -> tuple[model.Tap, ...]:
+    """`taps`, those of ours open to the unikernel's user."""
+    number = user(request)
+    return tuple(
+        msgspec.structs.replace(tap, user=number) if tap.ours else tap for tap in taps.values()
+    )
+
+
+def program(request: Request) -> tuple[str, ...]:
+    """The tender, where it is not part of the system that every sandbox shows."""
+    inside = request.tender.startswith(tuple(f'{path}/' for path in SYSTEM))
+    return (request.tender,) if request.tender.startswith('/') and not inside else ()
+
+
+def walled(request: Request, command: tuple[str, ...], needs: Needs) -> tuple[str, ...]:
+    """`command` with no more rights than it `needs`; raises Refused where root has no walls."""
+    limited = (*_limits(request, needs), *command)
+    if request.host.sandbox:
+        return (*_bubble(request, needs), *_dropped(request, needs), *limited)
+    if request.host.root:
+        raise errors.Refused(
+            f'{request.unikernel} would run as root: bubblewrap is missing, which keeps an image '
+            'away from the rest of this host',
+            hint='apt install bubblewrap',
+        )
+    return limited
+
+
+def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
+    found = ['bwrap', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try']
+    if not request.host.root:
+        found.append('--unshare-user')
+    for path in SYSTEM:
+        found += ['--ro-bind-try', path, path]
+    for name in ETC:
+        found += ['--ro-bind-try', f'/etc/{name}', f'/etc/{name}']
+    found += ['--proc', '/proc', '--dev', '/dev']
+    for path in needs.devices:
+        found += ['--dev-bind-try', path, path]
+    for path in needs.reads:
+        found += ['--ro-bind', path, path]
+    for inside, path in needs.writes.items():
+        found += ['--bind', path, inside]
+    found += ['--ro-bind', request.image, INSIDE, '--remount-ro', '/', '--chdir', '/', '--']
+    return tuple(found)
+
+
+def _dropped(request: Request, needs: Needs) -> tuple[str, ...]:
+    number = user(request)
+    if number is None:
+        return ()  # bubblewrap has taken every capability, and forbids to gain any
+    kept = ',+net_bind_service' if needs.low_port else ''
+    groups = ','.join(map(str, needs.groups))
+    return (
+        'setpriv', f'--reuid={number}', f'--regid={number}',
+        f'--groups={groups}' if groups else '--clear-groups', '--no-new-privs',
+        f'--bounding-set=-all{kept}', f'--inh-caps=-all{kept}', f'--ambient-caps=-all{kept}', '--',
+    )
+
+
+def _limits(request: Request, needs: Needs) -> tuple[str, ...]:
+    """No core (it would hold the secrets); no file, the console above all, without bound."""
+    largest = max(CONSOLE_LIMIT, request.largest)
+    data = (f'--data={request.wanted.memory + OVERHEAD << 20}',) if needs.bounded else ()
+    return ('prlimit', '--core=0', f'--fsize={largest}', *data, '--')
