@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from . import config, errors, model, network, system
+from . import config, errors, image, model, needs
+from .needs import Finding
 from .report import plain
 from .repository import Repository
-
-GET = {
-    'solo5-spt': 'opam install solo5, or build Solo5 from its source and copy the tender to '
-    '/usr/local/bin',
-    'solo5-hvt': 'opam install solo5, or build Solo5 from its source and copy the tender to '
-    '/usr/local/bin',
-    'qemu-system-x86_64': 'apt install qemu-system-x86',
-    'xl': 'apt install xen-system-amd64, then boot into Xen',
-    'ip': 'apt install iproute2',
-}
-PROGRAMS = {
-    'unix': (), 'spt': ('solo5-spt',), 'hvt': ('solo5-hvt',), 'virtio': ('qemu-system-x86_64',),
-    'xen': ('xl',),
-}
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at: `hint` says how to get what is missing."""
-
-    subject: str
-    fine: bool
-    text: str
-    hint: str = ''
 
 
 def check(folder: Path, as_json: bool) -> int:
@@ -75,57 +53,22 @@ def _lock(repository: Repository) -> Iterator[Finding]:
 def _unikernel(
     repository: Repository, settings: model.Settings, name: str, wanted: model.Unikernel
 ) -> Iterator[Finding]:
+    took = None
     try:
         branch = repository.branch(wanted.branch or settings.branch)
         found = repository.find(repository.commit(branch), name, wanted)
         yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
+        took = _taken(repository, found, settings.unpacked_limit)
+        yield Finding(name, True, f'it is {image.describe(took)}')
     except errors.Refused as refused:
         yield Finding(name, False, refused.reason, refused.hint)
-    target = wanted.target or _guessed(wanted)
-    for program in (wanted.tender,) if wanted.tender else PROGRAMS[target]:
-        yield _program(name, program)
-    yield from _network(name, wanted, target)
-    for device, block in wanted.blocks.items():
-        fine = Path(block.path).is_file() or Path(block.path).is_block_device()
-        yield Finding(name, fine, f'disk {device}: {block.path}', 'make the file, or mend `path:`')
+    yield from needs.of(name, wanted, took, repository)
 
 
-def _guessed(wanted: model.Unikernel) -> str:
-    """The target by the image's path when mirage.yml does not say: xen/latest, spt/latest."""
-    first = wanted.image.partition('/')[0]
-    return first if first in PROGRAMS else 'unix'
-
-
-def _program(name: str, program: str) -> Finding:
-    where = system.find(program)
-    text = f'{program} is {where}' if where else f'{program} is not installed'
-    return Finding(name, bool(where), text, GET.get(Path(program).name, ''))
-
-
-def _network(name: str, wanted: model.Unikernel, target: str) -> Iterator[Finding]:
-    own = [one for one in wanted.interfaces.values() if not isinstance(one, model.Socket)]
-    for one in own:
-        if one.bridge:
-            yield Finding(
-                name, network.exists(one.bridge), f'bridge {one.bridge}',
-                f'make it: ip link add {one.bridge} type bridge && ip link set {one.bridge} up',
-            )
-        if one.interface:
-            yield Finding(
-                name, network.exists(one.interface), f'interface {one.interface}',
-                f'make it: ip tuntap add dev {one.interface} mode tap user {os.getuid()}',
-            )
-    if any(one.bridge and not one.interface for one in own):
-        root = os.geteuid() == 0
-        yield Finding(
-            name, root, 'rights to make taps', 'run as root, or give a ready tap as `interface:`'
+def _taken(repository: Repository, found: model.Found, limit: int) -> image.Image:
+    """What the image's bytes say; nothing of it is run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return image.take(
+            repository.open(found.blob), Path(folder) / 'image', name=found.path,
+            limit=limit * 1024 * 1024,
         )
-        if target != 'xen':
-            yield _program(name, 'ip')
-    if own and target != 'xen':
-        fine = os.access('/dev/net/tun', os.R_OK | os.W_OK)
-        yield Finding(name, fine, '/dev/net/tun', 'modprobe tun')
-    if target == 'hvt':
-        fine = os.access('/dev/kvm', os.R_OK | os.W_OK)
-        yield Finding(name, fine, '/dev/kvm', 'load kvm_intel or kvm_amd, join the group kvm; '
-                      'or build for spt, which needs neither')

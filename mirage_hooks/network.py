@@ -30,8 +30,8 @@ def attach(tap: model.Tap, owner: str) -> None:
     if exists(tap.name) and not _opened_by(tap.name, tap.user):
         remove(tap.name)
     if not exists(tap.name):
-        user = () if tap.user is None else ('user', str(tap.user))
-        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', *user)
+        user = os.geteuid() if tap.user is None else tap.user
+        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', 'user', str(user))
     system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
     system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
 
@@ -40,6 +40,11 @@ def remove(name: str) -> None:
     """Remove the interface `name`, if it is still there."""
     if exists(name):
         system.run('ip', 'link', 'delete', 'dev', name)
+
+
+def pattern(unikernel: str, owner: str) -> str:
+    """A shell pattern of the names of the taps that are made for `unikernel`."""
+    return f'{unikernel[:7]}-{owner[:3]}-[bg][0-9]'
 
 
 def owned(owner: str) -> list[str]:
@@ -58,6 +63,14 @@ def _ready(tap: model.Tap) -> None:
             f'the interface {tap.name} does not exist',
             hint=f'make it: ip tuntap add dev {tap.name} mode tap user $USER, then set it up; '
             'or give `bridge:` in its place',
+        )
+    if not _opened_by(tap.name, tap.user):
+        user = os.geteuid() if tap.user is None else tap.user
+        raise errors.Unavailable(
+            f'the interface {tap.name} is not a tap that user {user} may open, as which the '
+            'unikernel runs',
+            hint=f'make it anew: ip link delete {tap.name}; ip tuntap add dev {tap.name} mode tap '
+            f'user {user}',
         )
 
 

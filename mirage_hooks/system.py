@@ -20,6 +20,9 @@ from . import errors, model, settled
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
 
+PRIVILEGED = ('ip', 'bridge', 'nft', 'xl')
+"""What needs root: an ordinary user runs it through sudo."""
+
 # cron gives PATH=/usr/bin:/bin, and a push over ssh little more; ip, nft and xl live in sbin.
 PATH = ':'.join(
     dict.fromkeys(
@@ -42,14 +45,18 @@ def run(*command: str, timeout: float = 60) -> str:
         raise errors.Unavailable(
             f'{command[0]} is not installed', hint='`mirage-hooks check` says where to get it'
         )
+    words = (program, *command[1:])
+    if command[0] in PRIVILEGED and os.geteuid() != 0 and (sudo := find('sudo')):
+        words = (sudo, '-n', *words)
     try:
-        return str(sh.Command(program)(
-            *command[1:], _tty_out=False, _timeout=timeout, _env={**os.environ, 'PATH': PATH}
+        return str(sh.Command(words[0])(
+            *words[1:], _tty_out=False, _timeout=timeout, _env={**os.environ, 'PATH': PATH}
         ))
     except sh.ErrorReturnCode as error:
         said = (error.stderr or error.stdout).decode(errors='replace').strip()
         raise errors.Unavailable(
-            f'`{" ".join(command)}` failed with {error.exit_code}: {said or "it said nothing"}'
+            f'`{" ".join(command)}` failed with {error.exit_code}: {said or "it said nothing"}',
+            hint='`mirage-hooks check` prints the sudoers lines' if 'sudo' in words[0] else '',
         ) from None
     except sh.TimeoutException:
         raise errors.Unavailable(f'`{" ".join(command)}` took more than {timeout:g} s') from None

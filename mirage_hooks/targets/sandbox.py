@@ -54,11 +54,9 @@ def user(request: Request) -> int | None:
 
 
 def owned(request: Request, taps: dict[str, model.Tap]) -> tuple[model.Tap, ...]:
-    """`taps`, those of ours open to the unikernel's user."""
+    """`taps`, open to the unikernel's user."""
     number = user(request)
-    return tuple(
-        msgspec.structs.replace(tap, user=number) if tap.ours else tap for tap in taps.values()
-    )
+    return tuple(msgspec.structs.replace(tap, user=number) for tap in taps.values())
 
 
 def program(request: Request) -> tuple[str, ...]:
