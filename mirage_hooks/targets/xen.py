@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import model
+from .. import errors, model
 from . import arguments
 from .request import Request, blocks, interfaces
 
@@ -27,7 +27,7 @@ def _configuration(request: Request, domain: str, taps: dict[str, model.Tap]) ->
     paravirtual = request.style == 'pv'
     flags = arguments.flags(wanted, {}, request.options)
     extra = arguments.keys(flags) if paravirtual else arguments.line(flags)
-    disks = [_disk(index, block) for index, block in enumerate(blocks(request).values())]
+    disks = _disks(request)
     lines = [
         ('name', quoted(domain)),
         ('kernel', quoted(request.image)),
@@ -49,11 +49,19 @@ def _vif(tap: model.Tap) -> str:
     return f'mac={tap.mac},bridge={tap.bridge},vifname={tap.name}'
 
 
-def _disk(index: int, block: model.Block) -> str:
-    access = 'r' if block.read_only else 'rw'
-    vdev = block.vdev or f'xvd{"abcdefghijklmnop"[index]}'
-    # target= comes last: all that follows is the path, commas too.
-    return f'format=raw, vdev={vdev}, access={access}, target={block.path}'
+def _disks(request: Request) -> list[str]:
+    found = {}
+    for index, block in enumerate(blocks(request).values()):
+        vdev = block.vdev or f'xvd{"abcdefghijklmnopqrstuvwxyz"[index]}'
+        if vdev in found:
+            raise errors.Refused(
+                f'two disks of {request.unikernel} are {vdev}',
+                hint='give each a `vdev:` of its own in mirage.yml',
+            )
+        access = 'r' if block.read_only else 'rw'
+        # target= comes last: all that follows is the path, commas too.
+        found[vdev] = f'format=raw, vdev={vdev}, access={access}, target={block.path}'
+    return list(found.values())
 
 
 def _list(items: list[str]) -> str:
