@@ -55,9 +55,7 @@ def of(
     yield from _bridges(name, wanted)
     places = (repository.folder, repository.git_dir)
     if wanted.blocks:
-        yield _looked(name, 'its disks', lambda: (
-            demands.disks(name, wanted, places), demands.owned(request)
-        ))
+        yield _looked(name, 'its disks', lambda: _disks(request, places))
     if wanted.secrets:
         yield _looked(name, 'its secrets', lambda: secret.check(wanted, places))
     if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
@@ -72,6 +70,11 @@ def _looked(name: str, text: str, look: Callable[[], object]) -> Finding:
     except errors.Refused as refused:
         return Finding(name, False, refused.reason, refused.hint)
     return Finding(name, True, text)
+
+
+def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
+    demands.disks(request.unikernel, request.wanted, places)
+    demands.owned(request)
 
 
 def _guessed(wanted: model.Unikernel) -> str:

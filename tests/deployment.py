@@ -126,10 +126,10 @@ class Deployment:
         return (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository or self.host),
                 *arguments)
 
-    def page(self, port: int = 0) -> str:
+    def page(self, port: int = 0, path: str = '/') -> str:
         """What the site answers now; '' when nobody does."""
         try:
-            url = f'http://127.0.0.1:{port or self.port}/'
+            url = f'http://127.0.0.1:{port or self.port}{path}'
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return str(answer.read().decode())
         except (urllib.error.URLError, OSError):

@@ -12,15 +12,18 @@ from mirage_hooks.model import Device, Plan, Secret, Tap
 LIMITS = ('prlimit', '--core=0', '--fsize=67108864', '--data=100663296', '--')
 MAC = '02:63:b2:78:f3:3d'
 OTHER_MAC = '02:f4:39:2e:e6:e9'
-SYSTEM = tuple(
+USR = tuple(
     word
-    for path in (
-        '/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/nix/store', '/etc/ld.so.cache',
-        '/etc/resolv.conf', '/etc/hosts', '/etc/nsswitch.conf', '/etc/ssl', '/etc/localtime',
-        '/etc/alternatives',
-    )
+    for path in ('/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/nix/store')
     for word in ('--ro-bind-try', path, path)
 )
+ETC = tuple(
+    word
+    for name in ('ld.so.cache', 'resolv.conf', 'hosts', 'nsswitch.conf', 'ssl', 'localtime',
+                 'alternatives')
+    for word in ('--ro-bind-try', f'/etc/{name}', f'/etc/{name}')
+)
+SYSTEM = (*USR, '--dir', '/etc', *ETC)
 SPACES = ('bwrap', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try')
 
 
@@ -223,8 +226,9 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
             'devices': (*net('service'), Device('storage', 'block'))}
     blocks = {'storage': model.Block('/srv/disk.img')}
     plan = targets.plan(request('hvt', more, network=static(), blocks=blocks))
-    walls = plan.command[len(SPACES) + len(SYSTEM):plan.command.index('--mem=32')]
+    walls = plan.command[len(SPACES) + len(USR):plan.command.index('--mem=32')]
     assert walls == (
+        '--dir', '/etc', '--dir', '/opt', '--dir', '/opt/solo5', '--dir', '/srv', *ETC,
         '--proc', '/proc', '--dev', '/dev', '--dev-bind-try', '/dev/kvm', '/dev/kvm',
         '--dev-bind-try', '/dev/net/tun', '/dev/net/tun', '--ro-bind', '/opt/solo5/solo5-hvt',
         '/opt/solo5/solo5-hvt', '--bind', '/srv/disk.img', '/srv/disk.img', '--ro-bind',

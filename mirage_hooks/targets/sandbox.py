@@ -8,6 +8,7 @@ systemd's sandbox needs systemd. Bubblewrap also reports how the image ended."""
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePath
 
 import msgspec
 
@@ -85,6 +86,8 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
         found.append('--unshare-user')
     for path in SYSTEM:
         found += ['--ro-bind-try', path, path]
+    for path in _folders(('/etc/hosts', *needs.reads, *needs.writes)):
+        found += ['--dir', path]  # else bubblewrap makes it for root's eyes alone
     for name in ETC:
         found += ['--ro-bind-try', f'/etc/{name}', f'/etc/{name}']
     found += ['--proc', '/proc', '--dev', '/dev']
@@ -96,6 +99,15 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
         found += ['--bind', path, inside]
     found += ['--ro-bind', request.image, INSIDE, '--remount-ro', '/', '--chdir', '/', '--']
     return tuple(found)
+
+
+def _folders(paths: tuple[str, ...]) -> list[str]:
+    """Every folder above `paths` that the sandbox does not have yet, the highest first."""
+    found = {
+        str(folder) for path in paths for folder in PurePath(path).parents
+        if not str(folder).startswith(SYSTEM) and str(folder) != '/'
+    }
+    return sorted(found)
 
 
 def _dropped(request: Request, needs: Needs) -> tuple[str, ...]:

@@ -1,0 +1,200 @@
+"""An image runs with no more rights than it needs, and sees nothing of this host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pytest_mock import MockerFixture
+
+from mirage_hooks import host, system
+from tests import guests
+from tests.deployment import Deployment, web
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason='root is missing'),
+    pytest.mark.skipif(not shutil.which('bwrap'), reason='bubblewrap is missing'),
+]
+
+SPY = """
+def tried(what, act):
+    try:
+        print(what, act(), flush=True)
+    except OSError as error:
+        print(what, type(error).__name__, flush=True)
+import signal
+lines = open('/proc/self/status').read().splitlines()
+status = dict(line.split(':\\t', 1) for line in lines if ':\\t' in line)
+print('user', os.getuid(), os.getgid(), os.getgroups(), flush=True)
+print('caps', status['CapEff'], status['CapBnd'], status['NoNewPrivs'], flush=True)
+for path in ({paths}):
+    tried('read ' + os.path.basename(path), lambda: open(path).read(1))
+tried('list /root', lambda: os.listdir('/root'))
+tried('list /home', lambda: os.listdir('/home'))
+tried('write /', lambda: open('/x', 'w'))
+tried('write /usr', lambda: open('/usr/x', 'w'))
+tried('write /image', lambda: open('/image', 'r+'))
+tried('signal 1', lambda: os.kill(1, signal.SIGTERM))
+tried('processes', lambda: [p for p in os.listdir('/proc') if p.isdigit() and p not in
+                            ('1', str(os.getpid()))])
+tried('signal {pid}', lambda: os.kill({pid}, 0))
+"""
+
+
+def spied(deployment: Deployment, *paths: Path) -> list[str]:
+    """What the image found when it tried."""
+    names = ', '.join(repr(str(path)) for path in paths) + ','
+    # The code lies in a format of its own.
+    code = SPY.replace('{paths}', names).replace('{pid}', str(os.getpid()))
+    deployment.publish(web('one', code), 'a' * 40)
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert done.returncode == 0, done.stdout
+    shelf = deployment.state().of('www')
+    return (shelf.folder(1) / 'console.log').read_text().splitlines()
+
+
+def test_an_image_that_root_starts_can_reach_nothing(deployment: Deployment) -> None:
+    secret = Path('/root/.mirage-hooks-test')
+    secret.write_text('secret')
+    secret.chmod(0o644)
+    try:
+        said = spied(deployment, deployment.config, deployment.host / '.git' / 'HEAD', secret,
+                     Path('/etc/passwd'))
+    finally:
+        secret.unlink()
+    user = next(line.split()[1] for line in said)
+    assert int(user) >= 1879048192
+    once = [
+        f'user {user} {user} []',
+        'caps 0000000000000000 0000000000000000 1',
+        'read mirage.yml FileNotFoundError',
+        'read HEAD FileNotFoundError',
+        'read .mirage-hooks-test FileNotFoundError',
+        'read passwd FileNotFoundError',
+        'list /root FileNotFoundError',
+        'list /home FileNotFoundError',
+        'write / OSError',
+        'write /usr OSError',
+        'write /image PermissionError',
+        'signal 1 PermissionError',
+        'processes []',
+        f'signal {os.getpid()} ProcessLookupError',
+    ]
+    assert said[:len(once)] == once
+
+
+def test_a_low_port_is_bound_with_one_capability(deployment: Deployment) -> None:
+    deployment.port = 1023
+    deployment.configure()
+    said = spied(deployment, deployment.config)
+    assert [line for line in said if line.startswith('caps')] == [
+        'caps 0000000000000000 0000000000000000 1',  # the rehearsal, on a high port
+        'caps 0000000000000400 0000000000000400 1',
+    ]
+    assert deployment.page() == 'one'
+
+
+def test_the_state_is_its_owners_alone(deployment: Deployment) -> None:
+    deployment.publish(web('one'))
+    deployment.clone()
+    deployment.mirage('deploy')
+    assert deployment.state().root.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_of_the_sandbox_is_left_when_the_image_is_killed(deployment: Deployment) -> None:
+    deployment.publish(web('one'))
+    deployment.clone()
+    deployment.mirage('deploy')
+    processes = [process for _, process in system.marked(deployment.state().root)]
+    assert len(processes) == 3  # bubblewrap outside and inside, and the image
+    image = next(one for one in processes if one.name() == 'image')
+    image.kill()
+    psutil.wait_procs(processes, timeout=5)
+    assert not list(system.marked(deployment.state().root))
+
+
+def test_a_console_is_bounded_by_the_kernel(deployment: Deployment, tmp_path: Path) -> None:
+    flood = "import threading\nthreading.Thread(target=lambda: [print('x' * 65536) for _ in " \
+            'range(2000)]).start()'
+    deployment.configure(confirm='0s', health={'alive': '1ms'})
+    deployment.publish(web('one', flood))
+    deployment.clone()
+    deployment.mirage('deploy')
+    consoles = list(deployment.state().root.glob('unikernels/www/**/*.log'))
+    assert [path.stat().st_size <= 64 << 20 for path in consoles] == [True]
+
+
+def test_a_long_console_is_trimmed_when_nothing_else_is_to_do(deployment: Deployment) -> None:
+    deployment.publish(web('one'))
+    deployment.clone()
+    deployment.mirage('deploy')
+    console = deployment.state().of('www').folder(1) / 'console.log'
+    with console.open('a') as file:
+        file.write('an earlier line\n' * 600_000)
+    deployment.pull()
+    assert console.stat().st_size > 8 << 20  # git pulled nothing, so no hook ran
+    done = deployment.mirage('pull', '--quiet')
+    assert (done.returncode, done.stdout) == (0, '')
+    text = console.read_text().splitlines()
+    assert text[0] == '--- earlier lines were dropped ---'
+    assert set(text[1:]) == {'an earlier line'}
+    assert (1 << 20) - 100 < console.stat().st_size < (1 << 20) + 100
+    assert deployment.page() == 'one'
+
+
+def test_a_real_guest_gets_arguments_of_all_sorts(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    if not shutil.which('gcc'):
+        pytest.skip('gcc is missing, which builds the test guest')
+    message = '--message=two  spaces "quoted" \\ back, \'single\' $HOME é'
+    deployment.configure(arguments=[message])
+    deployment.publish(guests.build('socket', tmp_path).read_bytes())
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert done.returncode == 0, done.stdout
+    assert deployment.page(path='/args').splitlines() == [f'--port={deployment.port}', message]
+
+
+def test_a_host_without_bubblewrap_runs_nothing_as_root(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    path = tmp_path / 'bin'
+    path.mkdir()
+    fake = path / 'bwrap'
+    fake.write_text('#!/bin/sh\nexit 1\n')
+    fake.chmod(0o755)
+    deployment.publish(web('one'))
+    deployment.clone()
+    done = mirage(deployment, path, 'deploy')
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (1, [
+        'www: REFUSED: www would run as root: bubblewrap is missing, which keeps an image away '
+        'from the rest of this host',
+        '  hint: apt install bubblewrap',
+        'www: nothing runs',
+    ])
+    assert not list(system.marked(deployment.state().root))
+
+
+def mirage(deployment: Deployment, path: Path, *arguments: str) -> Any:
+    """Run mirage-hooks with `path` before everything on PATH."""
+    before = os.environ['PATH']
+    os.environ['PATH'] = f'{path}:{before}'
+    try:
+        return deployment.mirage(*arguments)
+    finally:
+        os.environ['PATH'] = before
+
+
+def test_what_the_host_is_is_seen(mocker: MockerFixture, tmp_path: Path) -> None:
+    mocker.patch.object(host, 'SYSTEMD', tmp_path / 'none')
+    mocker.patch.object(host, 'KVM', tmp_path / 'kvm')
+    host.look.cache_clear()
+    seen = host.look()
+    host.look.cache_clear()
+    assert (seen.root, seen.sandbox, seen.systemd, seen.kvm) == (True, True, '', None)
