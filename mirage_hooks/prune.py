@@ -58,6 +58,8 @@ def _trim(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
 
 
 def _rewrite(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
+    if not clone.tip:
+        return Pruned('', clone.branch)
     files = clone.files()
     old = releases.beyond(clone, files, keep)
     kept = set(releases.folders(files)) - set(old)

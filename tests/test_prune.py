@@ -65,6 +65,15 @@ def test_nothing_old_is_nothing_to_do(full: Path, capsys: pytest.CaptureFixture[
     assert git(full, 'for-each-ref') == before
 
 
+def test_an_empty_repository_is_nothing_to_do(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ((), ('--history',)):
+        assert mirage('prune', '--to', str(hub), *more) == 0
+        assert capsys.readouterr().out == (
+            'nothing to do: master holds no more releases than that\n')
+
+
 def test_a_dry_run_says_what_would_go(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = git(full, 'for-each-ref')
     for more in ((), ('--history',)):
