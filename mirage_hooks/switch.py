@@ -38,7 +38,7 @@ def rehearse(
     say(f'trying release {release.number} on a spare port')
     try:
         launcher.spawn(folder, plan)
-        health.prove(asked, folder / 'console.log', lambda: _ended(launcher.exited(folder)))
+        health.prove(asked, folder / 'console.log', lambda: _ended(launcher.exited(folder), release.plan))
     finally:
         launcher.end(folder)
 
@@ -76,7 +76,7 @@ def begin(
     def dead() -> str:
         if launcher.alive(shelf, release):
             return ''
-        return _ended(launcher.ended(shelf, release)) or 'it ended'
+        return _ended(launcher.ended(shelf, release), release.plan) or 'it ended'
 
     health.prove(health.questions(wanted), launcher.console(shelf, release), dead)
     health.watch(model.seconds(wanted.confirm), dead)
@@ -95,8 +95,9 @@ def _free(port: int) -> None:
             ) from None
 
 
-def _ended(code: int | None) -> str:
+def _ended(code: int | None, plan: model.Plan) -> str:
     if code is None:
         return ''
-    known = f': {ENDED[code]}' if code in ENDED else ''
+    tender = code != 1 or plan.target in ('spt', 'hvt')
+    known = f': {ENDED[code]}' if code in ENDED and tender else ''
     return f'it ended with exit code {code}{known}'

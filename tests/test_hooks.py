@@ -47,9 +47,9 @@ def remote(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def one_release(deployment: Deployment, git_dir: Path | None = None) -> int:
-    """The number of the live release; asserts that exactly one process runs, the release's."""
+    """The number of the live release; asserts that it alone runs."""
     number = deployment.current(git_dir=git_dir).number
-    assert [folder.name for folder, _ in deployment.processes(git_dir)] == [str(number)]
+    assert {folder.name for folder, _ in deployment.processes(git_dir)} == {str(number)}
     return number
 
 
@@ -336,12 +336,12 @@ def test_a_push_does_not_wait_for_the_unikernel_which_holds_no_descriptor(
     began = time.monotonic()
     hub.publish(web('two'), 'b' * 40)
     assert time.monotonic() - began < 20
-    [(folder, process)] = hub.processes(hub.hub)
-    opened = {int(entry.name): str(entry.readlink())
-              for entry in Path(f'/proc/{process.pid}/fd').iterdir()}
-    files = {number: name for number, name in opened.items() if not name.startswith('socket:')}
-    console = str(folder / 'console.log')
-    assert files == {0: '/dev/null', 1: console, 2: console}
+    for folder, process in hub.processes(hub.hub):
+        opened = {str(entry.readlink()) for entry in Path(f'/proc/{process.pid}/fd').iterdir()}
+        # Its sockets, and the pipe between sandbox and image, are nobody else's: the push is back.
+        files = {name for name in opened if name.startswith('/')}
+        own = {str(folder / name) for name in ('console.log', 'ended.json')}
+        assert files <= {'/dev/null', *own}
     assert hub.state(hub.hub).holder() == ''
 
 

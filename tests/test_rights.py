@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 SPY = """
+import os
 def tried(what, act):
     try:
         print(what, act(), flush=True)
