@@ -204,7 +204,7 @@ BAD = (
         f'{IMAGE} is not an image: its first line names no interpreter by its full path',
         'begin it with a line such as #!/bin/sh, below 256 bytes and ended as Unix does'),
     Bad('an image that ends at once', image(b'#!/bin/sh\nexit 1\n'),
-        'it ended with exit code 1: the tender refused it'),
+        'it ended with exit code 1'),
     Bad('an image that ends well', image(b'#!/bin/sh\nexit 0\n'),
         'it ended with exit code 0'),
     Bad('an image that kills itself',
