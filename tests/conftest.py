@@ -38,6 +38,25 @@ def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def serving(deployment: Deployment) -> Deployment:
+    """A host's clone that serves version one."""
+    deployment.publish(web('one'), 'a' * 40)
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    assert deployment.page() == 'one'
+    return deployment
+
+
+@pytest.fixture
+def twice(serving: Deployment) -> Deployment:
+    """One that went on to version two."""
+    serving.publish(web('two'), 'b' * 40)
+    serving.pull()
+    assert serving.page() == 'two'
+    return serving
+
+
 @pytest.fixture(scope='module')
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One deployment for all tests of a module, which leave it as it was; it serves `one`."""

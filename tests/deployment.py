@@ -151,6 +151,14 @@ class Deployment:
         assert found is not None
         return found
 
+    def events(self) -> list[tuple[str, int]]:
+        """What happened to the host's clone, as (event, release)."""
+        return [(entry.event, entry.release) for entry in self.history()]
+
+    def crash(self) -> None:
+        """End what runs behind mirage-hooks' back, as a crash or a reboot does."""
+        system.end([process for _, process in self.processes()])
+
     def hold_port(self) -> socket.socket:
         """A TCP port of 127.0.0.1 that another program holds until this is closed."""
         held = socket.socket()

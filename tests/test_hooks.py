@@ -16,16 +16,6 @@ from tests.deployment import Deployment, called, git, run, web
 
 
 @pytest.fixture
-def serving(deployment: Deployment) -> Deployment:
-    """A host's clone that serves version one."""
-    deployment.publish(web('one'), 'a' * 40)
-    deployment.clone()
-    assert deployment.mirage('deploy').returncode == 0
-    assert deployment.page() == 'one'
-    return deployment
-
-
-@pytest.fixture
 def hub(deployment: Deployment) -> Iterator[Deployment]:
     """A bare deployment repository that is pushed to, and serves version one."""
     deployment.hooks(deployment.hub)

@@ -1,0 +1,322 @@
+"""The command, by its words and exit codes: 0 done, 1 refused, 2 usage, 3 our own fault, 130."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+import pytest_mock
+
+from mirage_hooks import cli, model, settled
+from tests.deployment import Deployment, called, git, run, web
+
+B, C = 'b' * 40, 'c' * 40
+OCAML = 'it ended with exit code 2: an OCaml exception'
+
+
+def commit(deployment: Deployment, revision: str = 'HEAD') -> str:
+    return git(deployment.site, 'rev-parse', revision)
+
+
+def fetched(deployment: Deployment) -> None:
+    """Bring the clone up to the remote without any hook."""
+    git(deployment.host, 'fetch', '-q')
+    git(deployment.host, 'reset', '-q', '--hard', 'origin/master')
+
+
+# deploy
+
+
+def test_deploy_does_nothing_the_second_time(serving: Deployment) -> None:
+    before = serving.processes()
+    done = serving.mirage('deploy')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout == f'www: {called(1, web("one"), commit(serving))} runs, nothing to do\n'
+    done = serving.mirage('deploy', '--quiet', 'www')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    assert serving.processes() == before
+    assert serving.events() == [('deployed', 1)]
+
+
+def test_a_dry_run_prints_the_plan_and_starts_nothing(serving: Deployment) -> None:
+    before = serving.processes()
+    serving.publish(web('two'), B)
+    fetched(serving)
+    done = serving.mirage('deploy', '--dry-run')
+    releases = serving.state().of('www').root / 'releases'
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout == f'www (unix):\n  {releases}/2/image --port={serving.port}\n'
+    assert serving.processes() == before
+    assert [entry.name for entry in releases.iterdir()] == ['1']
+    assert serving.events() == [('deployed', 1)]
+    done = serving.mirage('deploy', '--dry-run', '--json', 'www')
+    assert json.loads(done.stdout) == {'www': {
+        'target': 'unix', 'command': [f'{releases}/3/image', f'--port={serving.port}'],
+    }}
+
+
+def test_a_dry_run_of_a_bad_image_is_refused(serving: Deployment) -> None:
+    serving.publish(b'nonsense', B)
+    fetched(serving)
+    done = serving.mirage('deploy', '--dry-run')
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', (
+        f'mirage-hooks: xen/{B}/www is not an image: it is neither an ELF file nor a script\n'
+        '  hint: publish what `mirage build` made\n'
+    ))
+
+
+@pytest.mark.parametrize('command', [
+    ('deploy', 'wwww'), ('deploy', '--dry-run', 'wwww'), ('start', 'wwww'), ('stop', 'wwww'),
+    ('rollback', 'wwww'), ('logs', 'wwww'),
+], ids=' '.join)
+def test_a_name_that_mirage_yml_does_not_have_is_refused(
+    shared: Deployment, command: tuple[str, ...]
+) -> None:
+    done = shared.mirage(*command)
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr == (
+        'mirage-hooks: mirage.yml names no unikernel wwww\n  hint: it names www\n'
+    )
+
+
+def test_deploy_tries_a_refused_image_again(serving: Deployment) -> None:
+    serving.publish(b'#!/bin/sh\nexit 2\n', B)
+    serving.pull()
+    done = serving.mirage('pull')
+    assert (done.returncode, done.stdout) == (1, (
+        f'www: still refused: {OCAML}\n'
+        f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} goes on running\n'
+    ))
+    done = serving.mirage('deploy')
+    assert (done.returncode, f'www: REFUSED: {OCAML}' in done.stdout) == (1, True)
+    assert serving.page() == 'one'
+
+
+def test_one_unikernel_that_fails_does_not_stop_the_others(deployment: Deployment) -> None:
+    deployment.configure(f"""unikernels:
+  bad: {{image: xen/latest, confirm: 100ms}}
+  www: {{image: xen/latest, network: {{mode: socket, port: {deployment.port}}}, confirm: 100ms}}
+""")
+    deployment.publish(b'#!/bin/sh\nexit 1\n', name='bad', push=False)
+    deployment.publish(web('one'))
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if not line.startswith('  ')] == [
+        'bad: REFUSED: it ended with exit code 1: the tender refused it', 'bad: nothing runs',
+        f'www: {called(1, web("one"), commit(deployment))} now runs',
+    ]
+    assert deployment.page() == 'one'
+    assert deployment.mirage('status').returncode == 1
+
+
+def test_a_unikernel_that_mirage_yml_no_longer_names_is_stopped(serving: Deployment) -> None:
+    serving.configure('unikernels: {}\n')
+    done = serving.mirage('pull', '--quiet')
+    assert (done.returncode, done.stdout) == (0, 'www: stopped: it is no longer in mirage.yml\n')
+    assert serving.processes() == []
+    assert serving.events() == [('deployed', 1), ('removed', 1)]
+    done = serving.mirage('pull')
+    assert (done.returncode, done.stdout) == (0, 'mirage.yml names no unikernel: nothing to run\n')
+    serving.configure()
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    assert serving.page() == 'one'
+
+
+def test_what_changes_how_it_is_started_starts_it_anew(serving: Deployment) -> None:
+    serving.configure(arguments=['--message=a "b" \\ c'])
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    assert serving.current().number == 2
+    before = serving.processes()
+    serving.configure(arguments=['--message=a "b" \\ c'], keep=7, confirm='50ms')
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    assert serving.processes() == before
+
+
+def test_old_releases_are_pruned_as_keep_says(serving: Deployment) -> None:
+    serving.configure(keep=1)
+    for number, page in enumerate(('two', 'three', 'four')):
+        serving.publish(web(page), str(number) * 40)
+        serving.pull()
+        assert serving.page() == page
+    assert serving.state().of('www').numbers() == [3, 4]
+
+
+# A crash, a reboot, a stop
+
+
+def test_after_a_crash_the_next_tick_brings_it_back_and_says_so(twice: Deployment) -> None:
+    twice.crash()
+    assert twice.page() == ''
+    done = twice.mirage('pull', '--quiet')
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == (
+        f'www: {called(2, web("two"), commit(twice))} runs again'
+    )
+    assert twice.page() == 'two'
+    assert twice.events()[-1] == ('restarted', 2)
+
+
+def test_after_a_reboot_another_process_of_the_same_number_does_not_deceive(
+    serving: Deployment,
+) -> None:
+    serving.crash()
+    found = settled.identity(os.getpid())
+    assert found is not None
+    for run_of in (model.Run(os.getpid(), found[1], 'another-boot'),
+                   model.Run(os.getpid(), found[1] + 1, found[2])):
+        serving.state().of('www').set_run(1, run_of)
+        assert serving.mirage('status').returncode == 1
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    assert serving.page() == 'one'
+
+
+def test_a_stopped_unikernel_stays_stopped_until_start(serving: Deployment) -> None:
+    done = serving.mirage('stop', 'www')
+    assert (done.returncode, done.stdout) == (0, 'www: release 1 was ended\nwww: stopped\n')
+    serving.publish(web('two'), B)
+    assert serving.pull().returncode == 0
+    for command in (('pull', '--quiet'), ('deploy',), ('deploy', 'www'), ('stop', 'www')):
+        assert serving.mirage(*command).returncode == 0
+        assert serving.page() == ''
+    assert serving.mirage('status').returncode == 0
+    assert serving.mirage('start', 'www').returncode == 0
+    assert serving.page() == 'two'
+
+
+# rollback
+
+
+def test_a_rollback_holds_until_a_newer_image(twice: Deployment) -> None:
+    done = twice.mirage('rollback', 'www')
+    one = called(1, web('one'), commit(twice, 'HEAD~1'))
+    held = f'www: {one} runs, kept by a rollback until a newer image comes or `deploy`'
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, held)
+    assert twice.page() == 'one'
+    assert twice.mirage('pull').stdout.splitlines() == [held]
+    (twice.site / 'README').write_text('no new image\n')
+    twice.commit('document')
+    twice.pull()
+    assert twice.page() == 'one'
+    twice.publish(web('three'), C)
+    twice.pull()
+    assert twice.page() == 'three'
+    assert twice.events() == [
+        ('deployed', 1), ('deployed', 2), ('rolled back', 1), ('deployed', 3)
+    ]
+
+
+def test_deploy_ends_a_rollback(twice: Deployment) -> None:
+    twice.mirage('rollback', 'www')
+    assert twice.mirage('deploy').returncode == 0
+    assert twice.page() == 'two'
+
+
+def test_a_rollback_outlasts_a_crash_a_stop_and_a_start(twice: Deployment) -> None:
+    twice.mirage('rollback', 'www', '1')
+    twice.crash()
+    assert twice.mirage('pull', '--quiet').returncode == 0
+    assert twice.page() == 'one'
+    twice.mirage('stop', 'www')
+    assert twice.page() == ''
+    twice.mirage('start', 'www')
+    assert twice.page() == 'one'
+
+
+def test_a_rollback_that_does_not_serve_keeps_what_does_and_exits_1(twice: Deployment) -> None:
+    (twice.state().of('www').folder(1) / 'image').write_text('#!/bin/sh\necho broken\nexit 2\n')
+    done = twice.mirage('rollback', 'www')
+    assert done.returncode == 1
+    said = [line for line in done.stdout.splitlines() if line.startswith('www')]
+    assert said == [
+        f'www: REFUSED: {OCAML}', f'www: {called(2, web("two"), commit(twice))} goes on running'
+    ]
+    assert '    | broken' in done.stdout
+    assert twice.page() == 'two'
+    assert ('not rolled back', 1) in twice.events()
+    assert twice.mirage('pull').stdout.splitlines()[-1].endswith('runs, nothing to do')
+
+
+@pytest.mark.parametrize(('release', 'reason', 'hint'), [
+    ((), 'www has no earlier release here', 'it has: 1'),
+    (('7',), 'www has no release 7 here', 'it has: 1'),
+    (('1',), 'www is at release 1 already', ''),
+])
+def test_a_rollback_to_nowhere_is_refused(
+    shared: Deployment, release: tuple[str, ...], reason: str, hint: str
+) -> None:
+    done = shared.mirage('rollback', 'www', *release)
+    expected = f'mirage-hooks: {reason}\n' + (f'  hint: {hint}\n' if hint else '')
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', expected)
+    assert shared.page() == 'one'
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize('arguments', [
+    (), ('nonsense',), ('logs',), ('stop',), ('history', '-n', 'many'), ('rollback', 'www', 'x')
+], ids=' '.join)
+def test_a_command_line_that_makes_no_sense_exits_2(
+    shared: Deployment, arguments: tuple[str, ...]
+) -> None:
+    done = shared.mirage(*arguments)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith('usage: mirage-hooks ')
+
+
+def test_our_own_fault_exits_3_and_keeps_the_traceback(
+    shared: Deployment, mocker: pytest_mock.MockerFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mocker.patch('mirage_hooks.view.status', side_effect=ZeroDivisionError('by us'))
+    assert cli.main(['-C', str(shared.host), 'status']) == 3
+    log = shared.state().root / 'fault.log'
+    assert capsys.readouterr() == ('', (
+        'mirage-hooks: our own fault, please report it: ZeroDivisionError: by us '
+        f'(the whole of it in {log})\n'
+    ))
+    assert log.read_text().startswith('Traceback (most recent call last):\n')
+    log.unlink()
+
+
+def test_an_interruption_exits_130_and_the_next_tick_ends_what_it_began(
+    serving: Deployment,
+) -> None:
+    serving.publish(web('two', before='import time; time.sleep(1)'), B)
+    fetched(serving)
+    # In the background of a shell, as CI runs it, SIGINT is ignored; a person's is not.
+    awake = ('env', '--default-signal=INT')
+    with subprocess.Popen(
+        (*awake, *serving.command('deploy')), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as deploying:
+        assert deploying.stdout is not None
+        while 'trying release' not in deploying.stdout.readline():
+            assert deploying.poll() is None
+        deploying.send_signal(signal.SIGINT)
+        _, said = deploying.communicate(timeout=30)
+    assert (deploying.returncode, said) == (130, 'mirage-hooks: interrupted\n')
+    assert serving.page() == 'one'
+    assert serving.state().holder() == ''
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    assert serving.page() == 'two'
+    assert len(serving.processes()) == 1
+
+
+@pytest.mark.parametrize('locale', ['C', 'POSIX', 'en_US.ISO-8859-1'])
+def test_every_locale_can_print_what_is_said(shared: Deployment, locale: str) -> None:
+    """cron gives none, and the hint has a … in it."""
+    shared.configure(branch='live')
+    try:
+        done = run('env', f'LC_ALL={locale}', *shared.command('deploy'), cwd=shared.folder)
+        assert (done.returncode, done.stderr) == (1, '')
+        assert done.stdout.splitlines()[1].startswith('  hint: push it')
+    finally:
+        shared.configure()
+
+
+def test_the_version_is_told(shared: Deployment) -> None:
+    assert shared.mirage('--version').stdout == 'mirage-hooks 0.1.0\n'
