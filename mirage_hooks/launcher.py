@@ -165,7 +165,8 @@ def tail(path: Path, lines: int = 10, most: int = 16384) -> tuple[str, ...]:
             text = file.read(most).decode(errors='replace')
     except OSError:
         return ()
-    return tuple(text.splitlines()[-lines:])
+    # A tender that is refused something says what, and then explains itself at length.
+    return tuple(text.partition('\nusage: solo5-')[0].splitlines()[-lines:])
 
 
 def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str]:

@@ -91,6 +91,8 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
     for name in ETC:
         found += ['--ro-bind-try', f'/etc/{name}', f'/etc/{name}']
     found += ['--proc', '/proc', '--dev', '/dev']
+    for path in _folders(needs.devices, ('/dev',)):
+        found += ['--dir', path]
     for path in needs.devices:
         found += ['--dev-bind-try', path, path]
     for path in needs.reads:
@@ -101,13 +103,11 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _folders(paths: tuple[str, ...]) -> list[str]:
+def _folders(paths: tuple[str, ...], there: tuple[str, ...] = ()) -> list[str]:
     """Every folder above `paths` that the sandbox does not have yet, the highest first."""
-    found = {
-        str(folder) for path in paths for folder in PurePath(path).parents
-        if not str(folder).startswith(SYSTEM) and str(folder) != '/'
-    }
-    return sorted(found)
+    above = {folder for path in paths for folder in PurePath(path).parents}
+    return sorted(str(folder) for folder in above if str(folder) not in ('/', *there)
+                  and not any(folder.is_relative_to(one) for one in SYSTEM))
 
 
 def _dropped(request: Request, needs: Needs) -> tuple[str, ...]:
