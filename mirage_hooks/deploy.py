@@ -22,6 +22,7 @@ from . import (
     journal,
     launcher,
     model,
+    network,
     secret,
     settled,
     store,
@@ -400,6 +401,8 @@ class _Converge:
     ) -> bool:
         """Start `release` if it does not run, and see it serve as `wanted`; whether it had to."""
         if launcher.alive(shelf, release):
+            for interface in launcher.mend(release):
+                self.report.step(name, f'put {interface} back on its bridge')
             return False
         if name in self.wish.anew or name in self.wish.stopped:
             shelf.set_crashes(None)  # a person wants it now
@@ -450,6 +453,7 @@ class _Converge:
                 self._revived(name, shelf, current, None)
             except errors.Refused as worse:
                 reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
+                reason = refused.reason if worse.reason == refused.reason else reason
                 return model.Outcome(name, 'refused', None, reason, worse.hint, console)
         elif pin and pin.stopped:
             current = None
@@ -472,6 +476,7 @@ class _Converge:
     def _settle(self, outcomes: list[model.Outcome]) -> None:
         """Let the next hook go home at once when all is well and nothing changed since."""
         runs, consoles, secrets = [], [], []
+        ports: dict[str, str] = {}
         for outcome in outcomes:
             release = outcome.running
             if outcome.failed or (release is not None and release.plan.domain):
@@ -483,10 +488,11 @@ class _Converge:
             if release is not None:
                 consoles.append(launcher.console(self.state.of(outcome.unikernel), release))
                 secrets += [Path(one.file) for one in release.plan.secrets.values()]
+                ports |= {t.name: network.bridge_of(t.name) for t in release.plan.taps}
         named = self.repository.setting('mirage.config')
         path = self.repository.config_path()
         facts = settled.facts(
-            path, named, self.repository.head(), self.read, runs, consoles, secrets
+            path, named, self.repository.head(), self.read, runs, consoles, secrets, ports
         )
         store.write(self.state.settled, facts)
 

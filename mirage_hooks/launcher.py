@@ -51,6 +51,8 @@ def alive(shelf: store.Shelf, release: model.Release) -> bool:
         return xen.domains().get(release.plan.domain, False)
     if release.plan.unit:
         return _kept(shelf, release)
+    if not _attached(release):
+        return False  # its process may live on, but nothing reaches it
     folder = shelf.folder(release.number)
     if exited(folder) is not None:
         return False
@@ -59,6 +61,18 @@ def alive(shelf: store.Shelf, release: model.Release) -> bool:
         return True
     # Killed between starting it and writing its number down: its mark is still on it.
     return any(mark == folder for mark, _ in system.marked(folder.parent))
+
+
+def _attached(release: model.Release) -> bool:
+    return all(network.exists(tap.name) for tap in release.plan.taps)
+
+
+def mend(release: model.Release) -> list[str]:
+    """Put the interfaces of the living `release` back on their bridge, where that was removed and
+    made anew; says which. Raises Unavailable without a bridge."""
+    if release.plan.domain:
+        return []  # Xen's own scripts own a vif
+    return [tap.name for tap in release.plan.taps if network.rejoin(tap)]
 
 
 def _kept(shelf: store.Shelf, release: model.Release) -> bool:
@@ -79,8 +93,9 @@ def exited(folder: Path) -> int | None:
 
 
 def ended(shelf: store.Shelf, release: model.Release) -> int | None:
-    """How the process of `release` ended, as far as anybody saw it: we, systemd or bubblewrap."""
-    if release.plan.domain:
+    """How the process of `release` ended, as far as anybody saw it: we, systemd or bubblewrap.
+    None, too, when its interface was taken away: the code says nothing of the image then."""
+    if release.plan.domain or not _attached(release):
         return None
     if release.plan.unit:
         return supervisor.state(release.plan).code

@@ -17,11 +17,7 @@ def attach(tap: model.Tap, owner: str) -> None:
     One of ours that is left over is used again; raises Unavailable for anything in the way."""
     if not tap.ours:
         return _ready(tap)
-    if not exists(tap.bridge):
-        raise errors.Unavailable(
-            f'the bridge {tap.bridge} does not exist',
-            hint=f'make it (ip link add {tap.bridge} type bridge), or mend `bridge:` in mirage.yml',
-        )
+    _require(tap.bridge)
     if exists(tap.name) and not _is_ours(tap.name, owner):
         raise errors.Unavailable(
             f'the interface {tap.name} exists and is not ours',
@@ -34,6 +30,23 @@ def attach(tap: model.Tap, owner: str) -> None:
         system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', 'user', str(user))
     system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
     system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
+
+
+def rejoin(tap: model.Tap) -> bool:
+    """Put `tap`, which is there, back on its bridge when it is on none; whether it had to."""
+    if not tap.ours or not exists(tap.name) or bridge_of(tap.name):
+        return False
+    _require(tap.bridge)
+    system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
+    return True
+
+
+def bridge_of(name: str) -> str:
+    """The bridge that the interface `name` is a port of, '' for none."""
+    try:
+        return (INTERFACES / name / 'master').readlink().name
+    except OSError:
+        return ''
 
 
 def remove(name: str) -> None:
@@ -55,6 +68,14 @@ def owned(owner: str) -> list[str]:
 
 def exists(name: str) -> bool:
     return (INTERFACES / name).exists()
+
+
+def _require(bridge: str) -> None:
+    if not exists(bridge):
+        raise errors.Unavailable(
+            f'the bridge {bridge} does not exist',
+            hint=f'make it (ip link add {bridge} type bridge), or mend `bridge:` in mirage.yml',
+        )
 
 
 def _ready(tap: model.Tap) -> None:

@@ -54,11 +54,12 @@ def boot() -> str:
 def facts(
     config: Path, named: str, head: str, read: dict[str, list[str]],
     runs: list[tuple[int, int, str]], consoles: list[Path], secrets: list[Path],
+    ports: dict[str, str],
 ) -> dict[str, Any]:
     """What must still be true for nothing to be to do: the file `config`, which git's
     configuration calls `named`, the branch that is checked out, the lines `read`
     of each revision's tree, the processes, `consoles` that are not too long, `secrets` that have
-    not changed."""
+    not changed, and the bridges of `ports`."""
     return {
         'version': __version__,
         'config': str(config),
@@ -68,6 +69,7 @@ def facts(
         'read': {revision: sorted(set(lines)) for revision, lines in read.items()},
         'runs': [list(run) for run in runs],
         'consoles': [str(path) for path in consoles],
+        'ports': ports,
         'secrets': {str(path): _stat(path) for path in secrets},
     }
 
@@ -81,6 +83,7 @@ def holds(git_dir: Path) -> bool:
             and known['stat'] == _stat(Path(known['config']))
             and all(_lives(run) for run in known['runs'])
             and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
+            and all(_bridge(name) == bridge for name, bridge in known['ports'].items())
             and all(_stat(Path(path)) == stat for path, stat in known['secrets'].items())
             and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
             and (git_dir / 'HEAD').read_text().strip() == known['head']
@@ -108,6 +111,14 @@ def _git(git_dir: Path, *arguments: str) -> str:
         stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
     )
     return os.fsdecode(done.stdout)
+
+
+def _bridge(name: str) -> str:
+    """The bridge of an interface, '' for none; raises OSError when the interface is gone."""
+    folder = Path('/sys/class/net', name)
+    folder.stat()
+    master = folder / 'master'
+    return master.readlink().name if master.exists() else ''
 
 
 def _stat(path: Path) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import launcher, system, targets
+from mirage_hooks import system
 from tests.deployment import Deployment, run
 
 TESTS = Path(os.environ.get('SOLO5_TESTS', '/nowhere'))
@@ -55,7 +55,7 @@ class Site(Deployment):
         done = self.inside('git', 'push', '-q', 'origin', '+HEAD:master')
         assert done.returncode == 0, done.stderr
         said = [line.removeprefix('remote: ').rstrip() for line in done.stderr.splitlines()]
-        print(*said, sep="\n"); return [line for line in said if not re.match(r' *\d+\.\d\d s ', line)]
+        return [line for line in said if not re.match(r' *\d+\.\d\d s ', line)]
 
     def converge(self, *command: str) -> tuple[int, list[str]]:
         done = self.inside(*self.command(*command, repository=self.hub))
@@ -148,7 +148,7 @@ def test_a_push_boots_a_kernel_that_answers_pings(site: Site, target: str) -> No
     user = int(re.findall(r'^Uid:\t(\d+)', status, re.M)[0])
     assert user >= 1879048192
     assert re.findall(r'^CapEff:\t(.*)', status, re.M) == ['0000000000000000']
-    assert Path(f'/proc/{site.tender()}/cwd').stat().st_ino != Path('/').stat().st_ino
+    assert Path(f'/proc/{site.tender()}/root').stat().st_dev != Path('/').stat().st_dev
 
 
 @BOTH
@@ -208,7 +208,7 @@ def test_a_missing_device_is_refused_by_name_and_the_old_kernel_goes_on(serving:
 def test_two_interfaces_are_two_taps(site: Site) -> None:
     site.ip('address', 'add', '10.1.0.1/24', 'dev', 'br0')
     network = {'mode': 'direct', 'bridge': 'br0'}
-    site.configure(networks={'service0': network, 'service1': network},
+    site.configure(network=None, networks={'service0': network, 'service1': network},
                    health=[{'ping': '10.0.0.2'}, {'ping': '10.1.0.2'}])
     publish(site, 'spt', 'test_net_2if')
     assert site.push()[-1].endswith('now runs')
@@ -271,5 +271,3 @@ def test_the_plan_is_what_runs(serving: Site) -> None:
     assert release is not None
     command = Path(f'/proc/{serving.tender()}/cmdline').read_bytes().decode().split('\0')[:-1]
     assert tuple(command) == release.plan.command[release.plan.command.index('--mem=32') - 1:]
-    assert launcher.alive(serving.state(serving.hub).of('www'), release)
-    assert targets.TABLE.keys() >= {release.plan.target}

@@ -229,7 +229,8 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
     walls = plan.command[len(SPACES) + len(USR):plan.command.index('--mem=32')]
     assert walls == (
         '--dir', '/etc', '--dir', '/opt', '--dir', '/opt/solo5', '--dir', '/srv', *ETC,
-        '--proc', '/proc', '--dev', '/dev', '--dir', '/dev/net', '--dev-bind-try', '/dev/kvm', '/dev/kvm',
+        '--proc', '/proc', '--dev', '/dev', '--dir', '/dev/net',
+        '--dev-bind-try', '/dev/kvm', '/dev/kvm',
         '--dev-bind-try', '/dev/net/tun', '/dev/net/tun', '--ro-bind', '/opt/solo5/solo5-hvt',
         '/opt/solo5/solo5-hvt', '--bind', '/srv/disk.img', '/srv/disk.img', '--ro-bind',
         '/state/3/image', '/image', '--remount-ro', '/', '--chdir', '/', '--', 'setpriv',
