@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import config, errors, image, model, needs
+from . import config, errors, image, model, needs, safeguards
 from .needs import Finding
 from .report import plain
 from .repository import Repository
@@ -37,6 +37,7 @@ def findings(repository: Repository) -> Iterator[Finding]:
         yield Finding('mirage.yml', False, refused.reason, refused.hint)
         return
     yield Finding('mirage.yml', True, f'{path} names {", ".join(settings.unikernels) or "nothing"}')
+    yield from safeguards.findings(repository, settings)
     for name, wanted in settings.unikernels.items():
         yield from _unikernel(repository, settings, name, wanted)
 

@@ -27,6 +27,11 @@ def converge(git_dir: Path, trigger: str) -> int:
     return _guarded(lambda: _converge(git_dir, trigger, quiet=False), git_dir)
 
 
+def gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:
+    """What the pre-receive hook does when the push may have to be refused."""
+    return _guarded(lambda: _gate(git_dir, pushed, trigger), git_dir)
+
+
 def _guarded(act: Callable[[], int], repository: Path) -> int:
     try:
         return act()
@@ -67,19 +72,32 @@ def _converge(
     folder: Path, trigger: str, quiet: bool, anew: tuple[str, ...] = (),
     stopped: dict[str, bool] | None = None, only: str = '',
 ) -> int:
-    from . import deploy
+    from . import deploy, notify
     from .report import Reporter
     from .repository import Repository
 
-    report = Reporter(quiet)
-    outcomes = deploy.converge(
-        Repository(folder), deploy.Wish(trigger, anew, stopped or {}), report
-    )
+    repository, report = Repository(folder), Reporter(quiet)
+    outcomes = deploy.converge(repository, deploy.Wish(trigger, anew, stopped or {}), report)
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if not outcomes and not quiet:
         report.line('mirage.yml names no unikernel: nothing to run')
     report.outcomes(shown)
+    notify.tell(repository, outcomes, trigger, report)
     return int(any(outcome.failed for outcome in shown))
+
+
+def _gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:
+    from . import deploy, notify
+    from .report import Reporter
+    from .repository import Repository
+
+    repository, report = Repository(git_dir), Reporter()
+    refused = deploy.prove(repository, pushed, deploy.Wish(trigger), report)
+    report.outcomes(refused)
+    if refused:
+        report.line('mirage-hooks: the push is refused; the branch stays where it was')
+    notify.tell(repository, refused, trigger, report)
+    return int(bool(refused))
 
 
 def _by() -> str:
@@ -156,17 +174,27 @@ def _stop(given: argparse.Namespace) -> int:
 
 
 def _rollback(given: argparse.Namespace) -> int:
+    from . import deploy, notify
+    from .report import Reporter
+    from .repository import Repository
+
+    repository, report = Repository(Path(given.repository)), Reporter()
+    trigger = f'rollback by {_by()}'
+    outcome = deploy.rollback(repository, given.name, given.release, trigger, report)
+    report.outcomes([outcome])
+    notify.tell(repository, [outcome], trigger, report, event='rolled back')
+    return int(outcome.failed)
+
+
+def _trust(given: argparse.Namespace) -> int:
     from . import deploy
     from .report import Reporter
     from .repository import Repository
 
-    report = Reporter()
-    outcome = deploy.rollback(
-        Repository(Path(given.repository)), given.name, given.release, f'rollback by {_by()}',
-        report,
-    )
-    report.outcomes([outcome])
-    return int(outcome.failed)
+    had = deploy.forget_floor(Repository(Path(given.repository)), f'trust by {_by()}')
+    what = f'begins anew for {", ".join(had)}' if had else 'had not begun: nothing to forget'
+    Reporter().line(f'trust {what}')
+    return 0
 
 
 def _inspect(given: argparse.Namespace) -> int:
@@ -276,6 +304,9 @@ def _parser() -> argparse.ArgumentParser:
         ('stop', _stop, 'stop a unikernel until `start`'),
     ):
         command(name, act, text).add_argument('name', metavar='NAME')
+    one = command('trust', _trust, 'accept that history was rewound')
+    one.add_argument('--forget', action='store_true', required=True,
+                     help='what is deployed next need not contain what was deployed last')
     one = command('inspect', _inspect, 'what an image is, from its bytes')
     one.add_argument('image', metavar='IMAGE')
     one.add_argument('--json', action='store_true')

@@ -59,6 +59,8 @@ def reference() -> str:
         ('Network `mode: static`', 'unikernels.NAME.network', model.Static),
         ('A disk', 'unikernels.NAME.blocks.DEVICE', model.Block),
         ('Health', 'unikernels.NAME.health', model.Health),
+        ('Trust', 'trust', model.Trust),
+        ('Notify', 'notify', model.Notify),
     ):
         about = ' '.join((kind.__doc__ or '').split())
         parts += [f'## {title}', f'{f"`{where}`. " if where else ""}{about}', '']
@@ -214,8 +216,9 @@ def _known(kind: Any, keys: list[tuple[str, str]], got: Any) -> Iterator[str]:
         modes = {'socket': model.Socket, 'direct': model.Direct, 'static': model.Static}
         yield 'mode'
         kind = modes[got['mode']]
-    elif keys and keys[0][0] == 'health':
-        kind = model.Health
+    elif keys:
+        kinds = {'health': model.Health, 'trust': model.Trust, 'notify': model.Notify}
+        kind = kinds.get(keys[0][0], kind)
     for field in msgspec.structs.fields(kind):
         yield field.encode_name
 

@@ -28,6 +28,7 @@ from . import (
     store,
     switch,
     targets,
+    trust,
 )
 from .report import Reporter
 from .repository import Repository
@@ -53,6 +54,23 @@ def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model
         return _Converge(repository, state, wish, report).all()
 
 
+def prove(
+    repository: Repository, pushed: dict[str, str], wish: Wish, report: Reporter
+) -> list[model.Outcome]:
+    """The gate: why `pushed` (the new commit of each reference, '' where it is deleted) must not be
+    accepted; nothing when it would serve, or concerns nothing here. What runs is not touched."""
+    settings = config.load(repository.config_path())
+    concerned = {
+        name: pushed[branch] for name, one in settings.unikernels.items()
+        if (branch := f'refs/heads/{repository.branch(one.branch or settings.branch)}') in pushed
+    }
+    if not settings.gate or not concerned:
+        return []
+    state = store.Store(repository.state)
+    with state.lock(wish.trigger, PATIENCE, report.waiting):
+        return _Converge(repository, state, wish, report).refusals(concerned)
+
+
 def rollback(
     repository: Repository, name: str, number: int | None, trigger: str, report: Reporter
 ) -> model.Outcome:
@@ -61,6 +79,19 @@ def rollback(
     state = store.Store(repository.state)
     with state.lock(trigger, PATIENCE, report.waiting):
         return _Converge(repository, state, Wish(trigger), report).back(name, number)
+
+
+def forget_floor(repository: Repository, trigger: str) -> list[str]:
+    """Begin trust anew, as after a rewind that was meant: which unikernels had a floor."""
+    state = store.Store(repository.state)
+    with state.lock(trigger, PATIENCE):
+        store.write(state.settled, None)
+        had = [name for name in state.names() if state.of(name).forget_floor()]
+        for name in had:
+            journal.append(state.history, journal.Entry(
+                at=journal.now(), unikernel=name, event='trust begun anew', trigger=trigger,
+            ))
+    return had
 
 
 def dry_run(repository: Repository, names: tuple[str, ...]) -> dict[str, model.Plan]:
@@ -91,6 +122,7 @@ class _Converge:
         self.read: dict[str, list[str]] = {}
         self.fingerprints: dict[str, str] = {}
         self.requests: dict[int, targets.Request] = {}
+        self.commits: dict[str, str] = {}
 
     def all(self) -> list[model.Outcome]:
         store.write(self.state.settled, None)
@@ -107,6 +139,7 @@ class _Converge:
         ]
         gone = [name for name in self.state.names() if name not in settings.unikernels]
         outcomes += [outcome for name in gone if (outcome := self._removed(name)) is not None]
+        self.state.forget_proofs()
         self._settle(outcomes)
         return outcomes
 
@@ -118,6 +151,19 @@ class _Converge:
             self.state.sweep()
         except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
             self.report.step('mirage-hooks', refused.reason)
+
+    def refusals(self, pushed: dict[str, str]) -> list[model.Outcome]:
+        """What refuses the commit that is `pushed` for each unikernel."""
+        self._tidy()
+        self.state.forget_proofs()
+        settings = self.settings()
+        outcomes = [
+            self._refusal(name, settings, commit) for name, commit in pushed.items()
+        ]
+        refused = [outcome for outcome in outcomes if outcome is not None]
+        if refused:
+            self.state.forget_proofs()
+        return refused
 
     def back(self, name: str, number: int | None) -> model.Outcome:
         store.write(self.state.settled, None)
@@ -197,16 +243,24 @@ class _Converge:
                 return stopped
             commit = self._commit(wanted, settings)
             key = f'commit {commit}'
+            self._require_trust(shelf, wanted, settings, commit)
             found = self.repository.find(commit, name, wanted)
             self._digest_secrets(name, wanted)
-            revision = self.repository.revision(self._branch(wanted, settings))
+            branch = self._branch(wanted, settings)
+            revision = self.repository.revision(branch)
             self.read.setdefault(revision, []).extend(found.read)
+            if settings.trust is not None:
+                self.commits[revision] = commit
             key = found.blob
-            return (
-                self._pinned(name, shelf, wanted, found)
-                or self._unchanged(name, shelf, wanted, found)
+            if (pinned := self._pinned(name, shelf, wanted, found)) is not None:
+                return pinned
+            outcome = (
+                self._unchanged(name, shelf, wanted, found)
                 or self._deployed(name, shelf, wanted, found, settings.unpacked_limit, began)
             )
+            if settings.trust is not None:
+                shelf.set_floor(model.Floor(branch, commit))
+            return outcome
         except crashes.Waiting as waiting:
             return self._waiting(name, shelf, waiting)
         except errors.Refused as refused:
@@ -230,8 +284,66 @@ class _Converge:
             secrets = secret.digest(wanted, self.state.key())
             self.fingerprints[name] = f'{wanted.fingerprint[:8]}{secrets[:8]}'
 
+    def _same(
+        self, current: model.Release, name: str, wanted: model.Unikernel, found: model.Found
+    ) -> bool:
+        """Whether `current` is the image that is wanted, started as it is wanted."""
+        known = (current.blob, current.fingerprint)
+        return known == (found.blob, self._fingerprint(name, wanted))
+
     def _fingerprint(self, name: str, wanted: model.Unikernel) -> str:
         return self.fingerprints.get(name, wanted.fingerprint)
+
+    def _refusal(
+        self, name: str, settings: model.Settings, commit: str
+    ) -> model.Outcome | None:
+        """Why `name` must not be deployed from `commit`; None when it serves or is unchanged. A
+        refusal leaves nothing but a line in the history."""
+        shelf, proof = self.state.of(name), self.state.proof(name)
+        try:
+            self._proved(name, shelf, proof, settings, commit)
+        except errors.Refused as refused:
+            console = launcher.tail(proof.folder(proof.last()) / 'console.log')
+            self._note(name, 'refused', None, reason=refused.reason)
+            return model.Outcome(
+                name, 'refused', shelf.current(), refused.reason, refused.hint, console
+            )
+        return None
+
+    def _proved(
+        self, name: str, shelf: store.Shelf, proof: store.Shelf, settings: model.Settings,
+        commit: str,
+    ) -> None:
+        """Try what `commit` holds, on the shelf `proof`; raises Refused when it does not serve."""
+        wanted = settings.unikernels[name]
+        branch = self._branch(wanted, settings)
+        if not commit:
+            raise errors.Refused(
+                f'branch {branch} is what is deployed here, and the push would delete it',
+                hint='end the unikernel first: take it out of mirage.yml',
+            )
+        self._require_trust(shelf, wanted, settings, commit)
+        found = self.repository.find(commit, name, wanted)
+        self._digest_secrets(name, wanted)
+        current, pin = shelf.current(), shelf.pin()
+        if pin is not None and pin.blob == found.blob:
+            return  # turned down by a rollback, which goes on holding
+        if current is not None and self._same(current, name, wanted, found):
+            return
+        self._not_again(shelf, self._fingerprint(name, wanted), found)
+        new = self._staged(proof, name, wanted, found, settings.unpacked_limit)
+        if current is None or not _alike(current, new):
+            tried = self._rehearsed(proof, wanted, new)
+            self.report.step(name, 'it serves' if tried else 'it cannot be tried beside what runs')
+        proof.point(new.number)
+
+    def _require_trust(
+        self, shelf: store.Shelf, wanted: model.Unikernel, settings: model.Settings, commit: str
+    ) -> None:
+        """Raise Refused unless all that came to `commit` since the last deployment is trusted."""
+        if settings.trust is not None:
+            floor = shelf.floor(self._branch(wanted, settings))
+            trust.verify(self.repository, settings.trust, floor, commit, self.state.programs)
 
     def _decide(self, name: str, shelf: store.Shelf) -> None:
         """Write down what a person just decided."""
@@ -280,7 +392,7 @@ class _Converge:
         current = shelf.current()
         if current is None or not (shelf.folder(current.number) / 'image').exists():
             return None
-        if (current.blob, current.fingerprint) != (found.blob, self._fingerprint(name, wanted)):
+        if not self._same(current, name, wanted, found):
             return None
         restarted = self._revived(name, shelf, current, wanted)
         shelf.set_failure(None)
@@ -301,7 +413,8 @@ class _Converge:
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
-            self._rehearsed(shelf, wanted, new)
+            if not self._passed_gate(new):
+                self._rehearsed(shelf, wanted, new)
             switch.replace(shelf, self.owner, serving, new, wanted, self._say(name))
         except errors.Refused:
             shelf.fail(new.number)
@@ -325,17 +438,12 @@ class _Converge:
         limit: int,
     ) -> model.Release:
         """A new release, unpacked and planned; nothing of it remains when it is refused."""
-        number = shelf.begin()
+        number = shelf.begin(self.state.of(name).last())
         try:
-            self.report.step(name, f'unpacking {found.path} of commit {found.commit[:12]}')
             folder = shelf.folder(number)
-            with store.writing(folder):
-                took = image.take(
-                    self.repository.open(found.blob), folder / 'image', name=found.path,
-                    limit=limit * 1024 * 1024,
-                )
+            took = self._taken(name, folder, found, limit)
             _expect(took.target, wanted, name)
-            old = shelf.current()
+            old = self.state.of(name).current()
             slot: model.Slot = 'green' if old is not None and old.slot == 'blue' else 'blue'
             request = self._request(name, number, slot, folder, wanted, took)
             release = model.Release(
@@ -369,10 +477,35 @@ class _Converge:
         self.requests[number] = request
         return request
 
-    def _rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> None:
-        """Try the new image on a spare port while the old one serves, where it has a port."""
+    def _taken(self, name: str, folder: Path, found: model.Found, limit: int) -> image.Image:
+        """The image, unpacked into `folder`, or moved there when the gate has unpacked it."""
+        proof = self.state.proof(name)
+        passed = proof.current()
+        with store.writing(folder):
+            if passed is not None and passed.blob == found.blob:
+                ready = proof.folder(passed.number) / 'image'
+                if ready.exists():
+                    ready.replace(folder / 'image')
+                    identity = image.identify(folder / 'image', name=found.path)
+                    return image.Image(
+                        digest=passed.digest, size=passed.size, **msgspec.structs.asdict(identity)
+                    )
+            self.report.step(name, f'unpacking {found.path} of commit {found.commit[:12]}')
+            return image.take(
+                self.repository.open(found.blob), folder / 'image', name=found.path,
+                limit=limit * 1024 * 1024,
+            )
+
+    def _passed_gate(self, new: model.Release) -> bool:
+        """Whether the push of `new` was accepted because it served."""
+        passed = self.state.proof(new.unikernel).current()
+        return passed is not None and _alike(passed, new)
+
+    def _rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> bool:
+        """Try the new image on a spare port while the old one serves; whether it has a port. Raises
+        Refused when it does not serve there."""
         if wanted.port is None or not isinstance(wanted.network, model.Socket):
-            return
+            return False
         spare = switch.spare_port()
         moved = msgspec.structs.replace(
             wanted, network=msgspec.structs.replace(wanted.network, port=spare)
@@ -382,6 +515,7 @@ class _Converge:
             request, wanted=moved, host=msgspec.structs.replace(request.host, systemd='')
         ))
         switch.rehearse(shelf, new, plan, health.at_port(wanted, spare), self._say(new.unikernel))
+        return True
 
     def _same_bytes(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, old: model.Release,
@@ -491,8 +625,9 @@ class _Converge:
                 ports |= {t.name: network.bridge_of(t.name) for t in release.plan.taps}
         named = self.repository.setting('mirage.config')
         path = self.repository.config_path()
+        head = self.repository.head()
         facts = settled.facts(
-            path, named, self.repository.head(), self.read, runs, consoles, secrets, ports
+            path, named, head, self.read, runs, consoles, secrets, ports, self.commits
         )
         store.write(self.state.settled, facts)
 

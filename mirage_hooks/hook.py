@@ -22,13 +22,28 @@ def main(name: str, arguments: list[str]) -> int:
     read = b'' if name == 'post-merge' else sys.stdin.buffer.read()
     before = _before(Path(sys.argv[0]).with_name(name + BEFORE), arguments, read)
     git_dir = _git_dir()
-    settled.forget_caller()
+    settled.forget_caller(quarantined=name == 'pre-receive')
+    if name == 'pre-receive':
+        return before or _gate(git_dir, read)
     if pulling or settled.holds(git_dir):
         return before
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the pusher may hang up, we go on
     from . import cli
 
     return cli.converge(git_dir, _trigger(name)) or before
+
+
+def _gate(git_dir: Path, read: bytes) -> int:
+    """Whether git may accept the push that `read` tells of: 0 for yes."""
+    if not settled.gated(git_dir):
+        return 0
+    from . import cli
+
+    pushed = {}
+    for line in os.fsdecode(read).splitlines():
+        _, new, reference = line.split(' ', 2)
+        pushed[reference] = new if new.strip('0') else ''
+    return cli.gate(git_dir, pushed, _trigger('pre-receive'))
 
 
 def _before(previous: Path, arguments: list[str], read: bytes) -> int:
@@ -65,6 +80,6 @@ def _git_dir() -> Path:
 
 def _trigger(name: str) -> str:
     user = os.environ.get('USER') or os.environ.get('LOGNAME') or str(os.getuid())
-    action = {'post-receive': 'git push', 'post-merge': 'git pull or merge',
-              'post-rewrite': 'git rebase'}.get(name, name)
+    action = {'post-merge': 'git pull or merge', 'post-receive': 'git push',
+              'post-rewrite': 'git rebase', 'pre-receive': 'git push'}.get(name, name)
     return f'{action} by {user}'

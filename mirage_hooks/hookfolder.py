@@ -12,7 +12,7 @@ import msgspec
 
 from . import errors
 
-NAMES = ('post-merge', 'post-receive', 'post-rewrite')
+NAMES = ('post-merge', 'post-receive', 'post-rewrite', 'pre-receive')
 BEFORE = '.before-mirage-hooks'
 """Runs first, see hook.py."""
 TRACKED = '.tracked-not-run'

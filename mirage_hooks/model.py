@@ -18,6 +18,7 @@ Duration = Annotated[str, Meta(pattern=r'^[0-9]+(ms|s|m|h)$(?!\n)')]
 Url = Annotated[str, Meta(pattern='^https?://')]
 Endpoint = Annotated[str, Meta(pattern=r'^.+:[0-9]+$(?!\n)')]
 Mac = Annotated[str, Meta(pattern=r'^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$(?!\n)')]
+File = Annotated[str, Meta(pattern='^/')]  # an absolute path
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 Slot = Literal['blue', 'green']
@@ -215,6 +216,40 @@ class Unikernel(_Settings, frozen=True):
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
 
 
+class Trust(_Settings, frozen=True):
+    """Whose commits may be deployed: every one must be signed by a key that stands here."""
+
+    signers: Annotated[
+        File | None, Meta(description='for SSH signatures: an allowed_signers file, ssh-keygen(1)')
+    ] = None
+    revoked: Annotated[
+        File | None,
+        Meta(description='SSH keys that count no more: public keys, one to a line, or a KRL'),
+    ] = None
+    keyring: Annotated[
+        File | None,
+        Meta(description='for GPG signatures: a GNUPGHOME folder; every key in it may deploy'),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.signers is None and self.keyring is None:
+            raise ValueError('give signers, keyring or both')
+
+
+class Notify(_Settings, frozen=True):
+    """Who is told, in JSON, when something changed or failed."""
+
+    command: Annotated[
+        tuple[str, ...],
+        Meta(description='a program and its arguments; reads the JSON from its standard input'),
+    ] = ()
+    webhook: Annotated[Url | None, Meta(description='a URL that gets the JSON by POST')] = None
+
+    def __post_init__(self) -> None:
+        if not self.command and self.webhook is None:
+            raise ValueError('give command, webhook or both')
+
+
 class Settings(_Settings, frozen=True):
     """The host's mirage.yml."""
 
@@ -228,6 +263,15 @@ class Settings(_Settings, frozen=True):
         Literal['follow', 'refuse'],
         Meta(description='what cron does when the remote branch was force-pushed'),
     ] = 'refuse'
+    trust: Annotated[
+        Trust | None, Meta(description='whose commits may be deployed; anyone when left out')
+    ] = None
+    gate: Annotated[
+        bool, Meta(description='refuse a push whose image would not serve, before it is accepted')
+    ] = False
+    notify: Annotated[
+        Notify | None, Meta(description='who is told of changes and failures')
+    ] = None
     unpacked_limit: Annotated[
         int, Meta(ge=1, le=65536, description='MB that an image may take when unpacked')
     ] = 512
@@ -340,6 +384,13 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
     stopped: bool = False
     release: int = 0
     blob: str = ''
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """The commit of `branch` that was last deployed and trusted: what comes must contain it."""
+
+    branch: str
+    commit: str
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -42,7 +42,7 @@ class Reporter:
             self.line(f'waiting for another deployment to end: {plain(holder)}')
 
     def outcomes(self, outcomes: Iterable[model.Outcome]) -> None:
-        told = [outcome for outcome in outcomes if not (self.quiet and _silent(outcome))]
+        told = [outcome for outcome in outcomes if not (self.quiet and silent(outcome))]
         for text in self.held if told else ():
             self.line(text)
         for outcome in told:
@@ -86,7 +86,8 @@ def _now(outcome: model.Outcome) -> str:
     }.get(outcome.kind, f'{what} goes on running')
 
 
-def _silent(outcome: model.Outcome) -> bool:
+def silent(outcome: model.Outcome) -> bool:
+    """Whether `outcome` is no news: cron and `notify` say nothing of it."""
     return outcome.kind in ('unchanged', 'remembered', 'pinned') or (
         outcome.kind == 'stopped' and not outcome.reason
     )

@@ -24,6 +24,9 @@ KERNELS = ('xen', 'hvt', 'spt', 'virtio', 'ukvm', 'muen', 'genode', 'qubes', 'ex
 # What an unpacked or packed image begins with: ELF, a script, bzip2, gzip, xz, zstd.
 MAGIC = (b'\x7fELF', b'#!', b'BZh', b'\x1f\x8b', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
 
+# History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
+SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
+
 
 class Entry(msgspec.Struct, frozen=True):
     """One line of a tree."""
@@ -68,6 +71,8 @@ class Repository:
             raise errors.Refused(
                 f'{path} is not a git repository', hint='give a clone or a bare repository with -C'
             ) from None
+        # A push may bring refs/replace/…, which would stand in for the commit that was verified.
+        self._git.git.update_environment(GIT_NO_REPLACE_OBJECTS='1')
         self.folder = Path(self._git.working_tree_dir or self._git.git_dir).resolve()
         self.bare = self._git.working_tree_dir is None
         self.git_dir = Path(self._git.common_dir).resolve()
@@ -203,6 +208,45 @@ class Repository:
         """The first line of the commit's message."""
         return str(self._git.commit(commit).summary)
 
+    def author(self, commit: str) -> str:
+        """Who the commit says wrote it."""
+        return self._run(
+            '-c', 'log.showSignature=false', 'show', '--no-patch', '--format=%an <%ae>', commit
+        )
+
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """Whether `commit` contains `ancestor`, by the history as it was signed."""
+        status, said = self._asked('merge-base', '--is-ancestor', ancestor, commit)
+        if status not in (0, 1):
+            raise errors.Unavailable(
+                f'git cannot follow the history of {commit[:12]} back to {ancestor[:12]}: {said}',
+                hint='a shallow clone lacks it: git fetch --unshallow',
+            )
+        return status == 0
+
+    def between(self, ancestor: str, commit: str) -> list[str]:
+        """The commits that `commit` has and `ancestor` has not, oldest first, by every parent."""
+        status, said = self._asked('rev-list', '--topo-order', '--reverse', commit, f'^{ancestor}')
+        if status != 0:
+            raise errors.Unavailable(
+                f'git cannot list the commits from {ancestor[:12]} to {commit[:12]}: {said}',
+                hint='a shallow clone lacks some: git fetch --unshallow',
+            )
+        return said.split()
+
+    def signature(self, commit: str) -> str:
+        """What kind of signature `commit` has: SSH, PGP, SIGNED (X.509), '' for none."""
+        head = self._run('cat-file', 'commit', commit).partition('\n\n')[0]
+        found = re.search(r'^gpgsig(?:-sha256)? -----BEGIN (\w+)', head, re.M)
+        return found[1] if found else ''
+
+    def verify(self, commit: str, settings: tuple[str, ...]) -> tuple[bool, str]:
+        """Whether `git verify-commit` accepts `commit` when configured by `settings`, and the raw
+        words of the program that verified."""
+        chosen = (word for setting in settings for word in ('-c', setting))
+        status, said = self._asked(*chosen, 'verify-commit', '--raw', commit)
+        return status == 0, said
+
     def find(self, commit: str, unikernel: str, wanted: model.Unikernel) -> model.Found:
         """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong."""
         path = _inside(wanted.image, f'{unikernel}.image')
@@ -291,6 +335,13 @@ class Repository:
             return str(said).strip()
         except git.exc.GitCommandError as error:
             raise _said(error, self.folder) from None
+
+    def _asked(self, *arguments: str) -> tuple[int, str]:
+        """The exit code and the words of a git command that sees history as it was signed."""
+        status, printed, said = self._git.git.execute(
+            ['git', *arguments], with_extended_output=True, with_exceptions=False, env=SIGNED
+        )
+        return int(status), f'{printed}{said}'.strip()
 
     def _run(self, *arguments: str) -> str:
         try:

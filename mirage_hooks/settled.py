@@ -23,15 +23,20 @@ LOCAL = (
     'GIT_PREFIX', 'GIT_SHALLOW_FILE', 'GIT_COMMON_DIR', 'GIT_INTERNAL_SUPER_PREFIX',
     'GIT_QUARANTINE_PATH',
 )
+QUARANTINE = (
+    'GIT_QUARANTINE_PATH', 'GIT_OBJECT_DIRECTORY', 'GIT_ALTERNATE_OBJECT_DIRECTORIES'
+)
 PULLING = 'MIRAGE_HOOKS_PULLING'
 """Environment variable that tells our hooks that `mirage-hooks pull` converges after the merge: git
 gives it their output only at its end, and cron's mail needs it."""
 
 
-def forget_caller() -> None:
-    """Drop what git exported about the repository it was called in."""
+def forget_caller(quarantined: bool = False) -> None:
+    """Drop what git exported about the repository it was called in; a `quarantined` caller goes on
+    seeing the objects of a push that is not accepted yet."""
     for variable in LOCAL:
-        os.environ.pop(variable, None)
+        if not (quarantined and variable in QUARANTINE):
+            os.environ.pop(variable, None)
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
@@ -54,12 +59,13 @@ def boot() -> str:
 def facts(
     config: Path, named: str, head: str, read: dict[str, list[str]],
     runs: list[tuple[int, int, str]], consoles: list[Path], secrets: list[Path],
-    ports: dict[str, str],
+    ports: dict[str, str], commits: dict[str, str],
 ) -> dict[str, Any]:
     """What must still be true for nothing to be to do: the file `config`, which git's
     configuration calls `named`, the branch that is checked out, the lines `read`
     of each revision's tree, the processes, `consoles` that are not too long, `secrets` that have
-    not changed, and the bridges of `ports`."""
+    not changed, the bridges of `ports`, and, where commits must be trusted, `commits`: what each
+    revision is at."""
     return {
         'version': __version__,
         'config': str(config),
@@ -71,6 +77,7 @@ def facts(
         'consoles': [str(path) for path in consoles],
         'ports': ports,
         'secrets': {str(path): _stat(path) for path in secrets},
+        'commits': commits,
     }
 
 
@@ -88,9 +95,19 @@ def holds(git_dir: Path) -> bool:
             and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
             and (git_dir / 'HEAD').read_text().strip() == known['head']
             and all(_tree(git_dir, *read) == read[1] for read in known['read'].items())
+            and all(_commit(git_dir, at[0]) == at[1] for at in known['commits'].items())
         )
     except (OSError, ValueError, KeyError, TypeError, subprocess.CalledProcessError):
         return False  # the long way says what is wrong
+
+
+def gated(git_dir: Path) -> bool:
+    """Whether mirage.yml may ask for the gate: false when it does not hold the word at all."""
+    try:
+        named = Path(_git(git_dir, 'config', '--get', 'mirage.config').rstrip('\n')).expanduser()
+        return not named.is_absolute() or b'gate' in named.read_bytes()
+    except (OSError, RuntimeError, subprocess.CalledProcessError):
+        return False  # what is not there asks for nothing; the deployment says what is wrong
 
 
 def _lives(run: list[Any]) -> bool:
@@ -105,10 +122,14 @@ def _tree(git_dir: Path, revision: str, lines: list[str]) -> list[str]:
     return sorted(line for line in found.split('\0') if line)
 
 
+def _commit(git_dir: Path, revision: str) -> str:
+    return _git(git_dir, 'rev-parse', '--verify', f'{revision}^{{commit}}').strip()
+
+
 def _git(git_dir: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ('git', f'--git-dir={git_dir}', *arguments), check=True, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        ('git', '--no-replace-objects', f'--git-dir={git_dir}', *arguments), check=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
     )
     return os.fsdecode(done.stdout)
 

@@ -33,6 +33,7 @@ class Store:
         self.root = root
         self.history = root / 'history.jsonl'
         self.settled = root / 'settled.json'
+        self.programs = root / 'programs'
 
     def names(self) -> list[str]:
         """The unikernels that have ever had a release here."""
@@ -56,6 +57,15 @@ class Store:
 
     def of(self, name: str) -> Shelf:
         return Shelf(self.root / 'unikernels' / name)
+
+    def proof(self, name: str) -> Shelf:
+        """Where the gate tries what is pushed: a shelf apart, that nothing else looks at."""
+        return Shelf(self.root / 'gate' / name)
+
+    def forget_proofs(self) -> None:
+        with writing(self.root):
+            if (self.root / 'gate').exists():
+                shutil.rmtree(self.root / 'gate')
 
     @contextlib.contextmanager
     def lock(self, purpose: str, patience: float, waiting: Any = None) -> Iterator[None]:
@@ -140,12 +150,15 @@ class Shelf:
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         return sorted(int(name) for name in names if name.isdigit())
 
-    def begin(self) -> int:
-        """The number of a new release, never used before, and its empty folder."""
+    def last(self) -> int:
+        """The number that was given last, 0 before the first."""
+        return max([read(self.root / 'counter', int) or 0, *self.numbers()])
+
+    def begin(self, after: int = 0) -> int:
+        """The number of a new release, above `after` and never used before, with its folder."""
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            counter = read(self.root / 'counter', int) or 0
-            number = max([counter, *self.numbers()]) + 1
+            number = max(self.last(), after) + 1
             write(self.root / 'counter', number)
             self.folder(number).mkdir(parents=True)
         return number
@@ -228,6 +241,22 @@ class Shelf:
     def set_failure(self, failure: model.Failure | None) -> None:
         if failure is not None or (self.root / 'failure.json').exists():
             write(self.root / 'failure.json', failure)
+
+    def floor(self, branch: str) -> str:
+        """The commit of `branch` that was last deployed and trusted, '' when there is none."""
+        floor = read(self.root / 'floor.json', model.Floor)
+        return floor.commit if floor is not None and floor.branch == branch else ''
+
+    def set_floor(self, floor: model.Floor) -> None:
+        if floor != read(self.root / 'floor.json', model.Floor):
+            write(self.root / 'floor.json', floor)
+
+    def forget_floor(self) -> bool:
+        """Whether there was one."""
+        with writing(self.root):
+            had = (self.root / 'floor.json').exists()
+            (self.root / 'floor.json').unlink(missing_ok=True)
+        return had
 
     def run(self, number: int) -> model.Run | None:
         return read(self.folder(number) / RUN, model.Run)

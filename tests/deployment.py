@@ -107,7 +107,7 @@ class Deployment:
     def hooks(self, git_dir: Path, *names: str) -> None:
         """Put the project's hooks into `git_dir`, as the installer does."""
         git(git_dir, 'config', 'mirage.config', str(self.config))
-        for name in names or ('post-merge', 'post-receive', 'post-rewrite'):
+        for name in names or ('post-merge', 'post-receive', 'post-rewrite', 'pre-receive'):
             text = (ROOT / 'hooks' / name).read_text()
             hook = git_dir / 'hooks' / name
             hook.write_text(text.replace('#!/usr/bin/env python3', f'#!{sys.executable} -I', 1))

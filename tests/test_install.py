@@ -58,7 +58,7 @@ def test_the_hooks_are_copies_run_by_the_absolute_interpreter_alone(
 ) -> None:
     said = install.install(host, file, when='')
     folder = host / '.git/hooks'
-    assert said[0] == f'hooks: post-merge, post-receive, post-rewrite in {folder}'
+    assert said[0] == f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {folder}'
     for name in hookfolder.NAMES:
         hook = folder / name
         assert not hook.is_symlink()
@@ -87,7 +87,8 @@ def test_uninstalling_puts_everything_back(host: Path, file: Path) -> None:
     install.install(host, file, when='')
     assert picture(host / '.git') != before
     assert install.uninstall(host) == [
-        f'hooks: post-merge, post-receive, post-rewrite taken out of {host}/.git/hooks',
+        'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
+        f'{host}/.git/hooks',
         f'kept: {file}',
     ]
     # git leaves an emptied section's name behind, or not, by version.
@@ -424,7 +425,8 @@ def test_uninstalling_says_what_still_runs_and_how_to_end_it(
     run = deployment.state().of('www').run(1)
     assert run is not None
     assert install.uninstall(host) == [
-        f'hooks: post-merge, post-receive, post-rewrite taken out of {host}/.git/hooks',
+        'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
+        f'{host}/.git/hooks',
         f'www goes on running; to end it: kill {run.pid}',
         f'kept: {deployment.config}',
         f'kept: {host}/.git/mirage-hooks, with the releases and the history',

@@ -137,7 +137,7 @@ def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) 
     assert done.stdout.splitlines() == [
         f'Making a Python environment in {environment} …',
         'Putting mirage-hooks and what it needs into it (about 15 s) …',
-        f'hooks: post-merge, post-receive, post-rewrite in {hooks}',
+        f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {hooks}',
         f'mirage.yml: {settings} is new: say there what should run',
         'cron: none, unchanged',
         f'{person.home}/.local/bin is not on your PATH: call '
@@ -153,7 +153,7 @@ def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) 
     gone = person.install('--uninstall', str(person.repository))
     assert (gone.returncode, gone.stderr) == (0, '')
     assert gone.stdout.splitlines() == [
-        f'hooks: post-merge, post-receive, post-rewrite taken out of {hooks}',
+        f'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of {hooks}',
         f'kept: {settings}',
         f'{person.prefix} is gone: no repository used it any more.',
     ]
@@ -286,7 +286,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
     )
     lines = done.stdout.splitlines()
     assert lines[2:] == [
-        f'hooks: post-merge, post-receive, post-rewrite in {git_dir}/hooks',
+        f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {git_dir}/hooks',
         'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
         'cron: */7 * * * *',
         '/opt/mirage-hooks/bin/mirage-hooks',
@@ -297,7 +297,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         '==> /etc/mirage-hooks/www.yml <==',
         f'# What should run on this host, for the deployment repository {git_dir}',
         'cron: our line is out',
-        f'hooks: post-merge, post-receive, post-rewrite taken out of {git_dir}/hooks',
+        f'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of {git_dir}/hooks',
         'kept: /etc/mirage-hooks/www.yml',
         '/opt/mirage-hooks is gone: no repository used it any more.',
     ]
