@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import __version__, errors, settled, site
+from . import __version__, errors, settled
+from .site import commands as site
 
 
 def main(arguments: list[str] | None = None) -> int:

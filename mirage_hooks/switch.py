@@ -38,7 +38,8 @@ def rehearse(
     say(f'trying release {release.number} on a spare port')
     try:
         launcher.spawn(folder, plan)
-        health.prove(asked, folder / 'console.log', lambda: _ended(launcher.exited(folder), release.plan))
+        console = folder / 'console.log'
+        health.prove(asked, console, lambda: _ended(launcher.exited(folder), release.plan))
     finally:
         launcher.end(folder)
 

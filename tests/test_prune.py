@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import prune, releases
+from mirage_hooks.site import prune, releases
 from tests.deployment import git, run
 from tests.test_publish import A, B, C, D, here, hub, mirage, put, released, show, spt, tree
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import ci, cli, errors, layout, model, parcel
-from mirage_hooks import deployment as elsewhere
+from mirage_hooks import cli, errors, model
 from mirage_hooks import image as images
 from mirage_hooks.repository import Repository
+from mirage_hooks.site import ci, layout, parcel
+from mirage_hooks.site import deployment as elsewhere
 from tests import elf
 from tests.deployment import ROOT, free_port, git, run
 

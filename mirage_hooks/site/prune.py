@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from . import ci, deployment, errors, releases
+from .. import errors
+from . import ci, deployment, releases
 
 BACKUP = 'refs/mirage-hooks/before-prune/'
 ATTEMPTS = 10

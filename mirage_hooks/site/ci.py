@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from . import errors, layout
+from .. import errors
+from . import layout
 
 MAIN = ('main', 'master')
 

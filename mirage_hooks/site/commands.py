@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import errors
+from .. import errors
 
 if TYPE_CHECKING:
     from .parcel import Wanted
@@ -54,8 +54,8 @@ def commands(command: Callable[..., Any]) -> None:
 
 
 def init(given: argparse.Namespace) -> int:
+    from ..report import Reporter, plain
     from . import scaffold
-    from .report import Reporter, plain
 
     report = Reporter()
     folder = Path(given.repository, given.folder)
@@ -71,9 +71,9 @@ def init(given: argparse.Namespace) -> int:
 
 
 def publish(given: argparse.Namespace) -> int:
+    from ..report import Reporter, plain
     from . import ci
     from . import publish as publishing
-    from .report import Reporter, plain
 
     os.chdir(given.repository)
     report = Reporter()
@@ -87,8 +87,8 @@ def publish(given: argparse.Namespace) -> int:
 
 
 def prune(given: argparse.Namespace) -> int:
+    from ..report import Reporter, plain
     from . import prune as pruning
-    from .report import Reporter, plain
 
     os.chdir(given.repository)
     report = Reporter()
@@ -125,8 +125,8 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
 
 def told(published: Published) -> list[str]:
     """What a person should know; the other side's words never reach the terminal raw."""
-    from . import image
-    from .report import plain
+    from .. import image
+    from ..report import plain
 
     what = f'{published.place.image} ({image.describe(published.image)})'
     if published.same:

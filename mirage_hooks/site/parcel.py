@@ -13,7 +13,8 @@ from typing import IO
 
 import msgspec
 
-from . import __version__, deployment, errors, image, layout, releases, system
+from .. import __version__, errors, image, system
+from . import deployment, layout, releases
 
 TOOLS = (('mirage', '--version'), ('opam', '--version'), ('ocamlc', '-version'))
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from . import checkout, errors
+from .. import errors
+from . import checkout
 
-TEMPLATES = Path(__file__).parent / 'templates' / 'site'
+TEMPLATES = Path(__file__).parent / 'templates'
 OCAML = '4.14.2'
 QUESTIONS = {
     'name': 'Name of the site',

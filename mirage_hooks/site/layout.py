@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from . import errors
+from .. import errors
 
 ORIGINAL = '{target}/{commit}'
 POINTER = 'latest'

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from . import ci, deployment, errors, image, layout, parcel, releases
+from .. import errors, image
+from . import ci, deployment, layout, parcel, releases
 
 LIMIT = 512 << 20  # bytes unpacked; what mirage.yml allows by default
 # Every round of a race has a winner: this outlasts some dozens of publishers at once.

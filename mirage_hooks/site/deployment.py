@@ -16,7 +16,8 @@ import git
 import git.exc
 import msgspec
 
-from . import answer, checkout, errors
+from .. import errors
+from . import answer, checkout
 
 FILTER = '--filter=blob:none'
 PROGRAM, PLAIN = '100755', '100644'  # modes of files
