@@ -179,6 +179,7 @@ def _rollback(given: argparse.Namespace) -> int:
     from .report import Reporter
     from .repository import Repository
 
+    _known(given, [given.name])
     repository, report = Repository(Path(given.repository)), Reporter()
     trigger = f'rollback by {_by()}'
     outcome = deploy.rollback(repository, given.name, given.release, trigger, report)

@@ -12,17 +12,18 @@ from typing import Any
 import msgspec
 
 from . import config, crashes, errors, image, journal, launcher, model, secret, store
-from .report import age, lines_of_plan, plain, table
+from .report import Reporter, age, lines_of_plan, plain, table
 from .repository import Repository
 
 
 def status(repository: Repository, as_json: bool) -> int:
-    """Print what runs; 1 when something that should run does not."""
+    """Print what runs; 1 when something that should run does not, or nobody can tell."""
     state = store.Store(repository.state)
+    wrong: errors.Refused | None = None
     try:
         names = list(config.load(repository.config_path()).unikernels)
-    except errors.Refused:
-        names = []
+    except errors.Refused as refused:
+        names, wrong = [], refused
         if not state.names():
             raise
     rows = [_row(state, name) for name in dict.fromkeys([*names, *state.names()])]
@@ -32,7 +33,9 @@ def status(repository: Repository, as_json: bool) -> int:
         _json({'repository': str(repository.folder), 'deploying': deploying, 'unikernels': rows})
     else:
         _people(rows, deploying)
-    return int(any(row['state'] == 'down' for row in rows))
+    if wrong:
+        Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
+    return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
 
 
 def history(repository: Repository, name: str, lines: int, as_json: bool) -> None:
@@ -58,7 +61,7 @@ def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bo
     if not path.exists():
         raise errors.Refused(f'{name} has no console at {path}')
     for text in launcher.tail(path, lines, 1 << 20):
-        print(plain(text))
+        print(plain(text), flush=True)
     if follow:
         _follow(path, shelf)
 
