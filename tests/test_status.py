@@ -1,0 +1,212 @@
+"""What can be asked, by people and by programs: status, history, logs, check, the lock's holder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from tests.deployment import Deployment, git, web
+
+A, B, C = 'a' * 40, 'b' * 40, 'c' * 40
+NO_IMAGE = 'is not an image: it is neither an ELF file nor a script'
+
+
+def commit(deployment: Deployment, revision: str = 'HEAD') -> str:
+    return git(deployment.site, 'rev-parse', revision)
+
+
+def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
+    release, [(_, process)] = shared.current(), shared.processes()
+    done = shared.mirage('status')
+    assert done.returncode == 0
+    assert done.stdout.rpartition(', deployed ')[0] == (
+        f'www: release 1 runs: unix, {len(web("one"))} bytes, commit {release.commit[:12]}, '
+        f'process {process.pid}'
+    )
+    assert json.loads(shared.mirage('status', '--json').stdout) == {
+        'repository': str(shared.host), 'deploying': '', 'unikernels': [{
+            'name': 'www', 'state': 'running', 'release': 1, 'commit': commit(shared),
+            'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
+            'description': f'unix, {len(web("one"))} bytes', 'created': release.created,
+            'interfaces': [], 'pid': process.pid,
+        }],
+    }
+
+
+def test_status_is_1_when_something_is_down(serving: Deployment) -> None:
+    serving.crash()
+    done = serving.mirage('status')
+    assert done.returncode == 1
+    assert done.stdout.startswith('www: release 1 is DOWN: ')
+
+
+def test_status_is_1_when_something_was_never_deployed(deployment: Deployment) -> None:
+    deployment.publish(b'nonsense', A)
+    deployment.clone()
+    deployment.mirage('deploy')
+    done = deployment.mirage('status')
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0] == 'www: never deployed'
+    assert done.stdout.splitlines()[1].endswith(f'ago: xen/{A}/www {NO_IMAGE}')
+
+
+def test_status_says_that_mirage_yml_cannot_be_read(serving: Deployment) -> None:
+    serving.config.write_text('unikernels: 7\n')
+    done = serving.mirage('status')
+    assert done.returncode == 1
+    assert done.stdout.startswith('www: release 1 runs: ')
+    assert done.stderr == (
+        f'mirage-hooks: {serving.config}: unikernels: expected a mapping of names, got 7\n'
+    )
+    assert json.loads(serving.mirage('status', '--json').stdout)['unikernels'][0]['name'] == 'www'
+
+
+def test_status_shows_who_deploys(shared: Deployment) -> None:
+    with shared.state().lock('a test', 1):
+        done = shared.mirage('status')
+    assert done.stdout.splitlines()[0] == f'a deployment runs: {os.getpid()} a test'
+
+
+def test_history_tells_people_and_programs_what_happened(twice: Deployment) -> None:
+    twice.publish(b'nonsense\x1b[31m', C)
+    twice.pull()
+    told = json.loads(twice.mirage('history', '--json', '-n', '2').stdout)
+    by = 'git pull or merge by operator'
+    assert [(one['unikernel'], one['event'], one['trigger']) for one in told] == [
+        ('www', 'deployed', by), ('www', 'refused', by)
+    ]
+    assert told[0]['commit'] == commit(twice, 'HEAD~1')
+    lines = twice.mirage('history', 'www').stdout.splitlines()
+    assert [line[21:].split()[:2] for line in lines] == [
+        ['www', 'deployed'], ['www', 'deployed'], ['www', 'refused']
+    ]
+    assert lines[2].endswith(f'xen/{C}/www {NO_IMAGE}  ({by})')
+    assert twice.mirage('history', 'other').stdout == 'nothing happened yet\n'
+
+
+def test_a_torn_line_of_the_history_is_passed_over(serving: Deployment) -> None:
+    with serving.state().history.open('a') as file:
+        file.write('{"at":1,"unik')
+    serving.publish(web('two'), B)
+    serving.pull()
+    assert serving.events() == [('deployed', 1), ('deployed', 2)]
+
+
+def test_logs_shows_the_console_made_harmless(serving: Deployment) -> None:
+    say = 'print("\\x1b[31mred\\x1b]0;title\\x07 \\u202e", flush=True)'
+    serving.publish(web('two', before=say), B)
+    serving.pull()
+    assert serving.mirage('logs', 'www', '-n', '2').stdout.splitlines() == [
+        '\\x1b[31mred\\x1b]0;title\\x07 \\u202e', f'listening on {serving.port}/TCP'
+    ]
+
+
+def test_logs_of_the_last_refused_image_are_kept(serving: Deployment) -> None:
+    serving.publish(b'#!/bin/sh\necho no route to host\nexit 2\n', B)
+    serving.pull()
+    assert serving.mirage('logs', 'www', '--failed').stdout == 'no route to host\n'
+
+
+def test_logs_of_what_never_ran_are_refused(shared: Deployment) -> None:
+    done = shared.mirage('logs', 'wwww')
+    assert (done.returncode, done.stderr) == (1, (
+        'mirage-hooks: wwww has no release\n  hint: `mirage-hooks status` lists what has\n'
+    ))
+
+
+def test_logs_follows_over_to_a_new_release(serving: Deployment) -> None:
+    with subprocess.Popen(
+        ('env', '--default-signal=INT', *serving.command('logs', 'www', '-f', '-n', '1')),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=serving.folder,
+    ) as following:
+        assert following.stdout is not None
+        late = threading.Timer(30, following.kill)
+        late.start()
+        try:
+            assert following.stdout.readline() == f'listening on {serving.port}/TCP\n'
+            serving.publish(web('two', before='print("hello from two", flush=True)'), B)
+            serving.pull()
+            said = [following.stdout.readline() for _ in range(2)]
+            assert said == ['--- release 2 ---\n', 'hello from two\n']
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 130
+        finally:
+            late.cancel()
+            following.kill()
+
+
+def test_the_lock_waits_and_names_its_holder(shared: Deployment) -> None:
+    with shared.state().lock('git push by somebody', 1):
+        waiting = subprocess.Popen(shared.command('deploy'), stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == (
+            f'waiting for another deployment to end: {os.getpid()} git push by somebody\n'
+        )
+        time.sleep(0.1)
+        assert waiting.poll() is None
+    said, _ = waiting.communicate(timeout=30)
+    assert (waiting.returncode, said.endswith(' runs, nothing to do\n')) == (0, True)
+
+
+def test_the_lock_dies_with_its_holder(shared: Deployment) -> None:
+    program = (
+        'import sys, time; from pathlib import Path; from mirage_hooks import store\n'
+        'with store.Store(Path(sys.argv[1])).lock("held", 1):\n'
+        '    print("held", flush=True); time.sleep(60)\n'
+    )
+    with subprocess.Popen(
+        (shared.command()[0], '-I', '-c', program, str(shared.state().root)),
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert shared.state().holder() == f'{holder.pid} held'
+        holder.kill()
+    assert shared.state().holder() == ''
+    assert shared.mirage('deploy').returncode == 0
+
+
+def test_state_that_is_damaged_is_named(shared: Deployment) -> None:
+    file = shared.state().of('www').folder(1) / 'release.json'
+    whole = file.read_bytes()
+    file.write_bytes(whole[:50])
+    try:
+        done = shared.mirage('deploy')
+        assert (done.returncode, done.stderr) == (1, (
+            f'mirage-hooks: {file} is damaged: Input data was truncated\n'
+            '  hint: move it away and run `mirage-hooks deploy`: it is made anew\n'
+        ))
+    finally:
+        file.write_bytes(whole)
+    assert shared.page() == 'one'
+
+
+def test_check_finds_nothing_missing_for_a_plain_process(shared: Deployment) -> None:
+    done = shared.mirage('check', '--json')
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == [
+        {'subject': 'mirage.yml', 'fine': True, 'text': f'{shared.config} names www', 'hint': ''},
+        {'subject': 'www', 'fine': True, 'hint': '',
+         'text': f'master is at {commit(shared)[:12]}, the image xen/{A}/www'},
+    ]
+
+
+def test_check_names_what_is_missing(shared: Deployment, tmp_path: Path) -> None:
+    shared.configure(
+        target='spt', network={'mode': 'static', 'bridge': 'nobr0', 'ipv4': '192.0.2.1/24'},
+        blocks={'data': {'path': f'{tmp_path}/none.img'}}, tender='/nonexistent/solo5-spt',
+    )
+    try:
+        done = shared.mirage('check')
+    finally:
+        shared.configure()
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    for missing in ('/nonexistent/solo5-spt is not installed', 'bridge nobr0',
+                    f'disk data: {tmp_path}/none.img'):
+        assert f'MISSING  www: {missing}' in lines
