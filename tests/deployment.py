@@ -142,8 +142,9 @@ class Deployment:
         return list(journal.entries(self.state(git_dir).history))
 
     def processes(self, git_dir: Path | None = None) -> list[tuple[Path, psutil.Process]]:
-        """Every living process of a release, with the release's folder."""
-        return list(system.marked(self.state(git_dir).root))
+        """Every living process of a release, its sandbox aside, with the release's folder."""
+        return [(folder, process) for folder, process in system.marked(self.state(git_dir).root)
+                if process.name() != 'bwrap']
 
     def current(self, name: str = 'www', git_dir: Path | None = None) -> model.Release:
         """The live release of `name`."""
