@@ -1,0 +1,134 @@
+"""What a release asks of the host is looked at before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mirage_hooks import demands, errors, model, targets
+from tests.deployment import Deployment, web
+
+
+def refused(name: str, block: model.Block, *places: Path) -> tuple[str, str]:
+    with pytest.raises(errors.Refused) as caught:
+        demands.disks(name, model.Unikernel(image='x', blocks={'storage': block}), places)
+    return caught.value.reason, caught.value.hint
+
+
+def test_a_disk_must_be_one(tmp_path: Path) -> None:
+    path = tmp_path / 'disk'
+    block = model.Block(str(path), sector=4096)
+    assert refused('www', block) == (
+        f'disk storage of www cannot be opened: {path}: No such file or directory',
+        f'make it, as with `truncate -s 64M {path}`, or mend `path:` in mirage.yml',
+    )
+    path.write_bytes(b'x' * 512)
+    assert refused('www', block) == (
+        f'disk storage of www has 512 bytes, not a multiple of its sector of 4096: {path}',
+        f'truncate -s %4096 {path}',
+    )
+    path.write_bytes(b'x' * 8192)
+    assert refused('www', block, tmp_path) == (
+        f'disk storage of www is in the repository: {path}',
+        'a disk changes as the unikernel runs: keep it elsewhere',
+    )
+    assert demands.disks('www', model.Unikernel(image='x', blocks={'storage': block}), ()) == 8192
+    assert refused('www', model.Block('/dev/null')) == (
+        'disk storage of www is neither a file nor a block device: /dev/null', ''
+    )
+
+
+def test_a_disk_must_be_its_users(tmp_path: Path) -> None:
+    path = tmp_path / 'disk'
+    path.write_bytes(b'x' * 512)
+    host = model.Host(root=True, sandbox=True)
+    wanted = model.Unikernel(image='x', blocks={'storage': model.Block(str(path))})
+    request = targets.Request('www', 1, 'blue', '/s', wanted, 'spt', '0' * 16, host=host)
+    user = targets.user(request)
+    with pytest.raises(errors.Refused) as caught:
+        demands.owned(request)
+    assert (caught.value.reason, caught.value.hint) == (
+        f'disk storage of www does not belong to the user {user}, as which it runs: {path}',
+        f'chown {user} {path} && chmod u+rw {path}',
+    )
+    path.chmod(0o666)
+    demands.owned(request)
+
+
+def test_a_missing_tender_is_named() -> None:
+    wanted = model.Unikernel(image='x', tender='no-such-tender')
+    with pytest.raises(errors.Unavailable) as caught:
+        demands.tender('spt', wanted, 2)
+    assert (caught.value.reason, caught.value.hint) == (
+        'no-such-tender is not installed, which runs spt images', 'mend `tender:` in mirage.yml'
+    )
+
+
+@pytest.mark.parametrize(('said', 'fine'), [
+    ('solo5-spt tender, version v0.9\nABI version 2', True),
+    ('no word of an ABI', True),
+    ('ABI version 1', False),
+])
+def test_a_tender_is_asked_for_its_abi(tmp_path: Path, said: str, fine: bool) -> None:
+    tender = tmp_path / 'tender'
+    tender.write_text(f'#!/bin/sh\necho "{said}"\n')
+    tender.chmod(0o755)
+    wanted = model.Unikernel(image='x', tender=str(tender))
+    if fine:
+        assert demands.tender('spt', wanted, 2) == str(tender)
+        return
+    with pytest.raises(errors.Unavailable) as caught:
+        demands.tender('spt', wanted, 2)
+    assert caught.value.reason == f'{tender} speaks Solo5 ABI 1, the image speaks 2'
+
+
+HELP = """
+if any(a.startswith('--help') for a in sys.argv):
+    print('NAME\\n       www\\nOPTIONS\\n       -p INT, --port=INT (absent=8080)\\n'
+          '           As --other says.\\n')
+    sys.exit(63)
+"""
+
+
+def test_an_image_that_tells_its_options_gets_no_others(deployment: Deployment) -> None:
+    network = {'mode': 'socket', 'port': deployment.port, 'ipv4': '127.0.0.1/8'}
+    deployment.configure(network=network)
+    image = web('one').replace(b'\nimport http', HELP.encode() + b'\nimport http', 1)
+    deployment.publish(image.replace(b'-I\n', b'-I\nimport sys\n', 1))
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert done.returncode == 0, done.stdout
+    assert deployment.current().plan.command[-1] == f'--port={deployment.port}'
+    assert '--ipv4=127.0.0.1/8' not in deployment.current().plan.command
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='root is missing')
+def test_check_names_what_is_missing_and_how_to_get_it(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.configure(
+        target='spt', tender='no-such-tender', network={'mode': 'direct', 'bridge': 'nobridge'},
+        blocks={'storage': {'path': str(tmp_path / 'disk')}},
+        secrets={'token': str(tmp_path / 'token')},
+    )
+    deployment.commit('nothing yet')
+    deployment.clone()
+    done = deployment.mirage('check')
+    assert done.returncode == 1
+    missing = done.stdout.splitlines()
+    assert [line for line in missing if line.startswith('MISSING')] == [
+        f'MISSING  www: commit {deployment_commit(deployment)} has no xen/latest',
+        'MISSING  www: no-such-tender is not installed, which runs spt images',
+        'MISSING  www: bridge nobridge',
+        f'MISSING  www: disk storage of www cannot be opened: {tmp_path}/disk: No such file or '
+        'directory',
+        f'MISSING  www: cannot read secret token from {tmp_path}/token: No such file or directory',
+    ]
+    hints = [line for line in missing if line.startswith('         hint: ')]
+    assert len(hints) == 5
+
+
+def deployment_commit(deployment: Deployment) -> str:
+    return (deployment.hub / 'refs/heads/master').read_text()[:12]
