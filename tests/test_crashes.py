@@ -87,7 +87,7 @@ def test_a_newer_image_need_not_wait(serving: Deployment) -> None:
 
 
 def test_what_ends_with_64_at_once_is_not_started_again(deployment: Deployment) -> None:
-    late = "import threading\nthreading.Timer(1, lambda: os._exit(64)).start()"
+    late = "import os, threading\nthreading.Timer(1, lambda: os._exit(64)).start()"
     deployment.publish(web('one', late))
     deployment.clone()
     assert deployment.mirage('deploy').returncode == 0

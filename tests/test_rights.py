@@ -27,7 +27,7 @@ def tried(what, act):
         print(what, act(), flush=True)
     except OSError as error:
         print(what, type(error).__name__, flush=True)
-import signal
+import os, signal
 lines = open('/proc/self/status').read().splitlines()
 status = dict(line.split(':\\t', 1) for line in lines if ':\\t' in line)
 print('user', os.getuid(), os.getgid(), os.getgroups(), flush=True)
