@@ -263,18 +263,36 @@ def test_an_image_that_did_not_serve_may_be_rewound(trusted: Trusted) -> None:
     assert trusted.deployment.page() == 'two'
 
 
-def test_a_replacement_that_was_pushed_stands_in_for_nothing(deployment: Deployment) -> None:
-    trusted = Trusted(deployment)
-    signing.sign_with(trusted.site, None)
-    signed = git(trusted.site, 'rev-parse', 'HEAD')
+def test_a_replacement_that_was_pushed_stands_in_for_nothing(trusted: Trusted) -> None:
+    deployment = trusted.deployment
     deployment.publish(web('two'), 'b' * 40)
     git(deployment.host, 'fetch', '-q')
     git(deployment.host, 'reset', '-q', '--hard', '@{upstream}')
-    # The unsigned commit passes for a signed one, were replacements believed.
-    git(trusted.site, 'replace', 'HEAD', signed)
+    # What alice signed goes on naming her image, which git would read as another one.
+    (trusted.folder / 'evil').write_bytes(web('evil'))
+    evil = git(trusted.site, 'hash-object', '-w', str(trusted.folder / 'evil'))
+    git(trusted.site, 'replace', f'HEAD:xen/{"b" * 40}/www', evil)
     git(trusted.site, 'push', '-q', str(deployment.host), 'refs/replace/*:refs/replace/*')
-    assert deployment.mirage('deploy').returncode == 1
-    assert deployment.page() == 'one'
+    assert deployment.mirage('deploy').returncode == 0
+    assert deployment.page() == 'two'
+
+
+def test_a_shallow_boundary_hides_no_unsigned_commit(trusted: Trusted) -> None:
+    site, host = trusted.site, trusted.deployment.host
+    git(site, 'checkout', '-q', '-b', 'side')
+    signing.sign_with(site, None)
+    trusted.deployment.commit('slipped in', push=False)
+    slipped = trusted.head()
+    signing.sign_with(site, trusted.alice)
+    trusted.deployment.publish(web('two'), 'b' * 40, push=False)
+    boundary = git(site, 'rev-parse', 'HEAD')
+    git(site, 'checkout', '-q', 'master')
+    trusted.deployment.commit('meanwhile', push=False)
+    git(site, 'merge', '-q', '--no-ff', '-m', 'merge', 'side')
+    git(site, 'push', '-q', 'origin', '+HEAD:master')
+    git(host, 'fetch', '-q')
+    (host / '.git' / 'shallow').write_text(f'{boundary}\n')
+    assert f'commit {slipped} by {BY} is not signed' in trusted.refusal()[0]
 
 
 def test_a_graft_of_the_operator_does_not_hide_a_rewind(trusted: Trusted) -> None:
