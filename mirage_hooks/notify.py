@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
-import subprocess
-import tempfile
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -75,34 +71,14 @@ def _told(outcome: model.Outcome, event: str) -> dict[str, Any]:
 
 
 def _command(command: tuple[str, ...], message: bytes) -> str:
-    """Run `command` with `message` as its input; what went wrong, '' when nothing did. Files in
-    place of pipes: a child that it leaves behind holds nobody up."""
+    """Run `command` with `message` as its input; what went wrong, '' when nothing did."""
     if not command:
         return ''
-    name = Path(command[0]).name
-    program = system.find(command[0])
-    if program is None:
-        return f'{name} is not installed'
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaint:
-        given.write(message)
-        given.seek(0)
-        kept = {key: os.environ[key] for key in ('HOME', 'USER', 'LANG') if key in os.environ}
-        try:
-            child = subprocess.Popen(
-                (program, *command[1:]), stdin=given, stdout=subprocess.DEVNULL, stderr=complaint,
-                cwd='/', env={**kept, 'PATH': system.PATH}, start_new_session=True,
-            )
-        except OSError as error:
-            return f'{name} cannot be executed: {error.strerror}'
-        try:
-            code = child.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            return f'{name} took more than {LIMIT:g} s'
-        complaint.seek(0)
-        last = complaint.read(4096).decode(errors='replace').strip().splitlines()[-1:]
-    return f'{name} failed with {code}: {last[0] if last else "it said nothing"}' if code else ''
+    try:
+        system.hand(command, message, LIMIT)
+    except errors.Refused as refused:
+        return refused.reason
+    return ''
 
 
 def _webhook(url: str | None, message: bytes) -> str:

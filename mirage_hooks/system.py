@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,37 @@ def ask(command: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
     except (OSError, subprocess.TimeoutExpired):
         return None, ''
     return done.returncode, done.stdout.decode(errors='replace')
+
+
+def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:
+    """Run `command` with `given` as its input, and little of our environment; raises Unavailable
+    when it is missing, fails or takes more than `timeout` seconds. Files in place of pipes: a child
+    that it leaves behind holds nobody up."""
+    name, program = Path(command[0]).name, find(command[0])
+    if program is None:
+        raise errors.Unavailable(f'{name} is not installed')
+    kept = {key: os.environ[key] for key in ('HOME', 'USER', 'LANG') if key in os.environ}
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        stdin.write(given)
+        stdin.seek(0)
+        try:
+            child = subprocess.Popen(
+                (program, *command[1:]), stdin=stdin, stdout=subprocess.DEVNULL, stderr=stderr,
+                cwd='/', env={**kept, 'PATH': PATH}, start_new_session=True,
+            )
+        except OSError as error:
+            raise errors.Unavailable(f'{name} cannot be executed: {error.strerror}') from None
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise errors.Unavailable(f'{name} took more than {timeout:g} s') from None
+        stderr.seek(0)
+        said = stderr.read(4096).decode(errors='replace').strip().splitlines()
+    if code:
+        last = said[-1] if said else 'it said nothing'
+        raise errors.Unavailable(f'{name} failed with {code}: {last}')
 
 
 def spawn(
