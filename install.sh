@@ -7,9 +7,11 @@ usage() {
     cat <<'END'
 ./install.sh --demo [--keep] [--image FILE]
     see it work: no root, no hypervisor, nothing left behind
-./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] REPOSITORY
+./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] [--adopt] REPOSITORY
     put the hooks, a mirage.yml and one cron line to REPOSITORY, a clone or a bare
     repository; safe to run again, also to upgrade
+./install.sh [the same options] --from URL [DIR]
+    first clone URL into DIR, with only what a host needs: no old images, no work tree
 ./install.sh --uninstall [--prefix DIR] REPOSITORY
     put all back as it was; mirage.yml and the state are kept
 
@@ -18,6 +20,7 @@ usage() {
 --config FILE   the host's mirage.yml; a commented one is made if there is none
 --cron SPEC     when to pull, as crontab has it (*/7 * * * *)
 --no-cron       no line in the crontab
+--adopt         write the mirage.yml that does what the repository's old scripts did
 --keep          leave the demo running, and say how to stop it
 --image FILE    show a unix/socket image of yours in the demo
 
@@ -30,11 +33,12 @@ main() {
     find_python
     if [ "$demo" ]; then run_demo; fi
     if [ "$uninstall" ]; then uninstall; exit 0; fi
-    check_repository
+    if [ "$from" ]; then check_folder; else check_repository; fi
     check_places
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    if [ "$from" ]; then clone; fi
     mkdir -p "$prefix/bin" "$commands"
     copy=$(mktemp -d)
     export TMPDIR="$copy" # what venv and pip leave when they are interrupted goes with it
@@ -49,10 +53,12 @@ main() {
     fi
     link ../current/bin/mirage-hooks "$prefix/bin/mirage-hooks"
     link "$prefix/bin/mirage-hooks" "$commands/mirage-hooks"
+    if [ "$from" ]; then move_clone; fi
     set -- install "$repository"
     if [ "$config" ]; then set -- "$@" --config "$config"; fi
     if [ "$cron" ]; then set -- "$@" --cron "$cron"; fi
     if [ "$no_cron" ]; then set -- "$@" --no-cron; fi
+    if [ "$adopt" ]; then set -- "$@" --adopt; fi
     "$prefix/bin/mirage-hooks" "$@"
     done=1
     discard_oldest
@@ -78,19 +84,20 @@ misused() {
 }
 
 understand() {
-    demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' prefix=''
+    demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' from='' adopt='' prefix=''
     while [ $# -gt 0 ]; do
         case $1 in
-            --prefix | --config | --cron | --image)
+            --prefix | --config | --cron | --image | --from)
                 if [ $# -lt 2 ]; then misused "$1 wants a value"; fi
                 take "$1" "$2"
                 shift
                 ;;
-            --prefix=* | --config=* | --cron=* | --image=*) take "${1%%=*}" "${1#*=}" ;;
+            --prefix=* | --config=* | --cron=* | --image=* | --from=*) take "${1%%=*}" "${1#*=}" ;;
             --demo) demo=1 ;;
             --keep) keep=1 ;;
             --uninstall) uninstall=1 ;;
             --no-cron) no_cron=1 ;;
+            --adopt) adopt=1 ;;
             -h | --help) usage && exit 0 ;;
             -*) misused "$1 is not known" ;;
             *)
@@ -100,12 +107,18 @@ understand() {
         esac
         shift
     done
-    if [ ! "$demo$repository" ]; then misused 'name a repository, or --demo'; fi
-    if [ "$demo" ] && [ "$repository$uninstall$config$cron$no_cron$prefix" ]; then
+    if [ ! "$demo$repository$from" ]; then misused 'name a repository, or --demo'; fi
+    if [ "$demo" ] && [ "$repository$uninstall$config$cron$no_cron$prefix$from$adopt" ]; then
         misused '--demo goes only with --keep and --image'
     fi
     if [ ! "$demo" ] && [ "$keep$image" ]; then misused '--keep and --image go with --demo'; fi
     if [ "$cron" ] && [ "$no_cron" ]; then misused 'either --cron or --no-cron'; fi
+    if [ "$uninstall" ] && [ "$from$adopt" ]; then
+        misused '--uninstall goes without --from and --adopt'
+    fi
+    if [ "$from" ] && [ ! "$repository" ]; then
+        repository=$(basename -- "${from##*:}" .git)
+    fi
     source=$(cd -- "$(dirname -- "$0")" && pwd -P)
     if [ "$(id -u)" = 0 ]; then
         prefix=${prefix:-/opt/mirage-hooks}
@@ -124,6 +137,7 @@ take() {
         --config) config=$(absolute "$2") ;;
         --cron) cron=$2 ;;
         --image) image=$(absolute "$2") ;;
+        --from) from=$2 ;;
     esac
 }
 
@@ -165,6 +179,53 @@ print(pathlib.Path(sys.argv[1]).owner())' "$repository")
     fi
     git_dir=$(cd -- "$repository" && cd -- "$said" && pwd -P)
     require_writable "$git_dir"
+}
+
+check_folder() {
+    repository=$(absolute "$repository")
+    if [ -e "$repository" ] || [ -L "$repository" ]; then
+        die "$repository is there already" \
+            'leave --from out to install into it, or name another folder'
+    fi
+    require_writable "$(dirname -- "$repository")"
+    repository_from=$(existing "$(dirname -- "$repository")")
+    # A folder's own path would be copied whole, by hard links.
+    if [ -d "$from" ]; then from=file://$(cd -- "$from" && pwd -P); fi
+    shown=$(printf '%s' "$from" | sed 's,://[^/@]*@,://,')
+}
+
+# A clone without old images and with no files but the top folder's, beside its final place.
+clone() {
+    cloned=$(mktemp -d "$repository_from/.mirage-hooks-XXXXXX")
+    say "Cloning $shown …"
+    # merge.stat: to count changed lines, `git pull` would fetch every image that came and went.
+    # gc.autoPackLimit: each pull leaves a pack with a whole image in it, which gc makes a delta.
+    if ! said=$(LC_ALL=C git clone --quiet --filter=blob:none --sparse -c merge.stat=false \
+        -c gc.autoPackLimit=10 -- "$from" "$cloned/clone" 2>&1); then
+        die "cannot clone $shown: $(reason "$said")" \
+            'is the address right, and may this user read it?'
+    fi
+    case $said in
+        *'filtering not recognized'*)
+            say "$shown cannot leave old images out: this clone is a full one." \
+                '(There: git config uploadpack.allowFilter true)'
+            git -C "$cloned/clone" config --unset remote.origin.promisor
+            ;;
+    esac
+    # Only the clone leaves images out. What is new since comes with the pull: the other side then
+    # knows what is here, and sends a delta of kilobytes where a lazy fetch is of megabytes.
+    git -C "$cloned/clone" config --unset remote.origin.partialclonefilter
+}
+
+# The line of git's many that says why.
+reason() {
+    printf '%s\n' "$1" | sed -n 's/^fatal: //p; s/^ssh: //p' | head -n 1 | tr -cd '[:print:]'
+}
+
+move_clone() {
+    mkdir -p "$(dirname -- "$repository")"
+    mv "$cloned/clone" "$repository"
+    moved=1
 }
 
 check_places() {
@@ -254,7 +315,12 @@ os.replace(fresh, place)' "$1" "$2"
 clean_up() {
     code=$?
     rm -rf "${copy-}"
+    if [ "${cloned-}" ]; then rm -rf "$cloned"; fi
     if [ "${done-}" ]; then exit "$code"; fi
+    if [ "${moved-}" ]; then
+        rm -rf "$repository"
+        remove_empty "$(dirname -- "$repository")" "$repository_from"
+    fi
     if [ "${switched-}" ] && [ "$before" ]; then link "$before" "$prefix/current"; fi
     if [ "${venv-}" ]; then rm -rf "$venv"; fi
     if [ ! -e "$prefix/current" ]; then remove_links; fi

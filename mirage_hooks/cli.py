@@ -215,7 +215,9 @@ def _install(given: argparse.Namespace) -> int:
     if given.uninstall:
         said = install.uninstall(path)
     else:
-        said = install.install(path, given.config, '' if given.no_cron else given.cron)
+        said = install.install(
+            path, given.config, '' if given.no_cron else given.cron, given.adopt
+        )
     for line in said:
         report.line(plain(line))
     return 0
@@ -318,6 +320,8 @@ def _parser() -> argparse.ArgumentParser:
     when = one.add_mutually_exclusive_group()
     when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
     when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
+    one.add_argument('--adopt', action='store_true',
+                     help="write the mirage.yml that does what the repository's old scripts did")
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
     one = command('hook', _hook, 'what a git hook does, for those that pre-commit runs')
     one.add_argument('name', choices=('post-merge', 'post-rewrite'))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from . import config, crontab, errors, hookfolder, launcher, repository, starter, store
+from . import adopt, config, crontab, errors, hookfolder, launcher, repository, starter, store
 
 
 class Decision(msgspec.Struct, frozen=True):
     """What an installation will do. `table` is the crontab as it is, None where cron is not; `when`
-    is our line's schedule, '' for no line."""
+    is our line's schedule, '' for no line; `adopted` is what the old scripts say."""
 
     hooks: dict[str, str]
     places: list[hookfolder.Place]
@@ -23,14 +23,17 @@ class Decision(msgspec.Struct, frozen=True):
     table: bytes | None
     when: str
     command: Path
+    adopted: adopt.Adopted | None = None
 
 
-def install(path: Path, settings: Path | None = None, when: str | None = None) -> list[str]:
+def install(
+    path: Path, settings: Path | None = None, when: str | None = None, old: bool = False
+) -> list[str]:
     """Install into the repository at `path`; what was done, for a person. `when` is a cron
-    schedule, '' for no cron line; None keeps the one that is there. Raises Refused, with nothing
-    changed."""
+    schedule, '' for no cron line; None keeps the one that is there. With `old` the repository's old
+    scripts are adopted. Raises Refused, with nothing changed."""
     where = repository.Repository(path)
-    decision = _decide(where, settings, when)
+    decision = _decide(where, settings, when, old)
     with contextlib.ExitStack() as undo:
         said = [
             *_put_hooks(decision, undo),
@@ -61,7 +64,7 @@ def uninstall(path: Path) -> list[str]:
 
 
 def _decide(
-    where: repository.Repository, settings: Path | None, when: str | None
+    where: repository.Repository, settings: Path | None, when: str | None, old: bool
 ) -> Decision:
     """Everything is looked at here, so that what follows need not stop half way."""
     if any(character in str(where.folder) for character in '\n\r'):
@@ -73,8 +76,10 @@ def _decide(
     _require_writable(folder)
     python, command = _ourselves()
     table = _table(when != '')
+    adopted = adopt.adopt(where) if old else None
     if when is None:
-        when = crontab.when(table or b'', where.folder) or crontab.DEFAULT
+        asked = adopted.when if adopted else ''
+        when = crontab.when(table or b'', where.folder) or asked or crontab.DEFAULT
     return Decision(
         hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
         places=hookfolder.places(folder, None if where.bare else where.folder),
@@ -82,6 +87,7 @@ def _decide(
         table=table,
         when=when,
         command=command,
+        adopted=adopted,
     )
 
 
@@ -145,14 +151,20 @@ def _put_settings(
     where: repository.Repository, decision: Decision, undo: contextlib.ExitStack
 ) -> list[str]:
     path = decision.settings
+    adopted = decision.adopted
     said = [f'mirage.yml: {path}']
+    if adopted and path.exists() and path.read_text(errors='replace') != adopted.text:
+        said.append(f'WARNING: {path} is there already and stays: nothing was adopted into it; '
+                    'to have it written from the old scripts, move it away')
     if not path.exists():
-        content = starter.text(where)
+        content = adopted.text if adopted else starter.text(where)
         with store.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
             path.write_text(content)
         said = [f'mirage.yml: {path} is new: say there what should run']
+        if adopted:
+            said = [f'mirage.yml: {path} is new: read it, and fill in what is open', *adopted.said]
     before = where.setting('mirage.config')
     if before != str(path):
         undo.callback(where.configure, 'mirage.config', before)
@@ -183,7 +195,8 @@ def _put_line(
         crontab.write(after)
     said = [f'cron: {decision.when or "none"}{"" if after != before else ", unchanged"}']
     for line in crontab.pulls(before, where.folder):
-        said.append(f'your crontab also has its own pull, no longer needed (`crontab -e`): {line}')
+        said.append('your crontab also has its own pull, no longer needed: it can stay, or be '
+                    f'removed (`crontab -e`): {line}')
     return said
 
 

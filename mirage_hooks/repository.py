@@ -124,6 +124,11 @@ class Repository:
         on = self._git.head.reference.name if not self._git.head.is_detached else ''
         return sorted(names, key=lambda name: (name != on, name))
 
+    def files(self, commit: str) -> dict[str, str]:
+        """Every plain file of `commit`: path and object."""
+        return {entry.path: entry.oid for entry in self._list_tree(commit, '-r')
+                if entry.mode in ('100644', '100755')}
+
     def images(self, commit: str) -> list[tuple[str, str]]:
         """What `commit` seems to publish: (pointer file or image, name of the unikernel)."""
         blobs = [entry for entry in self._list_tree(commit, '-r') if entry.kind == 'blob']

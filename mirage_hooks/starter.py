@@ -43,13 +43,18 @@ def text(wanted: repository.Repository) -> str:
     """A mirage.yml with what the repository's own tree tells; the rest as comments."""
     branches = wanted.branches()
     found = _images(wanted, branches)
-    named = f'branch: {_plain(branches[0])}\n' if branches else '# branch: master\n'
+    named = f'branch: {plain(branches[0])}\n' if branches else '# branch: master\n'
     if not found:
-        return f'{_HEAD}{wanted.folder}\n{named}\n{_REST}unikernels: {{}}\n'
+        return f'{head(wanted)}\n{named}\n{_REST}unikernels: {{}}\n'
     entries = ''.join(
-        f'  {_plain(name)}:\n    image: {_plain(image)}\n' for name, image in found.items()
+        f'  {plain(name)}:\n    image: {plain(image)}\n' for name, image in found.items()
     )
-    return f'{_HEAD}{wanted.folder}\n{named}\n{_REST}unikernels:\n{entries}'
+    return f'{head(wanted)}\n{named}\n{_REST}unikernels:\n{entries}'
+
+
+def head(wanted: repository.Repository) -> str:
+    """The first line, by which `owner` knows whom it was written for."""
+    return f'{_HEAD}{wanted.folder}'
 
 
 def owner(file: Path) -> str:
@@ -68,7 +73,7 @@ def _images(wanted: repository.Repository, branches: list[str]) -> dict[str, str
     return {name: image for image, name in reversed(found)}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` as YAML takes it for text."""
     simple = re.fullmatch(r'[A-Za-z][A-Za-z0-9._/-]*', text)
     return text if simple and text not in ('true', 'false', 'null') else json.dumps(text)

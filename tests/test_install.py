@@ -370,7 +370,8 @@ def test_a_pull_of_the_persons_own_is_mentioned_and_left(
     spool.write(f'*/7 * * * * cd {host} && git pull\n'.encode())
     done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
     assert done.stdout.splitlines()[-1] == (
-        'your crontab also has its own pull, no longer needed (`crontab -e`): '
+        'your crontab also has its own pull, no longer needed: it can stay, or be removed '
+        '(`crontab -e`): '
         f'*/7 * * * * cd {host} && git pull'
     )
     assert (spool.read() or b'').startswith(f'*/7 * * * * cd {host} && git pull\n'.encode())
