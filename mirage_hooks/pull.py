@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from . import config, errors
+from . import config, errors, store
 from .report import Reporter, plain
 from .repository import Repository
+
+PATIENCE = 900.0  # seconds to wait for another pull of the same repository
 
 
 def pull(repository: Repository, report: Reporter) -> int:
@@ -15,7 +17,9 @@ def pull(repository: Repository, report: Reporter) -> int:
         branch = repository.branch(settings.branch)
         if not repository.remote(branch):
             return 0  # a bare repository that is pushed to, or a branch of its own
-        told = _brought(repository, branch, settings.rewound)
+        # Two at once would trip over each other's FETCH_HEAD and work tree.
+        with store.Store(repository.state).lock('pull', PATIENCE, report.waiting, 'pulling'):
+            told = _brought(repository, branch, settings.rewound)
     except errors.Refused as refused:
         report.refused(refused.reason, refused.hint)
         return 1

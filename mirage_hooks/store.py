@@ -68,16 +68,19 @@ class Store:
                 shutil.rmtree(self.root / 'gate')
 
     @contextlib.contextmanager
-    def lock(self, purpose: str, patience: float, waiting: Any = None) -> Iterator[None]:
-        """Hold the repository's one lock; it dies with its holder. `waiting(holder)` is called
-        once when another holds it; raises Unavailable after `patience` seconds."""
+    def lock(
+        self, purpose: str, patience: float, waiting: Any = None, name: str = 'lock'
+    ) -> Iterator[None]:
+        """Hold the repository's one lock (or that on another `name`); it dies with its holder.
+        `waiting(holder)` is called once when another holds it; raises Unavailable after
+        `patience` seconds."""
         with writing(self.root):
             # Consoles, plans and images are for their owner's eyes alone.
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.root.chmod(0o700)
-            descriptor = os.open(self.root / 'lock', os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self.root / name, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._acquire(descriptor, patience, waiting)
+            self._acquire(descriptor, patience, waiting, name)
             with contextlib.suppress(OSError):  # a full disk: only the holder's name is lost
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f'{os.getpid()} {purpose}\n'.encode())
@@ -89,10 +92,10 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def holder(self) -> str:
+    def holder(self, name: str = 'lock') -> str:
         """Who holds the lock, as `1234 git push`; '' when nobody does."""
         try:
-            with (self.root / 'lock').open() as file:
+            with (self.root / name).open() as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -101,14 +104,14 @@ class Store:
             pass
         return ''
 
-    def _acquire(self, descriptor: int, patience: float, waiting: Any) -> None:
+    def _acquire(self, descriptor: int, patience: float, waiting: Any, name: str) -> None:
         limit = time.monotonic() + patience
         told = False
         while True:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = self.holder() or 'another process'
+                holder = self.holder(name) or 'another process'
             if not told and waiting:
                 waiting(holder)
                 told = True
