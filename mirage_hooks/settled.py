@@ -37,6 +37,8 @@ def forget_caller(quarantined: bool = False) -> None:
     for variable in LOCAL:
         if not (quarantined and variable in QUARANTINE):
             os.environ.pop(variable, None)
+    # Objects are what they are named, whatever refs/replace/… a push brought.
+    os.environ['GIT_NO_REPLACE_OBJECTS'] = '1'
 
 
 def identity(pid: int) -> tuple[int, int, str] | None:
