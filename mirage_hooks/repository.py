@@ -304,7 +304,8 @@ class Repository:
             return ''
 
     def fetch(self, branch: str) -> None:
-        self._run('fetch', '--quiet', self.remote(branch))
+        # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
+        self._run('fetch', '--quiet', '--no-recurse-submodules', self.remote(branch))
 
     def contains(self, commit: str, ancestor: str) -> bool:
         return bool(self._git.is_ancestor(self._git.commit(ancestor), self._git.commit(commit)))
@@ -315,9 +316,10 @@ class Repository:
         if self.bare:
             self._run('update-ref', f'refs/heads/{branch}', self.upstream(branch))
         elif self._checked_out(branch):
-            return self._heard('pull', '--quiet', '--no-edit')
+            return self._heard('pull', '--quiet', '--no-edit', '--no-recurse-submodules')
         else:
-            self._run('fetch', '--quiet', '.', f'{branch}@{{upstream}}:refs/heads/{branch}')
+            self._run('fetch', '--quiet', '--no-recurse-submodules', '.',
+                      f'{branch}@{{upstream}}:refs/heads/{branch}')
         return ''
 
     def rewind(self, branch: str, commit: str) -> None:
@@ -441,16 +443,21 @@ def _choose(
             renamed = f'{folder} holds no image named {unikernel}; took {entry.path}'
             return entry, '' if index == 0 else renamed
         if chosen:
-            names = ', '.join(sorted(Path(entry.path).name for entry in chosen))
             raise errors.Refused(
-                f'{folder} holds {len(chosen)} images: {names}',
+                f'{folder} holds {len(chosen)} images: {_names(chosen)}',
                 hint='name one with `image:`, or set `target:`, in mirage.yml',
             )
-    names = ', '.join(sorted(Path(entry.path).name for entry in entries)) or 'nothing'
     raise errors.Refused(
-        f'{folder} holds no image, only {names}',
+        f'{folder} holds no image, only {_names(entries) or "nothing"}',
         hint='publish again; older releases may have been removed from the repository',
     )
+
+
+def _names(entries: list[Entry], most: int = 10) -> str:
+    """The files' names as a list to read: a hostile folder may have millions, of any length."""
+    names = sorted(Path(entry.path).name for entry in entries)
+    shown = ', '.join(name if len(name) <= 80 else f'{name[:80]}…' for name in names[:most])
+    return shown if len(names) <= most else f'{shown} and {len(names) - most} more'
 
 
 def _parts(entry: Entry) -> tuple[str, str]:
