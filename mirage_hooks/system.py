@@ -202,10 +202,16 @@ def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Proces
     limit = time.monotonic() + timeout
     left = processes
     while left:
-        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        left = [process for process in left if _lives(process)]
         if time.monotonic() > limit:
             break
         if left:
             psutil.wait_procs(left, timeout=0.02)
     return left
 
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two questions
+        return False
