@@ -8,7 +8,6 @@ systemd's sandbox needs systemd. Bubblewrap also reports how the image ended."""
 from __future__ import annotations
 
 import hashlib
-from pathlib import PurePath
 
 import msgspec
 
@@ -105,9 +104,11 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
 
 def _folders(paths: tuple[str, ...], there: tuple[str, ...] = ()) -> list[str]:
     """Every folder above `paths` that the sandbox does not have yet, the highest first."""
-    above = {folder for path in paths for folder in PurePath(path).parents}
-    return sorted(str(folder) for folder in above if str(folder) not in ('/', *there)
-                  and not any(folder.is_relative_to(one) for one in SYSTEM))
+    cuts = [(path.split('/'), end) for path in paths for end in range(2, path.count('/') + 1)]
+    above = {'/'.join(words[:end]) for words, end in cuts}
+    inside = tuple(f'{one}/' for one in SYSTEM)
+    return sorted(one for one in above if one not in (*there, *SYSTEM)
+                  and not one.startswith(inside))
 
 
 def _dropped(request: Request, needs: Needs) -> tuple[str, ...]:
