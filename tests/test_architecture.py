@@ -98,7 +98,7 @@ def test_only_the_doors_run_programs() -> None:
     names the type; the demo is a program of its own."""
     found = {room(path) for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess'}
-    assert found == {'system', 'settled', 'hook', 'launcher', 'demo', 'notify'}
+    assert found == {'system', 'settled', 'hook', 'launcher', 'demo'}
 
 
 def test_the_quick_way_imports_the_standard_library_alone() -> None:
