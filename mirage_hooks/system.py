@@ -51,7 +51,7 @@ def run(*command: str, timeout: float = 60) -> str:
         words = (sudo, '-n', *words)
     try:
         return str(sh.Command(words[0])(
-            *words[1:], _tty_out=False, _timeout=timeout, _env={**os.environ, 'PATH': PATH}
+            *words[1:], _tty_out=False, _timeout=timeout, _env=_environment()
         ))
     except sh.ErrorReturnCode as error:
         said = (error.stderr or error.stdout).decode(errors='replace').strip()
@@ -61,6 +61,11 @@ def run(*command: str, timeout: float = 60) -> str:
         ) from None
     except sh.TimeoutException:
         raise errors.Unavailable(f'`{" ".join(command)}` took more than {timeout:g} s') from None
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with what cron and ssh leave out: where programs are, and the user's own systemd."""
+    return {'XDG_RUNTIME_DIR': f'/run/user/{os.getuid()}', **os.environ, 'PATH': PATH}
 
 
 def exchange(
@@ -196,6 +201,13 @@ def _signal(process: psutil.Process, number: int) -> None:
             f'no permission to end process {process.pid}',
             hint='it was started by another user: run this as that user',
         ) from None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False  # it ended between the two questions
 
 
 def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
