@@ -201,7 +201,7 @@ clone() {
     # merge.stat: to count changed lines, `git pull` would fetch every image that came and went.
     # gc.autoPackLimit: each pull leaves a pack with a whole image in it, which gc makes a delta.
     if ! said=$(LC_ALL=C git clone --quiet --filter=blob:none --sparse -c merge.stat=false \
-        -c gc.autoPackLimit=10 -- "$from" "$cloned/clone" 2>&1); then
+        -c gc.autoPackLimit=10 -c fetch.unpackLimit=1 -- "$from" "$cloned/clone" 2>&1); then
         die "cannot clone $shown: $(reason "$said")" \
             'is the address right, and may this user read it?'
     fi
@@ -210,11 +210,9 @@ clone() {
             say "$shown cannot leave old images out: this clone is a full one." \
                 '(There: git config uploadpack.allowFilter true)'
             git -C "$cloned/clone" config --unset remote.origin.promisor
+            git -C "$cloned/clone" config --unset remote.origin.partialclonefilter
             ;;
     esac
-    # Only the clone leaves images out. What is new since comes with the pull: the other side then
-    # knows what is here, and sends a delta of kilobytes where a lazy fetch is of megabytes.
-    git -C "$cloned/clone" config --unset remote.origin.partialclonefilter
 }
 
 # The line of git's many that says why.
