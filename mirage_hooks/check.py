@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import config, errors, image, model, needs, safeguards
+from . import config, errors, image, model, needs, safeguards, slim
 from .needs import Finding
 from .report import plain
 from .repository import Repository
@@ -38,8 +38,19 @@ def findings(repository: Repository) -> Iterator[Finding]:
         return
     yield Finding('mirage.yml', True, f'{path} names {", ".join(settings.unikernels) or "nothing"}')
     yield from safeguards.findings(repository, settings)
+    yield from _weight(repository, settings)
     for name, wanted in settings.unikernels.items():
         yield from _unikernel(repository, settings, name, wanted)
+
+
+def _weight(repository: Repository, settings: model.Settings) -> Iterator[Finding]:
+    """How the clone grows, and what would make it lighter; never a reason to fail."""
+    try:
+        weight = slim.weigh(repository, repository.branch(settings.branch))
+    except errors.Refused:
+        return  # each unikernel says it
+    for line in slim.told(repository.folder, weight):
+        yield Finding('git', True, line)
 
 
 def _lock(repository: Repository) -> Iterator[Finding]:

@@ -240,6 +240,20 @@ def _check(given: argparse.Namespace) -> int:
     return check.check(Path(given.repository), given.json)
 
 
+def _slim(given: argparse.Namespace) -> int:
+    from . import config, slim, store
+    from .pull import PATIENCE
+    from .report import Reporter, plain
+    from .repository import Repository
+
+    repository, report = Repository(Path(given.repository)), Reporter()
+    branch = repository.branch(config.load(repository.config_path()).branch)
+    with store.Store(repository.state).lock('slim', PATIENCE, report.waiting, 'pulling'):
+        before, after = slim.slim(repository, branch)
+    report.line(plain(f'{repository.folder}: {slim.size(before)} before, {slim.size(after)} now'))
+    return 0
+
+
 def _schema(given: argparse.Namespace) -> int:
     import json
 
@@ -329,6 +343,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')
     one.add_argument('--json', action='store_true')
+    command('slim', _slim, "drop old images from this host's clone; they stay on the remote")
     site.commands(command)
     one = command('schema', _schema, 'the JSON schema of mirage.yml')
     one.add_argument('--markdown', action='store_true', help='every key, for reading')

@@ -304,9 +304,9 @@ class Repository:
             return ''
 
     def fetch(self, branch: str) -> None:
-        """Ask the remote what is new. Of a partial clone too all of it comes at once: the remote then
-        knows the image that is here, and sends a delta of kilobytes where fetching the new one
-        alone, when it is read, takes megabytes."""
+        """Ask the remote what is new. In a partial clone too all of it comes at once: the remote
+        then knows the image that is here, and sends a delta of kilobytes where fetching the new
+        one alone, when it is read, takes megabytes."""
         # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
         self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules',
                   self.remote(branch))

@@ -18,7 +18,7 @@ SIZE = 100_000  # bytes of an image
 
 
 @pytest.fixture
-def hub(person: Person) -> Path:  # noqa: F811
+def hub(person: Person) -> Path:
     """A bare repository with ten releases and the original's scripts, which lets clones filter."""
     site, hub = person.folder / 'site', person.folder / 'www-deployment.git'
     # The hub will be the person's; the home that this is written to is the test's own.
@@ -52,19 +52,19 @@ def _held(clone: Path) -> int:
                if path.is_file())
 
 
-def _git(person: Person, clone: Path, *arguments: str) -> str:  # noqa: F811
+def _git(person: Person, clone: Path, *arguments: str) -> str:
     done = person.run('git', '-C', str(clone), *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def _left(person: Person) -> list[str]:  # noqa: F811
+def _left(person: Person) -> list[str]:
     """All that is in the home but for the repository that was there before, and pip's cache."""
     return [path for path in person.left() if not path.startswith('home/.cache')]
 
 
 def test_a_clone_from_afar_is_partial_and_sparse_and_installed(
-    person: Person, hub: Path, offline: dict[str, str]  # noqa: F811
+    person: Person, hub: Path, offline: dict[str, str]
 ) -> None:
     clone = person.home / 'hosts' / 'blog'
     done = person.install('--from', f'file://{hub}', str(clone), '--no-cron', '--adopt', **offline)
@@ -84,7 +84,7 @@ def test_a_clone_from_afar_is_partial_and_sparse_and_installed(
 
 
 def _a_plain_pull_brings_what_is_new_and_no_more(
-    person: Person, hub: Path, clone: Path  # noqa: F811
+    person: Person, hub: Path, clone: Path
 ) -> None:
     before = _held(clone)
     _publish(person.folder / 'site', hub, 10)
@@ -96,7 +96,7 @@ def _a_plain_pull_brings_what_is_new_and_no_more(
 
 
 def _a_server_that_cannot_filter_gives_a_full_clone(
-    person: Person, hub: Path, offline: dict[str, str]  # noqa: F811
+    person: Person, hub: Path, offline: dict[str, str]
 ) -> None:
     git(hub, 'config', 'uploadpack.allowFilter', 'false')
     clone = person.home / 'www-deployment'
@@ -117,7 +117,7 @@ def _a_server_that_cannot_filter_gives_a_full_clone(
     ]
 
 
-def test_an_address_that_nobody_answers(person: Person) -> None:  # noqa: F811
+def test_an_address_that_nobody_answers(person: Person) -> None:
     clone = person.home / 'new' / 'clone'
     done = person.install('--from', 'http://me:secret@127.0.0.1:1/x.git', str(clone))
     assert done.returncode == 1
@@ -129,7 +129,7 @@ def test_an_address_that_nobody_answers(person: Person) -> None:  # noqa: F811
     assert _left(person) == []
 
 
-def test_a_repository_that_is_not_there(person: Person) -> None:  # noqa: F811
+def test_a_repository_that_is_not_there(person: Person) -> None:
     done = person.install('--from', 'file:///not/there', str(person.home / 'clone'))
     assert (done.returncode, done.stderr) == (
         1, "install.sh: cannot clone file:///not/there: '/not/there' does not appear to be a git "
@@ -138,7 +138,7 @@ def test_a_repository_that_is_not_there(person: Person) -> None:  # noqa: F811
     assert _left(person) == []
 
 
-def test_a_folder_that_is_there_already(person: Person, hub: Path) -> None:  # noqa: F811
+def test_a_folder_that_is_there_already(person: Person, hub: Path) -> None:
     done = person.install('--from', f'file://{hub}', str(person.repository))
     assert (done.returncode, done.stdout, done.stderr) == (
         1, '', f'install.sh: {person.repository} is there already\n'
@@ -148,7 +148,7 @@ def test_a_folder_that_is_there_already(person: Person, hub: Path) -> None:  # n
 
 
 def test_what_fails_after_the_clone_takes_the_clone_away(
-    person: Person, hub: Path, tmp_path: Path  # noqa: F811
+    person: Person, hub: Path, tmp_path: Path
 ) -> None:
     clone = person.home / 'new' / 'clone'
     done = person.install('--from', f'file://{hub}', str(clone), '--no-cron', PIP_NO_INDEX='1')
@@ -164,7 +164,7 @@ def test_what_fails_after_the_clone_takes_the_clone_away(
     (('--uninstall', '--adopt', 'x'), '--uninstall goes without --from and --adopt'),
 ])
 def test_what_does_not_go_together(
-    person: Person, arguments: tuple[str, ...], said: str  # noqa: F811
+    person: Person, arguments: tuple[str, ...], said: str
 ) -> None:
     done = person.install(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (

@@ -1,0 +1,181 @@
+"""A host's clone is weighed and made light, and goes on deploying."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mirage_hooks import errors, slim
+from mirage_hooks.repository import Repository
+from tests.deployment import Deployment, git, web
+
+RELEASES = 12
+
+
+@pytest.fixture
+def grown(deployment: Deployment) -> Deployment:
+    """A full clone of a dozen releases, of which the last one runs."""
+    for number in range(RELEASES):
+        deployment.publish(page(number), f'{number:040x}')
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    return deployment
+
+
+def page(number: int) -> bytes:
+    """An image of 300 KB that no delta makes small."""
+    return web(f'page {number}') + b'# ' + os.urandom(150_000).hex().encode() + b'\n'
+
+
+def held(clone: Path) -> int:
+    return sum(path.stat().st_size for path in (clone / '.git/objects').rglob('*')
+               if path.is_file())
+
+
+def files(clone: Path) -> list[str]:
+    return sorted(path.name for path in clone.iterdir() if path.name != '.git')
+
+
+def test_a_full_clone_becomes_light_and_goes_on(grown: Deployment) -> None:
+    before = held(grown.host)
+    done = grown.mirage('slim')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith(f'{grown.host}: ')
+    assert before > RELEASES * 150_000 > 50_000 > held(grown.host)
+    assert files(grown.host) == []
+    assert git(grown.host, 'status', '--porcelain') == ''
+    assert [path.name for path in (grown.host / '.git').glob('slim-*')] == []
+    grown.publish(page(99), '9' * 40)
+    assert grown.pull().returncode == 0
+    assert grown.page() == 'page 99'
+    assert grown.mirage('rollback', 'www').returncode == 0
+    assert grown.page() == f'page {RELEASES - 1}'
+    git(grown.host, 'gc', '-q')
+    git(grown.host, 'fsck')
+    assert grown.mirage('deploy').returncode == 0
+
+
+def test_what_cron_pulls_into_a_light_clone_brings_its_image_along(grown: Deployment) -> None:
+    assert grown.mirage('slim').returncode == 0
+    assert grown.mirage('pull', '--quiet').returncode == 0
+    grown.publish(page(99), '9' * 40)
+    done = grown.mirage('pull', '--quiet')
+    assert done.returncode == 0, done.stderr
+    assert grown.page() == 'page 99'
+    packs = list((grown.host / '.git/objects/pack').glob('*.pack'))
+    grown.hub.rename(grown.hub.with_name('gone.git'))
+    assert git(grown.host, 'cat-file', '-t', f'HEAD:xen/{"9" * 40}/www') == 'blob'
+    assert packs != []
+
+
+def test_slimming_twice_forgets_what_came_since(grown: Deployment) -> None:
+    assert grown.mirage('slim').returncode == 0
+    for number in (1, 2, 3):
+        grown.publish(page(number), f'{number}' * 40)
+        assert grown.mirage('pull', '--quiet').returncode == 0
+    assert held(grown.host) > 450_000
+    assert grown.mirage('slim').returncode == 0
+    assert held(grown.host) < 50_000
+    assert grown.page() == 'page 3'
+
+
+def test_a_remote_that_cannot_filter_changes_nothing(grown: Deployment) -> None:
+    git(grown.hub, 'config', 'uploadpack.allowFilter', 'false')
+    before = held(grown.host)
+    with pytest.raises(errors.Refused) as refused:
+        slim.slim(Repository(grown.host), 'master')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'file://{grown.hub} cannot leave old images out of a clone',
+        'there: git config uploadpack.allowFilter true',
+    )
+    assert held(grown.host) == before
+    assert git(grown.host, 'config', '--get-regexp', r'^remote\..*promisor|^merge|.*') != ''
+    assert Repository(grown.host).setting('remote.origin.promisor') == ''
+
+
+def test_commits_that_only_this_host_has_are_kept(grown: Deployment) -> None:
+    git(grown.host, 'commit', '-q', '--allow-empty', '-m', 'mine')
+    with pytest.raises(errors.Refused) as refused:
+        slim.slim(Repository(grown.host), 'master')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{grown.host} has 1 commits that the remote does not have',
+        'push them, or drop the branches and tags that hold them',
+    )
+    assert len(files(grown.host)) == 1
+
+
+def test_a_remote_that_is_away_changes_nothing(grown: Deployment) -> None:
+    grown.hub.rename(grown.hub.with_name('gone.git'))
+    before = held(grown.host)
+    with pytest.raises(errors.Unavailable) as refused:
+        slim.slim(Repository(grown.host), 'master')
+    assert refused.value.reason == (
+        f"git: fatal: '{grown.hub}' does not appear to be a git repository"
+    )
+    assert held(grown.host) == before
+
+
+def test_a_bare_repository_that_is_pushed_to_has_nothing_to_forget(grown: Deployment) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        slim.slim(Repository(grown.hub), 'master')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'master of {grown.hub} is pulled from nowhere: its images are here alone',
+        'mirage-hooks prune makes a repository that is pushed to lighter',
+    )
+
+
+def test_killed_before_the_old_packs_go_it_has_both(
+    grown: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, 'unlink', killed)
+        slim.slim(Repository(grown.host), 'master')
+    git(grown.host, 'fsck')
+    assert grown.mirage('slim').returncode == 0
+    assert held(grown.host) < 50_000
+
+
+def test_check_says_how_it_grows_and_what_to_do(
+    grown: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [line for line in grown.mirage('check').stdout.splitlines() if ' git: ' in line] == [
+        f'ok       git: {RELEASES} releases in the tree; this clone, with every old image, '
+        f'takes {slim.size(held(grown.host))}, and {size_of_files(grown.host)} of files',
+    ]
+    weight = slim.weigh(Repository(grown.host), 'master')
+    assert weight == slim.Weight(
+        RELEASES, held(grown.host), weight.files, False, f'file://{grown.hub}'
+    )
+    for name in ('MANY', 'LARGE'):
+        monkeypatch.setattr(slim, name, 1)
+    assert slim.told(grown.host, weight)[1:] == [
+        f'old images could stay on the remote: mirage-hooks -C {grown.host} slim',
+        f'all but 10 releases could leave the tree: mirage-hooks prune --to file://{grown.hub} '
+        '--keep 10',
+    ]
+
+
+def size_of_files(clone: Path) -> str:
+    found = (clone / path for path in git(clone, 'ls-files').splitlines())
+    return slim.size(sum(path.stat().st_size for path in found))
+
+
+def test_check_asks_no_network_and_fetches_no_old_image(grown: Deployment) -> None:
+    assert grown.mirage('slim').returncode == 0
+    grown.mirage('check')  # reads the newest image
+    before = held(grown.host)
+    grown.hub.rename(grown.hub.with_name('gone.git'))
+    done = grown.mirage('check')
+    assert f'{RELEASES} releases in the tree; this clone, without the old images' in done.stdout
+    assert held(grown.host) == before
+
+
+def test_no_password_is_shown(grown: Deployment) -> None:
+    git(grown.host, 'remote', 'set-url', 'origin', 'https://me:secret@example.org/www.git')
+    weight = slim.weigh(Repository(grown.host), 'master')
+    assert weight.remote == 'https://example.org/www.git'
