@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +39,9 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=PATH)
 
 
-def run(*command: str, timeout: float = 60) -> str:
-    """What `command` prints; raises Unavailable when it is missing, fails or takes too long
-    (seconds)."""
+def run(*command: str, timeout: float = 60, feed: str = '') -> str:
+    """What `command` prints, given `feed` to read; raises Unavailable when it is missing, fails
+    or takes too long (seconds)."""
     program = find(command[0])
     if program is None:
         raise errors.Unavailable(
@@ -49,18 +50,28 @@ def run(*command: str, timeout: float = 60) -> str:
     words = (program, *command[1:])
     if command[0] in PRIVILEGED and os.geteuid() != 0 and (sudo := find('sudo')):
         words = (sudo, '-n', *words)
+    running = sh.Command(words[0])(
+        *words[1:], _tty_out=False, _env=_environment(), _in=feed,
+        _bg=True, _bg_exc=False,
+    )
+    # sh looks every 0.1 s whether its own time-out has come, and every command takes that long.
+    late = threading.Timer(timeout, running.kill)
+    late.start()
     try:
-        return str(sh.Command(words[0])(
-            *words[1:], _tty_out=False, _timeout=timeout, _env=_environment()
-        ))
+        running.wait()
+        return str(running)
     except sh.ErrorReturnCode as error:
+        if not late.is_alive():
+            raise errors.Unavailable(
+                f'`{" ".join(command)}` took more than {timeout:g} s'
+            ) from None
         said = (error.stderr or error.stdout).decode(errors='replace').strip()
         raise errors.Unavailable(
             f'`{" ".join(command)}` failed with {error.exit_code}: {said or "it said nothing"}',
             hint='`mirage-hooks check` prints the sudoers lines' if 'sudo' in words[0] else '',
         ) from None
-    except sh.TimeoutException:
-        raise errors.Unavailable(f'`{" ".join(command)}` took more than {timeout:g} s') from None
+    finally:
+        late.cancel()
 
 
 def _environment() -> dict[str, str]:
@@ -156,6 +167,15 @@ def reported(ended: Path) -> int | None:
         if b'exit-code' in line:
             return int(msgspec.json.decode(line, type=dict[str, Any])['exit-code'])
     return None
+
+
+def detach(command: tuple[str, ...]) -> None:
+    """Start `command` so that it outlives us and holds nothing of ours: a push does not wait for
+    it. It says nothing to anybody."""
+    subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd='/', env={**os.environ, 'PATH': PATH}, start_new_session=True, close_fds=True,
+    )
 
 
 def identity(pid: int) -> model.Run | None:
