@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import time
 from pathlib import Path
 
 from . import errors, model, system
 
 INTERFACES = Path('/sys/class/net')
 OWNER = 'mirage-hooks'
+MAC = '(?:[0-9a-f]{2}:){5}[0-9a-f]{2}'
+FORWARDING = '3'  # BR_STATE_FORWARDING of linux/if_bridge.h
+# As Xen's vifs: a bridge without an address of its own takes its ports' lowest, so the highest
+# there is never changes it; and several ports may share it.
+HIGHEST = 'fe:ff:ff:ff:ff:ff'
 
 
 def attach(tap: model.Tap, owner: str) -> None:
@@ -29,7 +36,60 @@ def attach(tap: model.Tap, owner: str) -> None:
         user = os.geteuid() if tap.user is None else tap.user
         system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', 'user', str(user))
     system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
-    system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
+    system.run(*joined(tap.name, tap.bridge))
+
+
+def join(name: str, bridge: str, within: float = 45) -> None:
+    """Move the interface `name` to `bridge` and wait until it forwards there: at once, or after
+    the spanning tree's delay. Raises Unavailable after `within` seconds."""
+    if bridge_of(name) != bridge:
+        system.run('ip', 'link', 'set', 'dev', name, 'master', bridge)
+    limit = time.monotonic() + within
+    while (INTERFACES / name / 'brport' / 'state').read_text().strip() != FORWARDING:
+        if time.monotonic() > limit:
+            raise errors.Unavailable(f'{name} does not come to forward on {bridge}')
+        time.sleep(0.01)
+
+
+def ports(bridge: str) -> list[str]:
+    """The interfaces on `bridge`."""
+    folder = INTERFACES / bridge / 'brif'
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def tagged(bridge: str) -> bool:
+    """Whether `bridge` tells VLANs apart."""
+    try:
+        return (INTERFACES / bridge / 'bridge' / 'vlan_filtering').read_text().strip() == '1'
+    except OSError:
+        return False
+
+
+def pin(mac: str, name: str) -> None:
+    """Frames to `mac` go to the port `name` of its bridge, whoever else sends from `mac`."""
+    system.run('bridge', 'fdb', 'replace', mac, 'dev', name, 'master', 'static', 'sticky')
+
+
+def unpin(mac: str, name: str) -> None:
+    """The bridge learns again where `mac` is."""
+    said = system.run('bridge', 'fdb', 'show', 'brport', name)
+    if re.search(rf'^{mac} .*\bstatic\b', said, re.M):
+        system.run('bridge', 'fdb', 'delete', mac, 'dev', name, 'master')
+
+
+def learned(name: str) -> str:
+    """The one hardware address that its bridge knows behind the port `name`, '' for none."""
+    said = system.run('bridge', 'fdb', 'show', 'brport', name)
+    found = re.findall(rf'^({MAC}) (?!.*\bpermanent\b)', said, re.M)
+    return found[0] if len(found) == 1 else ''
+
+
+def swap(come: str, go: str, bridge: str) -> None:
+    """Put `come` on `bridge` and take `go` off: in this order, else the bridge may have no port
+    for a moment and lose its carrier."""
+    system.run('ip', '-batch', '-', feed=(
+        f'link set dev {come} master {bridge}\nlink set dev {go} nomaster\n'
+    ))
 
 
 def rejoin(tap: model.Tap) -> bool:
@@ -37,7 +97,7 @@ def rejoin(tap: model.Tap) -> bool:
     if not tap.ours or not exists(tap.name) or bridge_of(tap.name):
         return False
     _require(tap.bridge)
-    system.run('ip', 'link', 'set', 'dev', tap.name, 'master', tap.bridge, 'up')
+    system.run(*joined(tap.name, tap.bridge))
     return True
 
 
@@ -55,9 +115,31 @@ def remove(name: str) -> None:
         system.run('ip', 'link', 'delete', 'dev', name)
 
 
+def joined(name: str, bridge: str) -> tuple[str, ...]:
+    """The command that puts a new tap on its bridge."""
+    return ('ip', 'link', 'set', 'dev', name, 'address', HIGHEST, 'master', bridge, 'up')
+
+
+def name(unikernel: str, owner: str, number: int, index: int) -> str:
+    """What the tap for network `index` of release `number` is called, in 15 characters, the
+    kernel's limit. The release's number and not its slot: a rollback may go to a release of the
+    same slot, and both run for a while."""
+    return f'{_stem(unikernel, owner)}{_digit(number // 36)}{_digit(number)}{_digit(index)}'
+
+
 def pattern(unikernel: str, owner: str) -> str:
     """A shell pattern of the names of the taps that are made for `unikernel`."""
-    return f'{unikernel[:7]}-{owner[:3]}-[bg][0-9]'
+    return _stem(unikernel, owner) + '[0-9a-z]' * 3
+
+
+def _stem(unikernel: str, owner: str) -> str:
+    # A digest, because the names of two unikernels may well begin alike.
+    digest = hashlib.sha256(unikernel.encode()).hexdigest()[:3]
+    return f'{unikernel[:3]}{digest}-{owner[:4]}-'
+
+
+def _digit(number: int) -> str:
+    return '0123456789abcdefghijklmnopqrstuvwxyz'[number % 36]
 
 
 def owned(owner: str) -> list[str]:
@@ -109,6 +191,8 @@ def _is_ours(name: str, owner: str) -> bool:
         alias = (INTERFACES / name / 'ifalias').read_text().strip()
     except OSError:
         return False
-    # Killed between making it and naming its owner, a tap has only our form of name.
-    unnamed = not alias and re.fullmatch(rf'.{{1,7}}-{owner[:3]}-[bg][0-9]+', name)
+    # Killed between making it and naming its owner, an interface has only our form of name.
+    unnamed = not alias and re.fullmatch(
+        rf'.{{1,3}}[0-9a-f]{{3}}-{owner[:4]}-[0-9a-z]{{3}}|mh-{owner[:8]}-[svp]', name
+    )
     return alias == f'{OWNER} {owner}' or bool(unnamed)

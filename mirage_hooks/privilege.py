@@ -27,8 +27,7 @@ def needed(
     return [
         ('ip', 'tuntap', 'add', 'dev', tap, 'mode', 'tap', 'user', user),
         ('ip', 'link', 'set', 'dev', tap, 'alias', f'{network.OWNER} {owner}'),
-        *(('ip', 'link', 'set', 'dev', tap, 'master', bridge, 'up')
-          for bridge in dict.fromkeys(bridges)),
+        *(network.joined(tap, bridge) for bridge in dict.fromkeys(bridges)),
         ('ip', 'link', 'delete', 'dev', tap),
     ]
 

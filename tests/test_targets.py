@@ -74,16 +74,16 @@ def test_a_socket_image_hears_its_address_as_its_generation_wants(
 
 @pytest.mark.parametrize(('mirage', 'flags'), [
     ('2.6', ()),
-    ('2.7', ('--network=www-012-b0', '--ip=10.0.0.2', '--netmask=255.255.255.0',
+    ('2.7', ('--network=www7c2-0123-030', '--ip=10.0.0.2', '--netmask=255.255.255.0',
              '--gateways=10.0.0.1')),
-    ('3.0', ('--interface=www-012-b0', '--ipv4=10.0.0.2/24', '--ipv4-gateway=10.0.0.1')),
-    ('4.11', ('--interface=www-012-b0', '--ipv4=10.0.0.2/24', '--ipv4-gateway=10.0.0.1',
+    ('3.0', ('--interface=www7c2-0123-030', '--ipv4=10.0.0.2/24', '--ipv4-gateway=10.0.0.1')),
+    ('4.11', ('--interface=www7c2-0123-030', '--ipv4=10.0.0.2/24', '--ipv4-gateway=10.0.0.1',
               '--ipv4-only=true')),
 ])
 def test_a_unix_direct_image_opens_its_tap_by_name(mirage: str, flags: tuple[str, ...]) -> None:
     assert targets.plan(request('unix', mirage=mirage, network=static())) == Plan(
         target='unix', command=(*LIMITS, '/state/3/image', *flags),
-        taps=(Tap('www-012-b0', 'br0', MAC),),
+        taps=(Tap('www7c2-0123-030', 'br0', MAC),),
     )
 
 
@@ -109,13 +109,14 @@ def test_a_tender_gets_every_device_of_the_manifest_by_its_name(target: str) -> 
     assert targets.plan(asked) == Plan(
         target=target,
         command=(
-            *LIMITS, f'solo5-{target}', '--mem=32', '--net:service=www-012-b0',
+            *LIMITS, f'solo5-{target}', '--mem=32', '--net:service=www7c2-0123-030',
             '--net-mac:service=02:a7:ae:d8:be:22', '--net:admin=tap7',
             f'--net-mac:admin={OTHER_MAC}', '--block:storage=/srv/disk.img',
             '--block-sector-size:storage=4096', '--', '/state/3/image', '--ipv4=10.0.0.2/24',
             '--ipv4-gateway=10.0.0.1', '--ipv4-only=true',
         ),
-        taps=(Tap('www-012-b0', 'br0', '02:a7:ae:d8:be:22'), Tap('tap7', '', OTHER_MAC, False)),
+        taps=(Tap('www7c2-0123-030', 'br0', '02:a7:ae:d8:be:22'),
+              Tap('tap7', '', OTHER_MAC, False)),
     )
 
 
@@ -136,13 +137,13 @@ def test_a_virtio_image_is_booted_by_qemu() -> None:
             '-nodefaults', '-no-user-config', '-machine', 'acpi=off', '-accel', 'kvm', '-accel',
             'tcg', '-cpu', 'Westmere', '-display', 'none', '-serial', 'stdio', '-monitor', 'none',
             '-device', f'virtio-net,netdev=n0,mac={MAC}', '-netdev',
-            'tap,id=n0,ifname=www-012-b0,script=no,downscript=no', '-drive',
+            'tap,id=n0,ifname=www7c2-0123-030,script=no,downscript=no', '-drive',
             'if=none,id=d0,format=raw,file=/srv/a,,b.img', '-device', 'virtio-blk,drive=d0',
             '-drive', 'if=none,id=d1,format=raw,file=/srv/c.img,readonly=on', '-device',
             'virtio-blk,drive=d1', '-device', 'isa-debug-exit', '-kernel', '/state/3/image',
             '-append', '--ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1 --ipv4-only=true',
         ),
-        taps=(Tap('www-012-b0', 'br0', MAC),),
+        taps=(Tap('www7c2-0123-030', 'br0', MAC),),
     )
 
 
@@ -154,7 +155,7 @@ memory = 32
 vcpus = 1
 on_crash = 'destroy'
 on_reboot = 'destroy'
-vif = ['mac={mac},bridge=br0,vifname=www-012-b0']
+vif = ['mac={mac},bridge=br0,vifname=www7c2-0123-030']
 {extra}"""
 
 
@@ -169,7 +170,7 @@ def test_a_paravirtual_xen_image_is_told_its_network_without_dashes(
     asked = request('xen', {'style': 'pv'}, mirage=mirage, network=static())
     assert targets.plan(asked) == Plan(
         target='xen', command=('xl', 'create', '/state/3/xl.cfg'), domain='www-3',
-        taps=(Tap('www-012-b0', 'br0', MAC),),
+        taps=(Tap('www7c2-0123-030', 'br0', MAC),),
         files={'xl.cfg': XL.format(type='pv', mac=MAC, extra=extra)},
     )
 
@@ -185,7 +186,7 @@ def test_a_pvh_xen_image_gets_flags_disks_and_a_cap() -> None:
     )).replace('vcpus = 1\n', 'vcpus = 1\ncap = 50\n')
     assert targets.plan(asked) == Plan(
         target='xen', command=('xl', 'create', '/state/3/xl.cfg'), domain='www-3',
-        taps=(Tap('www-012-b0', 'br0', MAC),), files={'xl.cfg': config},
+        taps=(Tap('www7c2-0123-030', 'br0', MAC),), files={'xl.cfg': config},
     )
 
 
@@ -238,7 +239,7 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
         '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--', 'prlimit',
         '--core=0', '--fsize=1073741824', '--data=100663296', '--', '/opt/solo5/solo5-hvt',
     )
-    assert plan.taps == (Tap('www-012-b0', 'br0', '02:a7:ae:d8:be:22', True, 2019986317),)
+    assert plan.taps == (Tap('www7c2-0123-030', 'br0', '02:a7:ae:d8:be:22', True, 2019986317),)
 
 
 def test_systemd_keeps_a_release_as_a_transient_unit() -> None:

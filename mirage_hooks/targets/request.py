@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from .. import errors, model
+from .. import errors, model, network
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -87,24 +87,20 @@ def _bound(request: Request, configured: dict, kind: str) -> dict:  # type: igno
     return {name: configured[name] for name in names}
 
 
-def _tap(request: Request, device: str, network: model.Direct, index: int) -> model.Tap:
-    mac = network.mac or _mac(f'{request.seed}/{request.unikernel}/{device}')
-    if network.interface:
-        return model.Tap(network.interface, mac=mac, ours=False)
-    if not network.bridge:
+def _tap(request: Request, device: str, own: model.Direct, index: int) -> model.Tap:
+    mac = own.mac or _mac(f'{request.seed}/{request.unikernel}/{device}')
+    if own.interface:
+        return model.Tap(own.interface, mac=mac, ours=False)
+    if not own.bridge:
         raise errors.Refused(
             f'{request.unikernel} has neither a bridge nor an interface for its network',
             hint='add one in mirage.yml, as `bridge: br0`',
         )
-    return model.Tap(_name(request, index), network.bridge, mac)
+    name = network.name(request.unikernel, request.seed, request.number, index)
+    return model.Tap(name, own.bridge, mac)
 
 
 def _mac(text: str) -> str:
     """A stable, locally administered unicast address."""
     digest = hashlib.sha256(text.encode()).hexdigest()
     return ':'.join(['02', *(digest[i : i + 2] for i in range(0, 10, 2))])
-
-
-def _name(request: Request, index: int) -> str:
-    """At most 15 characters, the kernel's limit: whose it is, which repository's, which slot."""
-    return f'{request.unikernel[:7]}-{request.seed[:3]}-{request.slot[0]}{index}'
