@@ -199,6 +199,14 @@ def _trust(given: argparse.Namespace) -> int:
     return 0
 
 
+def _drain(given: argparse.Namespace) -> int:
+    from . import drainer
+    from .repository import Repository
+
+    drainer.wait(Repository(Path(given.repository)))
+    return 0
+
+
 def _inspect(given: argparse.Namespace) -> int:
     from . import view
 
@@ -325,6 +333,8 @@ def _parser() -> argparse.ArgumentParser:
     one = command('trust', _trust, 'accept that history was rewound')
     one.add_argument('--forget', action='store_true', required=True,
                      help='what is deployed next need not contain what was deployed last')
+    command('drain', _drain, 'end the releases whose connections have ended or had their time; a '
+            'switch starts this by itself')
     one = command('inspect', _inspect, 'what an image is, from its bytes')
     one.add_argument('image', metavar='IMAGE')
     one.add_argument('--json', action='store_true')

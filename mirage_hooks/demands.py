@@ -18,6 +18,7 @@ GET = {
     'qemu-system-x86_64': 'apt install qemu-system-x86',
     'xl': 'apt install xen-system-amd64, then boot into Xen',
     'ip': 'apt install iproute2',
+    'nft': 'apt install nftables; without it a switch breaks the connections it finds',
     'bwrap': 'apt install bubblewrap',
 }
 HELP = (0, 63)  # exit codes of an image that was asked for its help

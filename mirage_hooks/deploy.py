@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from . import (
     config,
     crashes,
     demands,
+    drain,
     errors,
     health,
     host,
@@ -23,10 +25,12 @@ from . import (
     launcher,
     model,
     network,
+    overlap,
     secret,
     settled,
     store,
     switch,
+    system,
     targets,
     trust,
 )
@@ -123,6 +127,7 @@ class _Converge:
         self.fingerprints: dict[str, str] = {}
         self.requests: dict[int, targets.Request] = {}
         self.commits: dict[str, str] = {}
+        self.switched = False
 
     def all(self) -> list[model.Outcome]:
         store.write(self.state.settled, None)
@@ -140,13 +145,14 @@ class _Converge:
         gone = [name for name in self.state.names() if name not in settings.unikernels]
         outcomes += [outcome for name in gone if (outcome := self._removed(name)) is not None]
         self.state.forget_proofs()
+        self._drain()
         self._settle(outcomes)
         return outcomes
 
     def _tidy(self) -> None:
-        """End and remove what a killed converge left over."""
+        """Make what is there equal the state, whatever was killed or has drained meanwhile."""
         try:
-            for text in launcher.reap(self.state, self.owner):
+            for text in drain.settle(self.state, self.owner):
                 self.report.step('mirage-hooks', text)
             self.state.sweep()
         except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
@@ -164,6 +170,17 @@ class _Converge:
         if refused:
             self.state.forget_proofs()
         return refused
+
+    def _drain(self) -> None:
+        """After a switch: end what has nothing to wait for, and let a process of its own end the
+        rest, for the push is not to wait. When that one is killed, the next converge ends it."""
+        if self.switched:
+            self._tidy()
+        if drain.draining(self.state):
+            system.detach((
+                sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(self.repository.git_dir),
+                'drain',
+            ))
 
     def back(self, name: str, number: int | None) -> model.Outcome:
         store.write(self.state.settled, None)
@@ -190,6 +207,8 @@ class _Converge:
             self._note(name, 'not rolled back', earlier, reason=refused.reason)
             console = launcher.tail(launcher.console(shelf, earlier))
             return self._kept(name, refused, console)
+        finally:
+            self._drain()
 
     def _returned(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, earlier: model.Release
@@ -197,7 +216,7 @@ class _Converge:
         """Put `earlier` in the place of what is live."""
         current = shelf.current()
         serving = current if current is not None and launcher.alive(shelf, current) else None
-        switch.replace(shelf, self.owner, serving, earlier, wanted, self._say(name))
+        self._switch(shelf, serving, earlier, wanted)
         self._note(name, 'rolled back', earlier)
         return model.Outcome(name, 'pinned', earlier)
 
@@ -363,6 +382,8 @@ class _Converge:
             return None
         if current is None or not launcher.alive(shelf, current):
             return model.Outcome(name, 'stopped')
+        shelf.set_overlap(None)
+        self.switched = True
         launcher.stop(shelf, current)
         self._note(name, 'stopped', current)
         return model.Outcome(name, 'stopped', reason=f'release {current.number} was ended')
@@ -415,7 +436,7 @@ class _Converge:
         try:
             if not self._passed_gate(new):
                 self._rehearsed(shelf, wanted, new)
-            switch.replace(shelf, self.owner, serving, new, wanted, self._say(name))
+            self._switch(shelf, serving, new, wanted)
         except errors.Refused:
             shelf.fail(new.number)
             raise
@@ -452,7 +473,7 @@ class _Converge:
                 description=image.describe(took),
                 fingerprint=self._fingerprint(name, wanted), slot=slot,
                 created=journal.now(),
-                plan=targets.plan(request),
+                plan=targets.plan(request), network=wanted.alone,
             )
             shelf.save(release)
         except BaseException:
@@ -501,6 +522,22 @@ class _Converge:
         passed = self.state.proof(new.unikernel).current()
         return passed is not None and _alike(passed, new)
 
+    def _switch(
+        self, shelf: store.Shelf, old: model.Release | None, new: model.Release,
+        wanted: model.Unikernel,
+    ) -> None:
+        """Side by side where both can be, one after the other elsewhere."""
+        self.switched = True
+        beside = all(release is None or release.network for release in (old, new))
+        if beside and overlap.possible(wanted):
+            mode = overlap.take_over
+        else:
+            mode = switch.replace
+            if shelf.overlap() is not None:
+                shelf.set_overlap(None)
+                self._tidy()
+        mode(shelf, self.owner, old, new, wanted, self._say(new.unikernel))
+
     def _rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> bool:
         """Try the new image on a spare port while the old one serves; whether it has a port. Raises
         Refused when it does not serve there."""
@@ -544,7 +581,9 @@ class _Converge:
             crashes.count(shelf, release, launcher.ended(shelf, release))
         launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
         self.report.step(name, f'release {release.number} is not running: starting it')
-        if wanted is not None:
+        if wanted is not None and release.network and overlap.possible(wanted):
+            overlap.take_over(shelf, self.owner, None, release, wanted, self._say(name))
+        elif wanted is not None:
             switch.begin(shelf, self.owner, release, wanted, self._say(name))
         else:
             launcher.start(shelf, release, self.owner)
@@ -600,6 +639,8 @@ class _Converge:
         if current is None:
             return None
         try:
+            shelf.set_overlap(None)
+            self.switched = True
             launcher.stop(shelf, current)
             shelf.unpoint()
         except errors.Refused as refused:
@@ -611,6 +652,8 @@ class _Converge:
         """Let the next hook go home at once when all is well and nothing changed since."""
         runs, consoles, secrets = [], [], []
         ports: dict[str, str] = {}
+        if drain.draining(self.state):
+            return
         for outcome in outcomes:
             release = outcome.running
             if outcome.failed or (release is not None and release.plan.domain):

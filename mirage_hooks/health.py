@@ -20,13 +20,25 @@ Dead = Callable[[], str]
 """Why the release no longer runs; '' while it does."""
 
 
-def questions(wanted: model.Unikernel) -> tuple[model.Health, ...]:
-    """The configured questions, or the best that the network allows."""
+def questions(wanted: model.Unikernel, address: str = '') -> tuple[model.Health, ...]:
+    """The configured questions, or the best that the network allows: at `address`, where a stack
+    of its own can be reached from where it is asked."""
     if wanted.health:
         return wanted.health
     if wanted.port is not None:
         return (model.Health(tcp=f'{_host(wanted)}:{wanted.port}'),)
+    if address:
+        return _at_address(wanted, address)
     return (model.Health(alive='1s'),)
+
+
+def _at_address(wanted: model.Unikernel, address: str) -> tuple[model.Health, ...]:
+    ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
+    if ports and ports[0].isdigit():
+        return (model.Health(tcp=f'{address}:{ports[0]}'),)
+    if system.find('ping'):
+        return (model.Health(ping=address),)
+    return (model.Health(alive='1s'),)  # and it must answer ARP
 
 
 def at_port(wanted: model.Unikernel, port: int) -> tuple[model.Health, ...]:
@@ -34,10 +46,14 @@ def at_port(wanted: model.Unikernel, port: int) -> tuple[model.Health, ...]:
     return tuple(_moved(question, wanted.port, port) for question in questions(wanted))
 
 
-def prove(asked: tuple[model.Health, ...], console: Path, dead: Dead) -> None:
-    """Return when every question is answered; raises Refused with the last answer otherwise."""
+def prove(
+    asked: tuple[model.Health, ...], console: Path, dead: Dead, own: tuple[str, ...] = ()
+) -> None:
+    """Return when every question is answered; raises Refused with the last answer otherwise. With
+    `own`, the release is alone on its wire at these addresses: it is asked whatever the questions
+    name, also where no name can be looked up."""
     for question in asked:
-        _insist(question, console, dead)
+        _insist(question, console, dead, own)
     if reason := dead():
         raise errors.Refused(reason)
 
@@ -54,7 +70,9 @@ def watch(duration: float, dead: Dead) -> None:
         time.sleep(min(left, 0.05))
 
 
-def _insist(question: model.Health, console: Path, dead: Dead) -> None:
+def _insist(
+    question: model.Health, console: Path, dead: Dead, own: tuple[str, ...]
+) -> None:
     if question.alive:
         return watch(model.seconds(question.alive), dead)
     limit = time.monotonic() + model.seconds(question.within)
@@ -63,7 +81,7 @@ def _insist(question: model.Health, console: Path, dead: Dead) -> None:
         if reason := dead():
             raise errors.Refused(reason)
         left = limit - time.monotonic()
-        wrong = _ask(question, console, max(left, 0.05))
+        wrong = _ask(question, console, max(left, 0.05), own)
         if not wrong:
             return
         if left <= pause:
@@ -72,16 +90,18 @@ def _insist(question: model.Health, console: Path, dead: Dead) -> None:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _ask(question: model.Health, console: Path, timeout: float) -> str:
+def _ask(
+    question: model.Health, console: Path, timeout: float, own: tuple[str, ...]
+) -> str:
     """What is wrong with the answer; '' for nothing."""
     try:
         if question.http:
-            return _http(question, timeout)
+            return _http(question, timeout, own)
         if question.tcp:
             host, _, port = question.tcp.rpartition(':')
-            socket.create_connection((host.strip('[]'), int(port)), timeout).close()
+            _reach(host.strip('[]'), int(port), timeout, own).close()
         elif question.ping:
-            system.run('ping', '-n', '-c', '1', '-W', '1', question.ping)
+            system.run('ping', '-n', '-c', '1', '-W', '1', _asked(question.ping, own))
         elif question.console:
             text = console.read_bytes()[-PAGE_LIMIT:].decode(errors='replace')
             if not re.search(question.console, text, re.M):
@@ -91,9 +111,21 @@ def _ask(question: model.Health, console: Path, timeout: float) -> str:
     return ''
 
 
-def _http(question: model.Health, timeout: float) -> str:
+def _asked(host: str, own: tuple[str, ...]) -> str:
+    return host if host in own or not own else own[0]
+
+
+def _reach(host: str, port: int, timeout: float, own: tuple[str, ...]) -> socket.socket:
+    return socket.create_connection((_asked(host, own), port), timeout)
+
+
+def _http(question: model.Health, timeout: float, own: tuple[str, ...]) -> str:
     url = urllib.parse.urlsplit(question.http or '')
     connection = _connection(str(url.scheme), str(url.hostname), url.port, timeout, question)
+    # http.client's own way to connect, which tunnels and TLS are put on top of.
+    connection._create_connection = (  # type: ignore[attr-defined]
+        lambda where, *_: _reach(where[0], where[1], timeout, own)
+    )
     try:
         path = urllib.parse.urlunsplit(('', '', url.path or '/', url.query, ''))
         headers = {'Host': question.host} if question.host else {}

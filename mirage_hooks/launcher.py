@@ -128,11 +128,12 @@ def end(folder: Path) -> None:
 
 
 def reap(state: store.Store, owner: str) -> list[str]:
-    """End what is ours and no longer needed: everything but the live releases. Says what."""
+    """End what is ours and no longer needed: all but the live releases and those that are
+    drained. Says what."""
     live = {
         shelf.folder(release.number): release
         for shelf in map(state.of, state.names())
-        if (release := shelf.current()) is not None
+        for release in shelf.wanted()
     }
     for folder, release in live.items():
         if not release.plan.domain:  # xenconsoled's own is rotated by its own means

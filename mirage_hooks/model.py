@@ -69,12 +69,14 @@ class Static(Direct, frozen=True, tag='static', tag_field='mode'):
     """Its own network stack, its address from here."""
 
     ipv4: Annotated[
-        str | None,
-        Meta(description='its address, as ADDRESS/PREFIX; leave out when it is compiled in'),
+        str | None, Meta(description='its address, as ADDRESS/PREFIX')
     ] = None
     gateway: Annotated[str | None, Meta(description='its IPv4 gateway')] = None
     ipv6: Annotated[str | None, Meta(description='its IPv6 address, as ADDRESS/PREFIX')] = None
     ipv6_gateway: Annotated[str | None, Meta(description='its IPv6 gateway')] = None
+    compiled_in: Annotated[
+        bool, Meta(description='the image has its addresses already: nothing of them is passed')
+    ] = False
 
     def __post_init__(self) -> None:
         _require_cidr(self.ipv4, 4)
@@ -190,6 +192,18 @@ class Unikernel(_Settings, frozen=True):
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')
     ] = '1s'
+    switch: Annotated[
+        Literal['overlap', 'replace'] | None,
+        Meta(
+            description='overlap: the new release is proved beside the old one, new connections go '
+            'to it, established ones stay; replace: the old one is stopped first; when left out, '
+            'overlap wherever it is possible (one static network on a bridge, no writable disk)'
+        ),
+    ] = None
+    drain: Annotated[
+        Duration,
+        Meta(description='overlap: how long established connections may stay with the old release'),
+    ] = '30s'
     keep: Annotated[
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
@@ -197,6 +211,11 @@ class Unikernel(_Settings, frozen=True):
     def __post_init__(self) -> None:
         if self.network is not None and self.networks:
             raise ValueError('give network or networks, not both')
+        if self.switch == 'overlap' and self.alone is None:
+            raise ValueError(
+                '`switch: overlap` wants one static network with `bridge` and `ipv4`, and no '
+                '`interface`'
+            )
 
     @property
     def interfaces(self) -> dict[str, Network]:
@@ -208,10 +227,27 @@ class Unikernel(_Settings, frozen=True):
         return self.network.port if isinstance(self.network, Socket) else None
 
     @property
+    def overlapped(self) -> Static | None:
+        """The network on which a new release is proved and runs beside the old one; None when
+        one must end before the other begins."""
+        writable = any(not block.read_only for block in self.blocks.values())
+        if self.switch == 'replace' or (writable and self.switch is None):
+            return None
+        return self.alone
+
+    @property
+    def alone(self) -> Static | None:
+        """Its only network, where two can live side by side on it."""
+        own = list(self.interfaces.values())
+        if len(own) != 1 or not isinstance(own[0], Static):
+            return None
+        return own[0] if own[0].bridge and own[0].ipv4 and not own[0].interface else None
+
+    @property
     def fingerprint(self) -> str:
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
-            self, image='', branch='', health=(), confirm='1s', keep=3
+            self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s'
         )
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
 
@@ -355,6 +391,29 @@ class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     slot: Slot
     created: float
     plan: Plan
+    network: Static | None = None  # set where it can be proved and run beside another one
+
+
+class Side(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A release on the bridge beside another one: its interface, its hardware address, and when
+    (seconds since 1970) it has to end; 0 while it is live."""
+
+    release: int
+    device: str
+    mac: str
+    until: float = 0
+
+
+class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Releases that serve side by side; what belongs to no known flow is the `base` release's.
+    `over` is set when one is alone again: when (seconds since 1970) no rule is needed any more."""
+
+    unikernel: str
+    bridge: str
+    addresses: tuple[str, ...]
+    base: int
+    sides: tuple[Side, ...]
+    over: float = 0
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -125,6 +125,9 @@ def _bridges(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
             )
             where = system.find('ip')
             yield Finding(name, bool(where), f'ip is {where}', demands.GET['ip'])
+            if wanted.overlapped is not None:
+                where = system.find('nft')
+                yield Finding(name, bool(where), f'nft is {where}', demands.GET['nft'])
         if one.interface:
             yield Finding(
                 name, network.exists(one.interface), f'interface {one.interface}',

@@ -227,10 +227,27 @@ class Shelf:
         kept = {r.number for r in self.releases() if r.number < current.number}
         previous = self.previous()
         kept = set(sorted(kept)[-keep:]) | {current.number, previous.number if previous else 0}
+        kept |= {release.number for release in self.wanted()}
         gone = [number for number in self.numbers() if number not in kept]
         for number in gone:
             self.discard(number)
         return gone
+
+    def wanted(self) -> list[model.Release]:
+        """What may run: the live release, and those that keep their connections for a while."""
+        current, overlap = self.current(), self.overlap()
+        if current is None:
+            return []
+        beside = [side.release for side in overlap.sides] if overlap else []
+        others = [self.release(number) for number in beside if number != current.number]
+        return [current, *(release for release in others if release is not None)]
+
+    def overlap(self) -> model.Overlap | None:
+        return read(self.root / 'overlap.json', model.Overlap)
+
+    def set_overlap(self, overlap: model.Overlap | None) -> None:
+        if overlap is not None or (self.root / 'overlap.json').exists():
+            write(self.root / 'overlap.json', overlap)
 
     def pin(self) -> model.Pin | None:
         return read(self.root / 'pin.json', model.Pin)

@@ -73,14 +73,19 @@ def begin(
         _free(wanted.port)
     say(f'starting release {release.number}')
     launcher.start(shelf, release, owner)
+    ended = dead(shelf, release)
+    health.prove(health.questions(wanted), launcher.console(shelf, release), ended)
+    health.watch(model.seconds(wanted.confirm), ended)
 
-    def dead() -> str:
+
+def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
+    """Why `release` no longer runs, whenever asked."""
+    def reason() -> str:
         if launcher.alive(shelf, release):
             return ''
         return _ended(launcher.ended(shelf, release), release.plan) or 'it ended'
 
-    health.prove(health.questions(wanted), launcher.console(shelf, release), dead)
-    health.watch(model.seconds(wanted.confirm), dead)
+    return reason
 
 
 def _free(port: int) -> None:

@@ -111,11 +111,23 @@ def _row(state: store.Store, name: str) -> dict[str, Any]:
         row |= {'pid': run.pid} if alive and run else {}
         crashed = '' if alive else crashes.explain(shelf, release)
         row |= {'crashed': crashed} if crashed else {}
+    row |= _beside(shelf)
     if pin and not pin.stopped:
         row['pinned'] = True
     if failure:
         row['refused'] = {'reason': failure.reason, 'hint': failure.hint, 'at': failure.at}
     return row
+
+
+def _beside(shelf: store.Shelf) -> dict[str, Any]:
+    """The releases that keep their connections for a while."""
+    overlap, current = shelf.overlap(), shelf.current()
+    drained = [
+        {'release': side.release, 'until': side.until, 'interface': side.device}
+        for side in (overlap.sides if overlap else ())
+        if current is None or side.release != current.number
+    ]
+    return {'draining': drained} if drained else {}
 
 
 def _people(rows: list[dict[str, Any]], deploying: str) -> None:
@@ -125,6 +137,9 @@ def _people(rows: list[dict[str, Any]], deploying: str) -> None:
         print(f'{row["name"]}: {_state(row)}')
         if 'crashed' in row:
             print(f'  it ended by itself: {plain(row["crashed"])}')
+        for side in row.get('draining', ()):
+            left = max(0, side['until'] - time.time())
+            print(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')
         if 'refused' in row:
             refused = row['refused']
             print(f'  refused {age(refused["at"])} ago: {plain(refused["reason"])}')

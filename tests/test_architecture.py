@@ -12,14 +12,14 @@ from tests.deployment import ROOT, run
 PACKAGE = Path(mirage_hooks.__file__).parent
 
 FLOORS = (
-    ('model', 'errors', 'demoimage', 'answer'),
+    ('model', 'errors', 'demoimage'),
     ('repository', 'system', 'image', 'config', 'store', 'journal', 'network', 'settled',
-     'crontab', 'hookfolder', 'layout', 'checkout', 'host', 'xen', 'supervisor', 'secret',
-     'privilege'),
-    ('targets', 'ci', 'deployment', 'releases'),
-    ('switch', 'launcher', 'health', 'report', 'parcel', 'demands', 'crashes', 'trust'),
-    ('deploy', 'install', 'starter', 'pull', 'view', 'check', 'demo', 'publish', 'prune',
-     'scaffold', 'needs', 'safeguards', 'notify'),
+     'crontab', 'hookfolder', 'host', 'xen', 'supervisor', 'secret', 'privilege', 'arp',
+     'namespace', 'flows'),
+    ('targets', 'staging', 'wire'),
+    ('switch', 'overlap', 'drain', 'launcher', 'health', 'report', 'demands', 'crashes', 'trust'),
+    ('deploy', 'drainer', 'install', 'starter', 'adopt', 'pull', 'view', 'check', 'demo', 'needs',
+     'safeguards', 'notify'),
     ('cli', 'site', 'hook', '__main__'),
 )
 """From the ground up; `__init__` holds only the version, which all may know."""
@@ -29,8 +29,8 @@ LEVEL = {
     ('repository', 'settled'), ('system', 'settled'),
     ('host', 'system'), ('xen', 'system'), ('supervisor', 'system'),
     ('privilege', 'system'), ('privilege', 'network'),
-    ('releases', 'deployment'),
-    ('switch', 'launcher'), ('switch', 'health'),
+        ('switch', 'launcher'), ('switch', 'health'), ('drain', 'launcher'),
+    ('overlap', 'launcher'), ('overlap', 'health'), ('overlap', 'switch'), ('drainer', 'deploy'),
     ('install', 'starter'), ('check', 'needs'), ('check', 'safeguards'),
     ('safeguards', 'needs'), ('needs', 'deploy'),
     ('cli', 'site'), ('hook', 'cli'), ('cli', 'hook'), ('__main__', 'cli'),

@@ -104,7 +104,7 @@ def _network(network: model.Network, mirage: tuple[int, ...], tap: str) -> list[
     prefix = f'--{network.group}-' if network.group else '--'
     interface = 'interface' if mirage >= CIDR_FLAGS else 'network'
     found = [f'{prefix}{interface}={tap}'] if tap else []
-    if isinstance(network, model.Static):
+    if isinstance(network, model.Static) and not network.compiled_in:
         modern = _cidr if mirage >= CIDR_FLAGS else _netmask
         found += [f'{prefix}{key}={value}' for key, value in modern(network, mirage)]
     return found

@@ -1,0 +1,49 @@
+"""The process that a switch leaves behind: it ends what keeps its connections for a while. When
+it is killed, the next converge does the same."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from . import deploy, drain, journal, store
+from .repository import Repository
+
+PAUSE = 1.0  # seconds between two looks
+
+
+def wait(repository: Repository) -> None:
+    """Return when nothing is drained any more; at once when another process sees to it."""
+    state = store.Store(repository.state)
+    owner = deploy.owner(state.root)
+    with _only(state) as lock:
+        while lock is not None:
+            with state.lock('drain', deploy.PATIENCE):
+                for text in drain.settle(state, owner):
+                    journal.append(state.history, journal.Entry(
+                        at=journal.now(), unikernel='mirage-hooks', event='drained',
+                        trigger='drain', reason=text,
+                    ))
+                if not drain.draining(state):
+                    # While the repository is ours: who drains next starts a process of its own.
+                    return fcntl.flock(lock, fcntl.LOCK_UN)
+            while drain.draining(state) and not drain.due(state, owner):
+                time.sleep(PAUSE)
+
+
+@contextlib.contextmanager
+def _only(state: store.Store) -> Iterator[int | None]:
+    """Held by the only process of its kind for this repository; None for another one."""
+    descriptor = os.open(state.root / 'drain.lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,330 @@
+"""A good image costs no request and a bad one costs nothing: real guests on a real bridge, asked
+all the time from the wire and from the host itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirage_hooks import system
+from tests import wired
+from tests.deployment import run
+from tests.wired import Wired, act
+
+pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
+SWITCHES = int(os.environ.get('MIRAGE_HOOKS_SWITCHES', '10'))
+"""How many switches under load; the figures in docs/reliability.md take 100."""
+STRIDE = int(os.environ.get('MIRAGE_HOOKS_STRIDE', '5'))
+"""Kill at every so manyth step; 1 takes some minutes."""
+KILLED = Path(__file__).with_name('killed.py')
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Wired]:
+    """Release 1 serves on the bridge."""
+    made = Wired(tmp_path)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.end()
+
+
+class Load:
+    """Clients on the wire and on the host itself, asking until `end`."""
+
+    def __init__(self, site: Wired, held: int = 700) -> None:
+        self.clients = [site.asking(where, held) for where in (site.outside(), site.inside())]
+        time.sleep(0.3)
+
+    def end(self) -> list[dict[str, Any]]:
+        return [client.end() for client in self.clients]
+
+
+def costs(found: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, int]]]:
+    """Failed and broken requests of each client, and why."""
+    return [(one['failed'], one['held_failed'], one['reasons']) for one in found]
+
+
+NOTHING: list[tuple[int, int, dict[str, int]]] = [(0, 0, {}), (0, 0, {})]
+
+
+def alone(site: Wired, release: int) -> None:
+    """`release` is the only thing of ours on the host."""
+    site.drained()
+    assert site.processes() == [release]
+    assert site.links() == [tap(site, release)]
+    assert site.tables() == []
+    assert site.state().of('www').overlap() is None
+
+
+def tap(site: Wired, release: int) -> str:
+    found = site.state().of('www').release(release)
+    assert found is not None
+    return found.plan.taps[0].name
+
+
+def test_a_control_run_without_a_switch_loses_nothing(site: Wired) -> None:
+    load = Load(site)
+    time.sleep(2)
+    assert costs(load.end()) == NOTHING
+
+
+@pytest.mark.parametrize('kind', ['direct', 'virtio'])
+def test_no_request_fails_through_many_switches(
+    site: Wired, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind == 'virtio' and shutil.which('qemu-system-x86_64') is None:
+        pytest.skip('qemu-system-x86_64 is missing')
+    if kind == 'virtio':
+        site.configure(tender=str(emulated(site.folder)), memory=64, health={
+            'http': f'http://{wired.ADDRESS}:8080/', 'within': '20s'})
+    load, took = Load(site), []
+    switches = SWITCHES if kind == 'direct' else 4
+    for _ in range(switches):
+        site.release(wired.guest(site.version + 1, kind))
+        done = site.mirage('pull')
+        assert done.returncode == 0, done.stdout + done.stderr
+        took += [int(ms) for ms in re.findall(r'switched in (\d+) ms', done.stdout)]
+    time.sleep(1)
+    found = load.end()
+    with capsys.disabled():
+        print(f'\n{kind}: {len(took)} switches in {min(took)} to {max(took)} ms, median '
+              f'{sorted(took)[len(took) // 2]} ms')
+        for where, one in zip(('wire', 'host'), found, strict=True):
+            print(f'  {where}: {one["requests"]} requests, {one["failed"]} failed, longest '
+                  f'{one["longest_ms"]} ms; {one["held"]} held open, {one["held_failed"]} broken')
+    assert costs(found) == NOTHING
+    assert len(took) == switches
+    assert all(one['held'] > 2 for one in found)
+    assert all(len(one['pages']) == switches + 1 for one in found)
+    assert site.page() == f'release-{site.version:04}'
+    alone(site, site.version)
+
+
+@pytest.mark.parametrize(('arguments', 'health', 'reason'), [
+    (['--fail=exit:3'], {}, 'it ended with exit code 3'),
+    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (timed out) within 500ms'),
+    (['--status=500'], {}, 'http://10.9.0.2:8080/ answered 500 (200 wanted) within 500ms'),
+    ([], {'contains': 'another page'},
+     "http://10.9.0.2:8080/ answered without 'another page' within 500ms"),
+    (['--ipv4=10.9.0.3/24'], {}, 'http://10.9.0.2:8080/ did not answer ('),
+])
+def test_a_bad_image_costs_no_request(
+    site: Wired, arguments: list[str], health: dict[str, str], reason: str
+) -> None:
+    url = f'http://{wired.ADDRESS}:8080/'
+    site.configure(arguments=arguments, health={'http': url, 'within': '500ms', **health})
+    load = Load(site)
+    site.release()
+    done = site.mirage('pull')
+    time.sleep(0.3)
+    assert costs(load.end()) == NOTHING
+    assert done.returncode == 1
+    assert f'www: REFUSED: {reason}' in done.stdout
+    assert site.page() == 'release-0001'
+    alone(site, 1)
+
+
+def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wired) -> None:
+    site.configure(confirm='5s')
+    load = Load(site, held=4000)  # begun before, answered after
+    site.release()
+    pulling = subprocess.Popen(
+        (*site.inside(), *site.command('pull')), stdout=subprocess.PIPE, text=True
+    )
+    while site.page() != 'release-0002':
+        assert pulling.poll() is None
+    for mark, process in system.marked(site.state().root):
+        if mark.name == '2':
+            process.kill()
+    said, _ = pulling.communicate(timeout=30)
+    found = load.end()
+    assert pulling.returncode == 1
+    assert 'www: REFUSED: it ended' in said
+    assert [one['held_failed'] for one in found] == [0, 0]
+    assert all(one['pages'].get('release-0002') for one in found), 'it never was switched to'
+    assert site.page() == 'release-0001'
+    alone(site, 1)
+
+
+def test_a_rollback_to_a_release_that_is_still_drained_boots_nothing(site: Wired) -> None:
+    site.configure(drain='10s')
+    load = Load(site)
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    first = run_of(site, 1)
+    assert first is not None
+    done = site.mirage('rollback', 'www')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'on a stage' not in done.stdout
+    assert run_of(site, 1) == first
+    assert site.page() == 'release-0001'
+    time.sleep(1)
+    assert costs(load.end()) == NOTHING
+    assert site.mirage('deploy').returncode == 0
+    assert site.page() == 'release-0002'
+
+
+def test_a_rollback_to_an_ended_release_costs_no_request(site: Wired) -> None:
+    site.configure(drain='0s')
+    for _ in range(2):
+        site.release()
+        assert site.mirage('pull').returncode == 0
+    alone(site, 3)
+    load = Load(site)
+    done = site.mirage('rollback', 'www', '1')  # of the same slot
+    assert done.returncode == 0, done.stdout + done.stderr
+    time.sleep(0.5)
+    found = load.end()
+    assert [one['failed'] for one in found] == [0, 0]
+    assert site.page() == 'release-0001'
+    alone(site, 1)
+
+
+def test_what_is_drained_is_shown_and_ended(site: Wired) -> None:
+    site.configure(drain='4s')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    said = site.mirage('status').stdout
+    assert re.search(r'\n  release 1 keeps its connections, [34] s at most\n', said), said
+    assert site.processes() == [1, 2]
+    alone(site, 2)
+    assert 'release 1 of www has drained' in site.mirage('history').stdout
+    assert 'keeps its connections' not in site.mirage('status').stdout
+
+
+def test_without_the_drain_process_the_next_converge_ends_what_is_drained(site: Wired) -> None:
+    site.configure(drain='1s')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    for process in site.drainers():
+        process.kill()
+        process.wait()
+    time.sleep(1.2)
+    assert site.processes() == [1, 2]
+    assert site.mirage('pull', '--quiet').returncode == 0
+    alone(site, 2)
+
+
+def test_stopped_by_hand_it_leaves_nothing_drained(site: Wired) -> None:
+    site.configure(drain='1m')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    assert site.mirage('stop', 'www').returncode == 0
+    assert (site.processes(), site.links(), site.tables()) == ([], [], [])
+    assert site.mirage('start', 'www').returncode == 0
+    assert site.page() == 'release-0002'
+    alone(site, 2)
+
+
+def test_rules_flushed_by_the_admin_do_not_stop_the_site(site: Wired) -> None:
+    site.configure(drain='1m')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    act(*site.inside(), 'nft', 'flush', 'ruleset')
+    assert [site.page() for _ in range(5)] == ['release-0002'] * 5
+
+
+def test_where_flows_cannot_be_pinned_the_ports_are_exchanged(site: Wired) -> None:
+    site.release()
+    done = site.mirage('pull', before='mount --bind /bin/false "$(command -v nft)"')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'release 1 will break: `nft -f -` failed with 1: it said nothing' in done.stdout
+    assert site.page() == 'release-0002'
+    alone(site, 2)
+
+
+def test_what_is_not_ours_is_not_touched(site: Wired) -> None:
+    for line in ('table netdev stranger', 'table bridge mirage_hooks',
+                 'table netdev mirage_hooks_00000000'):
+        act(*site.inside(), 'nft', 'add', *line.split())
+    act(*site.inside(), 'ip', 'link', 'add', 'mh-00000000-s', 'type', 'bridge')
+    act(*site.inside(), 'ip', 'tuntap', 'add', 'dev', 'stranger', 'mode', 'tap')
+    act(*site.inside(), 'ip', 'link', 'set', 'stranger', 'master', 'br0', 'up')
+    bridge = act(*site.inside(), 'cat', '/sys/class/net/br0/address')
+    tables, links = site.tables(), ['mh-00000000-s', 'stranger']
+    site.configure(drain='0s')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    site.drained()
+    assert site.tables() == tables
+    assert sorted(site.links()) == sorted([*links, tap(site, 2)])
+    assert act(*site.inside(), 'cat', '/sys/class/net/br0/address') == bridge
+    assert act(*site.inside(), 'ls', '/sys/class/net/br0/brif').split() == sorted(
+        ['stranger', 'wire', tap(site, 2)]
+    )
+
+
+def test_a_bridge_of_taps_alone_keeps_its_address(site: Wired) -> None:
+    act('ip', '-n', site.inner, 'link', 'set', 'wire', 'nomaster')
+    site.configure(drain='0s')
+    before = act(*site.inside(), 'cat', '/sys/class/net/br0/address')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    site.drained()
+    assert act(*site.inside(), 'cat', '/sys/class/net/br0/address') == before
+
+
+@pytest.mark.parametrize('case', ['a good image', 'a bad image', 'a rollback'])
+def test_killed_at_a_step_one_healthy_release_is_left(site: Wired, case: str) -> None:
+    site.configure(drain='100ms', confirm='0s', keep=1)
+    when, step, killed = ('before', 'after'), 1, 0
+    while True:
+        site.configure(drain='100ms', confirm='0s', keep=1)
+        if case == 'a bad image':
+            serves = site.page()
+        site.release()
+        command = 'deploy'
+        if case == 'a rollback':
+            serves = site.page()
+            assert site.mirage('pull').returncode == 0
+            site.drained()
+            command = 'rollback www'
+        elif case == 'a bad image':
+            site.configure(drain='100ms', confirm='0s', keep=1, arguments=['--fail=exit:3'])
+        run('git', '-c', 'core.hooksPath=/dev/null', 'pull', '-q', cwd=site.host)
+        done = run(
+            *site.inside(), sys.executable, '-I', str(KILLED), str(step), when[step % 2], '-C',
+            str(site.host), *command.split(), cwd=site.folder,
+        )
+        site.mirage('pull', '--quiet')
+        current = site.state().of('www').current()
+        assert current is not None
+        if case == 'a good image' or (
+            case == 'a rollback' and site.state().of('www').pin() is None
+        ):
+            serves = f'release-{site.version:04}'
+        assert site.page() == serves, (step, done.stdout)
+        alone(site, current.number)
+        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
+        # After a step that fails there is nothing to be killed after: it goes on.
+        if through and int(through[1]) < step:
+            break
+        killed += done.returncode == -signal.SIGKILL
+        step += STRIDE
+    assert killed > 20 / STRIDE
+
+
+def emulated(folder: Path) -> Path:
+    """QEMU without KVM, which may be there and not work inside another virtual machine."""
+    path = folder / 'qemu'
+    path.write_text("""#!/bin/bash
+exec qemu-system-x86_64 "${@/#kvm/tcg}"
+""")
+    path.chmod(0o755)
+    return path
+
+
+def run_of(site: Wired, release: int) -> Any:
+    return site.state().of('www').run(release)

@@ -1,0 +1,99 @@
+"""The stage on which a new release proves itself, and who may come on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mirage_hooks import config, errors, health, model, staging
+
+OWNER = '0123456789abcdef'
+
+
+def test_the_stage_is_named_after_its_owner_and_no_part_of_this_host() -> None:
+    assert staging.outside(OWNER, '/proc/1/fd/9') == (
+        'link add mh-01234567-s type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n'
+        'link set dev mh-01234567-s alias "mirage-hooks 0123456789abcdef" arp off '
+        'addrgenmode none up\n'
+        'link add mh-01234567-v type veth peer name mh-01234567-p netns /proc/1/fd/9\n'
+        'link set dev mh-01234567-v alias "mirage-hooks 0123456789abcdef" addrgenmode none '
+        'master mh-01234567-s up\n'
+    )
+
+
+@pytest.mark.parametrize(('given', 'neighbours'), [
+    ({'ipv4': '10.0.0.2/24', 'gateway': '10.0.0.254'}, ['10.0.0.254/24']),
+    ({'ipv4': '10.0.0.2/24'}, ['10.0.0.1/24']),
+    ({'ipv4': '10.0.0.1/24'}, ['10.0.0.2/24']),
+    ({'ipv4': '10.0.0.2/32', 'gateway': '10.1.0.1'}, ['10.1.0.1 peer 10.0.0.2']),
+    ({'ipv4': '10.0.0.2/32'}, ['169.254.1.1 peer 10.0.0.2']),
+    ({'ipv4': '10.0.0.2/24', 'ipv6': 'fd00::2/64', 'ipv6_gateway': 'fd00::1'},
+     ['10.0.0.1/24', 'fd00::1/64']),
+])
+def test_beyond_it_is_the_gateway_or_some_neighbour(
+    given: dict[str, str], neighbours: list[str]
+) -> None:
+    text = staging.inside('peer', model.Static(bridge='br0', **given))
+    assert text.splitlines() == [
+        *(f'addr add {one} dev peer nodad' for one in neighbours), 'link set dev peer up'
+    ]
+
+
+def test_a_domain_is_created_on_the_stage() -> None:
+    tap = model.Tap('www-x', 'xenbr0', '02:00:00:00:00:01')
+    text = "vif = ['mac=02:00:00:00:00:01,bridge={},vifname=www-x']\n"
+    plan = model.Plan('xen', ('xl', 'create', 'f'), 'www-1', (tap,), {'f': text.format('xenbr0')})
+    assert staging.moved(plan, 'stage') == model.Plan(
+        'xen', ('xl', 'create', 'f'), 'www-1',
+        (model.Tap('www-x', 'stage', '02:00:00:00:00:01'),), {'f': text.format('stage')},
+    )
+
+
+def unikernel(text: str) -> model.Unikernel:
+    return config.parse(f'unikernels: {{www: {{image: a, {text}}}}}'.encode(), 'f').unikernels[
+        'www'
+    ]
+
+
+STATIC = 'network: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}'
+
+
+@pytest.mark.parametrize(('text', 'beside'), [
+    (STATIC, True),
+    (f'{STATIC}, switch: overlap', True),
+    (f'{STATIC}, switch: replace', False),
+    (f'{STATIC}, blocks: {{d: {{path: /d}}}}', False),
+    (f'{STATIC}, blocks: {{d: {{path: /d}}}}, switch: overlap', True),
+    (f'{STATIC}, blocks: {{d: {{path: /d, read_only: true}}}}', True),
+    ('network: {mode: static, bridge: br0}', False),
+    ('network: {mode: static, interface: tap0, ipv4: 10.0.0.2/24}', False),
+    ('network: {mode: direct, bridge: br0}', False),
+    ('network: {mode: socket, port: 80}', False),
+    ('memory: 8', False),
+    ('networks: {a: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}, b: {mode: direct, '
+     'bridge: br1}}', False),
+])
+def test_releases_run_beside_each_other_where_the_network_allows(text: str, beside: bool) -> None:
+    assert (unikernel(text).overlapped is not None) == beside
+
+
+def test_overlap_where_it_cannot_be_is_refused() -> None:
+    with pytest.raises(errors.Refused) as refused:
+        unikernel('network: {mode: direct, bridge: br0}, switch: overlap')
+    assert refused.value.reason == (
+        'f: www: `switch: overlap` wants one static network with `bridge` and `ipv4`, and no '
+        '`interface`'
+    )
+
+
+def test_how_it_switches_is_no_reason_to_start_it_anew() -> None:
+    assert unikernel(STATIC).fingerprint == unikernel(
+        f'{STATIC}, switch: replace, drain: 5m'
+    ).fingerprint
+
+
+def test_without_questions_the_address_must_answer() -> None:
+    assert health.questions(unikernel(STATIC), '10.0.0.2') == (model.Health(ping='10.0.0.2'),)
+    assert health.questions(unikernel(f'{STATIC}, arguments: [--port=80]'), '10.0.0.2') == (
+        model.Health(tcp='10.0.0.2:80'),
+    )
+    assert health.questions(unikernel(STATIC)) == (model.Health(alive='1s'),)

@@ -1,0 +1,184 @@
+"""A deployment on a wire: the host is a network namespace with a bridge, and a client is on the
+other end of a cable of it. The unikernel is the test guest with a stack of its own, on a tap."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from mirage_hooks import deploy
+from tests import guests
+from tests.deployment import Deployment, run
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / '.cache' / 'guests'
+MARK = 'release-0000'
+ADDRESS, GATEWAY, CLIENT = '10.9.0.2', '10.9.0.1', '10.9.0.9'
+
+
+def missing() -> str:
+    """What this machine lacks for such a test; '' for nothing."""
+    if os.geteuid() != 0:
+        return 'wants root, for network namespaces'
+    for program in ('ip', 'bridge', 'nft', 'ping', 'gcc'):
+        if run('sh', '-c', f'PATH=$PATH:/usr/sbin:/sbin command -v {program}',
+               cwd=Path('/')).returncode:
+            return f'{program} is missing'
+    return '' if Path('/dev/net/tun').exists() else '/dev/net/tun is missing'
+
+
+def guest(version: int, kind: str = 'direct') -> bytes:
+    """The guest whose page says `release-<version>`."""
+    image = guests.build(kind, CACHE, MARK).read_bytes()
+    return image.replace(MARK.encode(), f'release-{version:04}'.encode())
+
+
+class Wired(Deployment):
+    """`mirage` runs on the host's side of the wire; `asking` asks from either side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inner, self.outer = f'mhh{os.getpid()}', f'mhc{os.getpid()}'
+        self.version = 0
+        self._cable()
+        super().__init__(folder)
+
+    def configure(self, text: str = '', **keys: Any) -> None:
+        network = {'mode': 'static', 'bridge': 'br0', 'ipv4': f'{ADDRESS}/24', 'gateway': GATEWAY}
+        www = {'image': 'unix/www', 'network': network, 'confirm': '50ms', 'drain': '2s',
+               'health': {'http': f'http://{ADDRESS}:8080/', 'within': '2s'}, **keys}
+        self.config.write_text(text or yaml.safe_dump({'unikernels': {'www': www}}))
+
+    def start(self) -> None:
+        """The first release, serving."""
+        self.release()
+        self.clone()
+        done = self.mirage('deploy')
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def release(self, image: bytes | None = None) -> None:
+        """Publish the next version, or `image`."""
+        self.version += 1
+        path = self.site / 'unix' / 'www'
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(guest(self.version) if image is None else image)
+        path.chmod(0o755)
+        self.commit(f'release {self.version}')
+
+    def mirage(
+        self, *arguments: str, repository: Path | None = None, before: str = 'true'
+    ) -> Any:
+        """`before` is shell, run in the command's own mount namespace."""
+        return run(
+            *self.inside(), 'sh', '-c', f'PATH=$PATH:/usr/sbin:/sbin; {before} && exec "$@"', 'sh',
+            *self.command(*arguments), cwd=self.folder,
+        )
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        return (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(self.host), *arguments)
+
+    def inside(self) -> tuple[str, ...]:
+        return ('ip', 'netns', 'exec', self.inner)
+
+    def outside(self) -> tuple[str, ...]:
+        return ('ip', 'netns', 'exec', self.outer)
+
+    def page(self) -> str:
+        done = run(*self.outside(), 'curl', '-s', '-m', '3', f'http://{ADDRESS}:8080/',
+                   cwd=self.folder)
+        return str(done.stdout).strip()
+
+    def asking(self, where: tuple[str, ...], held: int = 0) -> Asking:
+        return Asking(where, held)
+
+    def owner(self) -> str:
+        return deploy.owner(self.state().root)
+
+    def links(self) -> list[str]:
+        """The interfaces of the host's side, but for those that were there before."""
+        said = json.loads(run(*self.inside(), 'ip', '-j', 'link', cwd=self.folder).stdout)
+        return sorted({one['ifname'] for one in said} - {'lo', 'br0', 'wire'})
+
+    def tables(self) -> list[str]:
+        said = run(*self.inside(), 'nft', 'list', 'tables', cwd=self.folder).stdout
+        return [str(line) for line in said.splitlines()]
+
+    def processes(self) -> list[int]:
+        """The numbers of the releases that have a process, walls included."""
+        found = set()
+        for process in psutil.process_iter():
+            try:
+                mark = process.environ().get('MIRAGE_HOOKS_RELEASE', '')
+            except (psutil.Error, OSError):
+                continue
+            if mark.startswith(str(self.state().root)) and process.status() != 'zombie':
+                found.add(int(Path(mark).name))
+        return sorted(found)
+
+    def drainers(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                line = process.cmdline()
+            except (psutil.Error, OSError):
+                continue
+            if line[-1:] == ['drain'] and str(self.host.resolve() / '.git') in line:
+                found.append(process)
+        return found
+
+    def drained(self, within: float = 15) -> None:
+        """Wait until one release is alone."""
+        limit = time.monotonic() + within
+        while self.drainers() or len(self.processes()) != 1:
+            assert time.monotonic() < limit, (self.processes(), self.drainers())
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        try:
+            for process in self.drainers():
+                process.kill()
+            super().end()
+        finally:
+            for name in (self.inner, self.outer):
+                run('ip', 'netns', 'delete', name, cwd=Path('/'))
+
+    def _cable(self) -> None:
+        for name in (self.inner, self.outer):
+            act('ip', 'netns', 'add', name)
+        for line in (
+            'link set lo up', 'link add br0 type bridge', f'addr add {GATEWAY}/24 dev br0',
+            'link set br0 up', f'link add wire type veth peer name eth0 netns {self.outer}',
+            'link set wire master br0 up',
+        ):
+            act('ip', '-n', self.inner, *line.split())
+        for line in ('link set lo up', f'addr add {CLIENT}/24 dev eth0', 'link set eth0 up'):
+            act('ip', '-n', self.outer, *line.split())
+
+
+class Asking:
+    """A client that asks every 2 ms until `end`."""
+
+    def __init__(self, where: tuple[str, ...], held: int) -> None:
+        script = str(Path(__file__).parent / 'asking.py')
+        self.process = subprocess.Popen(
+            (*where, sys.executable, '-I', script, ADDRESS, '8080', '2', str(held)),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+    def end(self) -> dict[str, Any]:
+        said, _ = self.process.communicate('\n', timeout=60)
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+
+def act(*command: str) -> str:
+    done = run(*command, cwd=Path('/'))
+    assert done.returncode == 0, (command, done.stderr)
+    return str(done.stdout)
