@@ -240,10 +240,3 @@ def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Proces
         if left:
             psutil.wait_procs(left, timeout=0.02)
     return left
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # between the two questions
-        return False

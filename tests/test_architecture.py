@@ -19,7 +19,7 @@ FLOORS = (
     ('targets', 'staging', 'wire'),
     ('switch', 'overlap', 'drain', 'launcher', 'health', 'report', 'demands', 'crashes', 'trust'),
     ('deploy', 'drainer', 'install', 'starter', 'adopt', 'pull', 'view', 'check', 'demo', 'needs',
-     'safeguards', 'notify'),
+     'safeguards', 'notify', 'slim', 'xlfile'),
     ('cli', 'site', 'hook', '__main__'),
 )
 """From the ground up; `__init__` holds only the version, which all may know."""
@@ -29,7 +29,7 @@ LEVEL = {
     ('repository', 'settled'), ('system', 'settled'),
     ('host', 'system'), ('xen', 'system'), ('supervisor', 'system'),
     ('privilege', 'system'), ('privilege', 'network'),
-        ('switch', 'launcher'), ('switch', 'health'), ('drain', 'launcher'),
+    ('switch', 'launcher'), ('switch', 'health'), ('drain', 'launcher'),
     ('overlap', 'launcher'), ('overlap', 'health'), ('overlap', 'switch'), ('drainer', 'deploy'),
     ('install', 'starter'), ('check', 'needs'), ('check', 'safeguards'),
     ('safeguards', 'needs'), ('needs', 'deploy'),
@@ -38,7 +38,7 @@ LEVEL = {
 """Imports on one floor; a new one is to be thought over."""
 
 EDGES = {
-    'git': {'repository', 'checkout', 'deployment'}, 'gitdb': {'repository'}, 'sh': {'system'},
+    'git': {'repository', 'site'}, 'gitdb': {'repository'}, 'sh': {'system'},
     'yaml': {'config'}, 'elftools': {'image'},
 }
 """Packages that only some rooms know."""
