@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +20,7 @@ from types import FrameType
 from . import demoimage, errors, report, switch, system
 
 NAME = 'www'
+EVERY = 0.01  # seconds from one question of the visitor to the next
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,11 +64,18 @@ class Stage:
     def play(self) -> None:
         self.build()
         self.deploys(1, 'cron pulls')
-        self.deploys(2, 'a person pulls')
-        self.refuses()
+        with Visitor(self.port) as visitor:
+            self.deploys(2, 'a person pulls')
+            visitor.saw('a good image')
+            self.refuses()
+            visitor.saw('a bad image')
+            self.returns()
+            visitor.saw('a rollback')
         self.heading('What a person can ask')
         self.run('host', *self.ours('status'))
         self.run('host', *self.ours('history'))
+        self.heading(f'What a visitor saw who asked every {EVERY * 1000:.0f} ms since version 1')
+        self.quote('\n'.join(visitor.told()))
 
     def build(self) -> None:
         self.heading('A hub, a site that publishes to it, and a host that deploys from it')
@@ -99,6 +109,11 @@ class Stage:
         self.publish(3, broken)
         self.cron(refused=True)
         self.page(2)
+
+    def returns(self) -> None:
+        self.heading('Back to version 1, from local files alone')
+        self.run('host', *self.ours('rollback', NAME))
+        self.page(1)
 
     def publish(self, version: int, image: bytes) -> None:
         folder = f'version-{version}'
@@ -193,6 +208,48 @@ class Stage:
         system.end([process for _, process in system.marked(state)])
         shutil.rmtree(self.root, ignore_errors=True)
         self.said.line(f'\nAll of it is stopped, and {self.root} removed.')
+
+
+class Visitor(threading.Thread):
+    """Asks the site at `port` all the time while its block runs, and counts."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.over = threading.Event()
+        self.asked: list[bool] = []  # whether each request was answered
+        self.rows: list[tuple[str, int, int]] = []
+
+    def __enter__(self) -> Visitor:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self.over.wait(EVERY):
+            self.asked.append(self.answered())
+
+    def answered(self) -> bool:
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=5)
+        try:
+            connection.request('GET', '/')
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def saw(self, what: str) -> None:
+        """Put down what was asked since the last time, during `what`."""
+        asked, self.asked = self.asked, []
+        self.rows.append((what, len(asked), asked.count(False)))
+
+    def told(self) -> list[str]:
+        rows = [[what, str(asked), str(failed)] for what, asked, failed in self.rows]
+        return report.table([['during', 'requests', 'failed'], *rows])
 
 
 def _leave(number: int, _: FrameType | None) -> None:
