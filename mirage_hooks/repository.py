@@ -4,19 +4,22 @@ Everything that comes out of it is hostile until parsed."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+from collections.abc import Callable
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import git
 import git.exc
 import msgspec
 from gitdb.exc import BadName, BadObject
 
-from . import errors, model, settled
+from . import alarm, errors, model, settled
 
+PATIENCE = 900.0  # seconds for one question to git, which may have to ask a remote
 POINTER_LIMIT = 4096  # bytes; the original's pointers have 41
 LFS = b'version https://git-lfs.github.com/spec/'
 PACKED = ('bz2', 'gz', 'xz', 'zst')
@@ -26,6 +29,26 @@ MAGIC = (b'\x7fELF', b'#!', b'BZh', b'\x1f\x8b', b'\xfd7zXZ\x00', b'\x28\xb5\x2f
 
 # History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
+
+
+Asking = TypeVar('Asking', bound=Callable[..., Any])
+
+
+def _bounded(ask: Asking) -> Asking:
+    """`ask`, whose git commands are given up after PATIENCE: one that hangs must not hold the lock
+    for ever, nor let cron's ticks pile up behind it."""
+    @functools.wraps(ask)
+    def asked(*arguments: Any, **named: Any) -> Any:
+        try:
+            with alarm.within(PATIENCE):
+                return ask(*arguments, **named)
+        except alarm.Late:
+            raise errors.Unavailable(
+                f'git took more than {PATIENCE:g} s, and was ended',
+                hint='is its remote reachable, and its disk well?',
+            ) from None
+
+    return asked  # type: ignore[return-value]
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -47,6 +70,7 @@ class _Whole(RawIOBase):
     def readable(self) -> bool:
         return True
 
+    @_bounded
     def readinto(self, buffer: Any) -> int:
         data = self.stream.read(min(len(buffer), self.left)) if self.left else b''
         if not data and self.left:
@@ -191,13 +215,18 @@ class Repository:
         except errors.Refused:
             return False
 
+    @_bounded
     def commit(self, branch: str) -> str:
         """The commit that `branch` is at; raises Refused when it has none."""
         try:
             return str(self._git.commit(self.revision(branch)).hexsha)
-        except (BadName, BadObject, ValueError, git.exc.GitCommandError) as error:
+        except (BadName, BadObject, ValueError, OSError, git.exc.GitCommandError) as error:
             if isinstance(error, git.exc.GitCommandError):
                 raise _said(error, self.folder) from None
+            if isinstance(error, OSError):
+                raise errors.Unavailable(
+                    f'git ended when it was asked for branch {branch}: {error.strerror}'
+                ) from None
         if self.setting('extensions.objectFormat') == 'sha256':
             raise errors.Refused(
                 f'{self.folder} names its objects by SHA-256, which cannot be read yet',
@@ -209,16 +238,19 @@ class Repository:
             hint='push it, or name another in mirage.yml: branch: …',
         )
 
+    @_bounded
     def subject(self, commit: str) -> str:
         """The first line of the commit's message."""
         return str(self._git.commit(commit).summary)
 
+    @_bounded
     def author(self, commit: str) -> str:
         """Who the commit says wrote it."""
         return self._run(
             '-c', 'log.showSignature=false', 'show', '--no-patch', '--format=%an <%ae>', commit
         )
 
+    @_bounded
     def descends(self, commit: str, ancestor: str) -> bool:
         """Whether `commit` contains `ancestor`, by the history as it was signed."""
         status, said = self._asked('merge-base', '--is-ancestor', ancestor, commit)
@@ -229,6 +261,7 @@ class Repository:
             )
         return status == 0
 
+    @_bounded
     def between(self, ancestor: str, commit: str) -> list[str]:
         """The commits that `commit` has and `ancestor` has not, oldest first, by every parent."""
         status, said = self._asked('rev-list', '--topo-order', '--reverse', commit, f'^{ancestor}')
@@ -239,12 +272,14 @@ class Repository:
             )
         return said.split()
 
+    @_bounded
     def signature(self, commit: str) -> str:
         """What kind of signature `commit` has: SSH, PGP, SIGNED (X.509), '' for none."""
         head = self._run('cat-file', 'commit', commit).partition('\n\n')[0]
         found = re.search(r'^gpgsig(?:-sha256)? -----BEGIN (\w+)', head, re.M)
         return found[1] if found else ''
 
+    @_bounded
     def verify(self, commit: str, settings: tuple[str, ...]) -> tuple[bool, str]:
         """Whether `git verify-commit` accepts `commit` when configured by `settings`, and the raw
         words of the program that verified."""
@@ -252,6 +287,7 @@ class Repository:
         status, said = self._asked(*chosen, 'verify-commit', '--raw', commit)
         return status == 0, said
 
+    @_bounded
     def find(self, commit: str, unikernel: str, wanted: model.Unikernel) -> model.Found:
         """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong."""
         path = _inside(wanted.image, f'{unikernel}.image')
@@ -268,6 +304,7 @@ class Repository:
         self._head(image)
         return model.Found(commit, image.path, image.oid, (_line(entry), _line(target)), notice)
 
+    @_bounded
     def open(self, oid: str) -> BinaryIO:
         """The bytes of blob `oid` as a stream. In a partial clone git fetches it now."""
         try:
@@ -280,6 +317,7 @@ class Repository:
                 '`git fsck` checks a whole one',
             ) from None
 
+    @_bounded
     def entries(self, commit: str, paths: tuple[str, ...]) -> tuple[str, ...]:
         """The tree's lines for `paths`, as they stand in Found.read."""
         return tuple(_line(entry) for entry in self._list_tree(commit, '--', *paths))
@@ -303,6 +341,7 @@ class Repository:
         except errors.Refused:
             return ''
 
+    @_bounded
     def fetch(self, branch: str) -> None:
         """Ask the remote what is new. In a partial clone too all of it comes at once: the remote
         then knows the image that is here, and sends a delta of kilobytes where fetching the new
@@ -311,9 +350,11 @@ class Repository:
         self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules',
                   self.remote(branch))
 
+    @_bounded
     def contains(self, commit: str, ancestor: str) -> bool:
         return bool(self._git.is_ancestor(self._git.commit(ancestor), self._git.commit(commit)))
 
+    @_bounded
     def merge(self, branch: str) -> str:
         """Take in what was fetched, as the user's `git pull` would; what its hooks say. Ours leave
         the converging to the caller."""
@@ -326,6 +367,7 @@ class Repository:
                       f'{branch}@{{upstream}}:refs/heads/{branch}')
         return ''
 
+    @_bounded
     def rewind(self, branch: str, commit: str) -> None:
         """Move `branch` to `commit`; changes in the work tree are kept or stop it."""
         if not self.bare and self._checked_out(branch):

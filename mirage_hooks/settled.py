@@ -26,6 +26,7 @@ LOCAL = (
 QUARANTINE = (
     'GIT_QUARANTINE_PATH', 'GIT_OBJECT_DIRECTORY', 'GIT_ALTERNATE_OBJECT_DIRECTORIES'
 )
+PATIENCE = 60.0  # seconds for one question to git
 PULLING = 'MIRAGE_HOOKS_PULLING'
 """Environment variable that tells our hooks that `mirage-hooks pull` converges after the merge: git
 gives it their output only at its end, and cron's mail needs it."""
@@ -99,7 +100,7 @@ def holds(git_dir: Path) -> bool:
             and all(_tree(git_dir, *read) == read[1] for read in known['read'].items())
             and all(_commit(git_dir, at[0]) == at[1] for at in known['commits'].items())
         )
-    except (OSError, ValueError, KeyError, TypeError, subprocess.CalledProcessError):
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return False  # the long way says what is wrong
 
 
@@ -132,6 +133,7 @@ def _git(git_dir: Path, *arguments: str) -> str:
     done = subprocess.run(
         ('git', '--no-replace-objects', f'--git-dir={git_dir}', *arguments), check=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        timeout=PATIENCE,
     )
     return os.fsdecode(done.stdout)
 

@@ -1,0 +1,40 @@
+"""A bound on what may never end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import psutil
+
+
+class Late(BaseException):
+    """The time is over. No Exception: no library on the way may take it for its own."""
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise Late when the block takes longer than `seconds`, and end the commands that we wait for.
+    Only in the main thread, and only the outermost of several; elsewhere nothing is bounded."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _late(*_: object) -> None:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == os.getsid(0):  # a release has a session of its own
+                process.kill()
+    raise Late
