@@ -135,10 +135,16 @@ class Shelf:
 
     def current(self) -> model.Release | None:
         """The release that should be live: one pointer, moved atomically."""
+        pointer = self.root / 'current'
         try:
-            return self.release(int((self.root / 'current').readlink().name))
-        except FileNotFoundError:
+            return self.release(int(pointer.readlink().name))
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError):
+            raise errors.Refused(
+                f'{pointer} is damaged: it is no link to a release',
+                hint='move it away and run `mirage-hooks deploy`: it is made anew',
+            ) from None
 
     def release(self, number: int) -> model.Release | None:
         return read(self.folder(number) / 'release.json', model.Release)
