@@ -33,7 +33,7 @@ def count(shelf: store.Shelf, release: model.Release, code: int | None) -> None:
         told = known is not None and known.told and known.code == code
         shelf.set_crashes(msgspec.structs.replace(known or fresh, code=code, told=True))
         raise Waiting(*_for_good(release, code, lived), told)
-    left = known.at + pause(known.count) - now if known else 0
+    left = _left(known, now) if known else 0
     if known and left > 0:
         shelf.set_crashes(msgspec.structs.replace(known, told=True))
         raise Waiting(*_later(release, known, left), known.told)
@@ -48,7 +48,7 @@ def explain(shelf: store.Shelf, release: model.Release) -> str:
         return ''
     if known.code in FOR_GOOD and known.told:
         return f'ended with exit code {known.code}: not started again'
-    left = known.at + pause(known.count) - time.time()
+    left = _left(known, time.time())
     when = f'next start in {left:.0f} s' if left > 0 else 'started again by the next deploy or pull'
     return f'brought back {known.count} times, {when}'
 
@@ -73,6 +73,11 @@ def _later(release: model.Release, known: model.Crashes, left: float) -> tuple[s
 def pause(times: int) -> float:
     """Seconds between the start that followed the last of `times` ends and the next one."""
     return float(min(PAUSES[0] << (times - 1), PAUSES[1]))
+
+
+def _left(known: model.Crashes, now: float) -> float:
+    """Seconds of the pause that are left; none when the clock was set back behind its beginning."""
+    return known.at + pause(known.count) - now if known.at <= now + 1 else 0.0
 
 
 def _known(shelf: store.Shelf, release: model.Release) -> model.Crashes | None:

@@ -451,7 +451,8 @@ class _Converge:
         known = shelf.failure()
         if known is None or (known.blob, known.fingerprint) != (found.blob, fingerprint):
             return
-        if not known.retry or time.time() < known.retry:
+        # The clock may have been set back since: then nobody knows how long ago that was.
+        if not known.retry or known.at - 1 <= time.time() < known.retry:
             raise _Remembered(known)
 
     def _staged(
