@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,7 +233,13 @@ def _choices(kind: Any, keys: list[tuple[str, str]]) -> list[str]:
     return []
 
 
+# YAML's aliases may make a value that would take more than all memory to write out.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 4, 200, 200, 200
+_SHORT.maxlist = _SHORT.maxdict = 10
+
+
 def _shown(value: Any) -> str:
     """A value as it may stand in a message: short, on one line."""
-    text = 'nothing' if value is None else repr(value)
+    text = 'nothing' if value is None else _SHORT.repr(value)
     return text if len(text) <= 60 else f'{text[:57]}...'
