@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ AT_ONCE = int(os.environ.get('MIRAGE_HOOKS_AT_ONCE', '8'))
 PATIENCE = 60 + 10 * AT_ONCE  # seconds, for a busy machine
 LOCKED = re.compile(r'cannot lock ref|Unable to create|Another git process|fetch first|unmerged')
 WAITING = re.compile(r'waiting for another deployment to end: [0-9]+ (git|pull|cron|deploy)[ \w]*')
+
+
+Record = Callable[[str, object], None]
 
 
 class Crowd:
@@ -78,7 +82,9 @@ def rivals(deployment: Deployment, count: int) -> list[str]:
     return made
 
 
-def test_pushes_and_ticks_to_a_bare_repository_at_once(deployment: Deployment) -> None:
+def test_pushes_and_ticks_to_a_bare_repository_at_once(
+    deployment: Deployment, record_property: Record
+) -> None:
     deployment.configure(confirm='0s')
     deployment.hooks(deployment.hub)
     deployment.publish(web('first'), 'f' * 40)
@@ -96,6 +102,9 @@ def test_pushes_and_ticks_to_a_bare_repository_at_once(deployment: Deployment) -
               for line in said.splitlines() if 'waiting for' in line]
     assert waited
     assert [line for line in waited if not WAITING.fullmatch(line)] == []
+    deployed = len(deployment.history(deployment.hub))
+    record_property('pushes and ticks at once', f'{len(commits)} and {len(commits)}: {deployed} '
+                    'deployments, each digest once, the newest serves, none waits')
 
 
 @pytest.fixture
@@ -123,11 +132,14 @@ def newest(count: int) -> str:
     return f'page {(count - 1) // 4 * 4 + 1}'
 
 
-def test_ticks_of_cron_in_one_clone_at_once(host: Deployment) -> None:
+def test_ticks_of_cron_in_one_clone_at_once(
+    host: Deployment, record_property: Record
+) -> None:
     ended = pulled(host, AT_ONCE, host.command('pull', '--quiet'))
     assert [said for code, said in ended if code] == []
     once_and_alone(host, host.host / '.git', newest(AT_ONCE))
     assert host.state().holder('pulling') == ''
+    record_property('ticks of cron at once', f'{AT_ONCE}: all ended well')
 
 
 def test_pulls_by_hand_and_by_cron_in_one_clone_at_once(host: Deployment) -> None:

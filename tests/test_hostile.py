@@ -144,7 +144,8 @@ HOSTILE = (
         b'.GIT/config': (PLAIN, trick(b'[core]\n\tfsmonitor = TOUCH\n', folder)),
         b'..': (PLAIN, b''), b'git~1/hooks/post-merge': (PROGRAM, b''),
     }, 'xen/latest points to xen/nowhere, which commit '),
-    Hostile('a folder of ten thousand files', many, f'{SHORT} holds no image, only 00000.txt, 00001.txt, '),
+    Hostile('a folder of ten thousand files', many,
+            f'{SHORT} holds no image, only 00000.txt, 00001.txt, '),
 )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from tests.deployment import Deployment, git, run, web
 KILLED = Path(__file__).with_name('killed.py')
 RANDOM = int(os.environ.get('MIRAGE_HOOKS_KILLS', '12'))
 """How many random moments to kill at; the figures in docs/reliability.md take 1000."""
+
+
+Record = Callable[[str, object], None]
 
 
 @pytest.fixture
@@ -52,7 +56,9 @@ def assert_one_healthy(deployment: Deployment, page: str) -> None:
 
 @pytest.mark.parametrize('when', ['before', 'after'])
 @pytest.mark.parametrize('case', ['a good image', 'a bad image', 'a rollback'])
-def test_killed_at_every_step(serving: Deployment, case: str, when: str) -> None:
+def test_killed_at_every_step(
+    serving: Deployment, case: str, when: str, record_property: Record
+) -> None:
     serves = 'page 0'
     for step in range(1, 200):
         number = step  # every try brings an image of its own
@@ -78,9 +84,10 @@ def test_killed_at_every_step(serving: Deployment, case: str, when: str) -> None
             break
     assert step > 8, done.stdout  # it was killed, and more than once
     assert f'steps: {step - 1}' in done.stdout
+    record_property(f'SIGKILL {when} every step of {case}', f'{step - 1} kills, all recovered')
 
 
-def test_killed_at_random_moments(serving: Deployment) -> None:
+def test_killed_at_random_moments(serving: Deployment, record_property: Record) -> None:
     chance = random.Random(7)
     for number in range(1, RANDOM + 1):
         publish(serving, number)
@@ -93,3 +100,4 @@ def test_killed_at_random_moments(serving: Deployment) -> None:
         process.wait()
         serving.mirage('pull', '--quiet')
         assert_one_healthy(serving, f'page {number}')
+    record_property('SIGKILL at random moments of a deployment', f'{RANDOM} kills, all recovered')

@@ -1,0 +1,132 @@
+"""Runs the long reliability tests and writes docs/reliability.md: python -m tests.reliability
+
+Options set how long: --kills 1000 --at-once 50 --switches 100 --bad 100 --fuzz 5000, the numbers
+that the figures are meant to have. What fails or is skipped is written down as such."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / 'docs' / 'reliability.md'
+PARTS = {
+    'Killed anywhere': ('killed',),
+    'All at once': ('concurrency',),
+    'Under load': ('load', 'overlap'),
+    'Faults of the host': ('faults',),
+    'Hostile repositories': ('hostile', 'bad_inputs'),
+    'Fuzz': ('fuzz', 'image_fuzz'),
+}
+ABOUT = {
+    'Killed anywhere': 'After each kill one converge follows; then exactly one healthy release '
+    'runs and nothing else is left: no process, temporary file, release or lock.',
+    'Under load': 'A visitor asks every 2 ms. `replace` is for a port that has room for one '
+    'release at a time: between the end of the old one and the first answer of the new one lies a boot. '
+    'With `overlap` no request fails; its figures are in the lines of `tests/test_overlap.py`.',
+    'Hostile repositories': 'Every program that a push and a pull execute is traced and compared '
+    'with the few that may run; all that is printed is searched for what a terminal would obey.',
+}
+
+
+class Result(NamedTuple):
+    """What a test file came to."""
+
+    passed: int
+    failed: list[str]
+    skipped: list[str]
+    figures: list[tuple[str, str]]
+    seconds: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog='python -m tests.reliability', description=__doc__)
+    for name, number in (('kills', 1000), ('at-once', 50), ('switches', 100), ('bad', 100),
+                         ('fuzz', 5000)):
+        parser.add_argument(f'--{name}', type=int, default=number, metavar='N')
+    given = vars(parser.parse_args())
+    for name, number in given.items():
+        os.environ[f'MIRAGE_HOOKS_{name.upper()}'] = str(number)
+    command = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items())
+    text = [f'# Reliability\n\n{machine()}\n\nMade by `python -m tests.reliability {command}`.\n']
+    failed = False
+    for title, files in PARTS.items():
+        print(f'== {title}', flush=True)
+        found = [result for file in files if (result := ran(file)) is not None]
+        failed = failed or any(result.failed for result in found)
+        text += [section(title, found)]
+        PAGE.write_text('\n'.join(text))
+    return int(failed)
+
+
+def machine() -> str:
+    """When and where this was measured."""
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
+    names = [line.partition(':')[2].strip() for line in
+             Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
+    load = os.getloadavg()[0]
+    return (
+        f'{time.strftime("%Y-%m-%d")}, Linux {platform.release()}, {os.cpu_count()} CPUs '
+        f'({names[0] if names else platform.machine()}), {memory:.0f} GiB of memory, '
+        f'Python {platform.python_version()}, {version("git")}; other work on the machine when it '
+        f'began: load {load:.1f}.'
+    )
+
+
+def version(program: str) -> str:
+    said = subprocess.run((program, '--version'), capture_output=True, text=True, check=False)
+    return said.stdout.strip()
+
+
+def ran(file: str) -> Result | None:
+    """The result of tests/test_`file`.py, None when there is none."""
+    path = ROOT / 'tests' / f'test_{file}.py'
+    if not path.exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, 'report.xml')
+        subprocess.run((sys.executable, '-m', 'pytest', '-q', f'--junitxml={report}', str(path)),
+                       cwd=ROOT, check=False)
+        # Our own pytest wrote it: no hostile XML.
+        return _read(ElementTree.parse(report).getroot())
+
+
+def _read(root: ElementTree.Element) -> Result:
+    cases = list(root.iter('testcase'))
+    bad = [case.get('name', '') for case in cases
+           if case.find('failure') is not None or case.find('error') is not None]
+    skipped = sorted({str(one.get('message')) for case in cases for one in case.iter('skipped')})
+    figures = [(str(one.get('name')), str(one.get('value')))
+               for case in cases for one in case.iter('property')]
+    left_out = sum(case.find('skipped') is not None for case in cases)
+    seconds = sum(float(case.get('time', 0)) for case in cases)
+    return Result(len(cases) - len(bad) - left_out, bad, skipped, figures, seconds)
+
+
+def section(title: str, results: list[Result]) -> str:
+    lines = [f'## {title}\n']
+    if title in ABOUT:
+        lines += [f'{ABOUT[title]}\n']
+    if not results:
+        return '\n'.join([*lines, 'Not measured.\n'])
+    figures = [figure for result in results for figure in result.figures]
+    if figures:
+        lines += ['| what | found |', '|---|---|',
+                  *(f'| {what} | {found} |' for what, found in figures), '']
+    lines += [f'{sum(one.passed for one in results)} tests passed in '
+              f'{sum(one.seconds for one in results):.0f} s.']
+    lines += [f'FAILED: {name}' for one in results for name in one.failed]
+    lines += [f'Skipped: {reason}' for one in results for reason in one.skipped]
+    return '\n'.join([*lines, ''])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
