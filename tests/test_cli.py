@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 
@@ -41,21 +42,24 @@ def test_deploy_does_nothing_the_second_time(serving: Deployment) -> None:
     assert serving.events() == [('deployed', 1)]
 
 
-def test_a_dry_run_prints_the_plan_and_starts_nothing(serving: Deployment) -> None:
+def test_a_dry_run_prints_the_plan_that_deploy_then_runs_and_starts_nothing(
+    serving: Deployment,
+) -> None:
     before = serving.processes()
     serving.publish(web('two'), B)
     fetched(serving)
-    done = serving.mirage('deploy', '--dry-run')
     releases = serving.state().of('www').root / 'releases'
-    assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout == f'www (unix):\n  {releases}/2/image --port={serving.port}\n'
+    planned = json.loads(serving.mirage('deploy', '--dry-run', '--json', 'www').stdout)
+    text = serving.mirage('deploy', '--dry-run').stdout.splitlines()
     assert serving.processes() == before
     assert [entry.name for entry in releases.iterdir()] == ['1']
     assert serving.events() == [('deployed', 1)]
-    done = serving.mirage('deploy', '--dry-run', '--json', 'www')
-    assert json.loads(done.stdout) == {'www': {
-        'target': 'unix', 'command': [f'{releases}/3/image', f'--port={serving.port}'],
-    }}
+    assert serving.mirage('deploy').returncode == 0
+    plan = serving.current().plan
+    run_as = [[part.replace(f'{releases}/4/', f'{releases}/{number}/') for part in plan.command]
+              for number in (2, 3)]
+    assert (planned['www']['target'], planned['www']['command']) == ('unix', run_as[0])
+    assert (text[0], text[-1]) == ('www (unix):', f'  {shlex.join(run_as[1])}')
 
 
 def test_a_dry_run_of_a_bad_image_is_refused(serving: Deployment) -> None:
@@ -106,7 +110,7 @@ def test_one_unikernel_that_fails_does_not_stop_the_others(deployment: Deploymen
     done = deployment.mirage('deploy')
     assert done.returncode == 1
     assert [line for line in done.stdout.splitlines() if not line.startswith('  ')] == [
-        'bad: REFUSED: it ended with exit code 1: the tender refused it', 'bad: nothing runs',
+        'bad: REFUSED: it ended with exit code 1', 'bad: nothing runs',
         f'www: {called(1, web("one"), commit(deployment))} now runs',
     ]
     assert deployment.page() == 'one'
