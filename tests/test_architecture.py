@@ -31,7 +31,8 @@ LEVEL = {
     ('privilege', 'system'), ('privilege', 'network'),
     ('switch', 'launcher'), ('switch', 'health'), ('drain', 'launcher'),
     ('overlap', 'launcher'), ('overlap', 'health'), ('overlap', 'switch'), ('drainer', 'deploy'),
-    ('install', 'starter'), ('check', 'needs'), ('check', 'safeguards'),
+    ('install', 'starter'), ('install', 'adopt'), ('adopt', 'starter'), ('adopt', 'xlfile'),
+    ('check', 'slim'), ('check', 'needs'), ('check', 'safeguards'),
     ('safeguards', 'needs'), ('needs', 'deploy'),
     ('cli', 'site'), ('hook', 'cli'), ('cli', 'hook'), ('__main__', 'cli'),
 }
