@@ -215,7 +215,7 @@ def _inspect(given: argparse.Namespace) -> int:
 
 
 def _install(given: argparse.Namespace) -> int:
-    from . import install
+    from .installing import install
     from .report import Reporter, plain
 
     report = Reporter()
@@ -239,7 +239,8 @@ def _hook(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from . import check, config
+    from . import config
+    from .checking import check
 
     if given.files:
         for file in given.files:
@@ -249,7 +250,8 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _slim(given: argparse.Namespace) -> int:
-    from . import config, slim, store
+    from . import config, store
+    from .installing import slim
     from .pull import PATIENCE
     from .report import Reporter, plain
     from .repository import Repository

@@ -4,40 +4,18 @@ command: what should run is worked out, what runs is asked, and the difference i
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import sys
 import time
 from pathlib import Path
 
 import msgspec
 
-from . import (
-    config,
-    crashes,
-    demands,
-    drain,
-    errors,
-    health,
-    host,
-    image,
-    journal,
-    launcher,
-    model,
-    network,
-    overlap,
-    secret,
-    settled,
-    store,
-    switch,
-    system,
-    targets,
-    trust,
-)
+from . import config, errors, image, journal, model, secret, settled, store, targets, trust
+from .host import facts, network, system
 from .report import Reporter
 from .repository import Repository
+from .switching import crashes, demands, drain, health, launcher, overlap, switch
 
-PATIENCE = 900.0  # seconds to wait for another deployment of the same repository
 BACK_OFF = (60, 3600)  # seconds before the second try after an outside cause, and the longest wait
 
 
@@ -54,7 +32,7 @@ def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model
     """Make what runs equal what should run; one outcome for each unikernel. Raises Refused only
     when nothing at all can be told."""
     state = store.Store(repository.state)
-    with state.lock(wish.trigger, PATIENCE, report.waiting):
+    with state.lock(wish.trigger, store.PATIENCE, report.waiting):
         return _Converge(repository, state, wish, report).all()
 
 
@@ -71,7 +49,7 @@ def prove(
     if not settings.gate or not concerned:
         return []
     state = store.Store(repository.state)
-    with state.lock(wish.trigger, PATIENCE, report.waiting):
+    with state.lock(wish.trigger, store.PATIENCE, report.waiting):
         return _Converge(repository, state, wish, report).refusals(concerned)
 
 
@@ -81,14 +59,14 @@ def rollback(
     """Go back to release `number` of `name` (the one before the live one by default), from local
     files alone. Raises Refused when there is no such release or it does not serve."""
     state = store.Store(repository.state)
-    with state.lock(trigger, PATIENCE, report.waiting):
+    with state.lock(trigger, store.PATIENCE, report.waiting):
         return _Converge(repository, state, Wish(trigger), report).back(name, number)
 
 
 def forget_floor(repository: Repository, trigger: str) -> list[str]:
     """Begin trust anew, as after a rewind that was meant: which unikernels had a floor."""
     state = store.Store(repository.state)
-    with state.lock(trigger, PATIENCE):
+    with state.lock(trigger, store.PATIENCE):
         store.write(state.settled, None)
         had = [name for name in state.names() if state.of(name).forget_floor()]
         for name in had:
@@ -101,20 +79,11 @@ def forget_floor(repository: Repository, trigger: str) -> list[str]:
 def dry_run(repository: Repository, names: tuple[str, ...]) -> dict[str, model.Plan]:
     """The plans of the unikernels `names`, with nothing started and nothing kept."""
     state = store.Store(repository.state)
-    with state.lock('dry run', PATIENCE):
+    with state.lock('dry run', store.PATIENCE):
         converging = _Converge(repository, state, Wish('dry run'), Reporter(quiet=True))
         settings = converging.settings()
         return {name: converging.planned(name, settings.unikernels[name], settings)
                 for name in names}
-
-
-def owner(state: Path) -> str:
-    """16 hex digits that tell this host's repository from every other one."""
-    try:
-        machine = Path('/etc/machine-id').read_text().strip()
-    except OSError:
-        machine = os.uname().nodename
-    return hashlib.sha256(f'{machine}:{state}'.encode()).hexdigest()[:16]
 
 
 class _Converge:
@@ -122,7 +91,7 @@ class _Converge:
         self, repository: Repository, state: store.Store, wish: Wish, report: Reporter
     ) -> None:
         self.repository, self.state, self.wish, self.report = repository, state, wish, report
-        self.owner = owner(state.root)
+        self.owner = facts.owner(state.root)
         self.read: dict[str, list[str]] = {}
         self.fingerprints: dict[str, str] = {}
         self.requests: dict[int, targets.Request] = {}
@@ -490,7 +459,7 @@ class _Converge:
         places = (self.repository.folder, self.repository.git_dir)
         request = targets.Request(
             name, number, slot, str(folder), wanted, took.target, self.owner, took.style,
-            took.devices, host=host.look(), program=demands.tender(took.target, wanted, took.abi),
+            took.devices, host=facts.look(), program=demands.tender(took.target, wanted, took.abi),
             largest=demands.disks(name, wanted, places),
         )
         targets.plan(request)  # what does not fit is refused before the image is asked

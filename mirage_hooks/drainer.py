@@ -9,8 +9,10 @@ import os
 import time
 from collections.abc import Iterator
 
-from . import deploy, drain, journal, store
+from . import journal, store
+from .host import facts
 from .repository import Repository
+from .switching import drain
 
 PAUSE = 1.0  # seconds between two looks
 
@@ -18,10 +20,10 @@ PAUSE = 1.0  # seconds between two looks
 def wait(repository: Repository) -> None:
     """Return when nothing is drained any more; at once when another process sees to it."""
     state = store.Store(repository.state)
-    owner = deploy.owner(state.root)
+    owner = facts.owner(state.root)
     with _only(state) as lock:
         while lock is not None:
-            with state.lock('drain', deploy.PATIENCE):
+            with state.lock('drain', store.PATIENCE):
                 for text in drain.settle(state, owner):
                     journal.append(state.history, journal.Entry(
                         at=journal.now(), unikernel='mirage-hooks', event='drained',

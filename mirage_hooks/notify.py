@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, config, errors, journal, model, report, system
+from . import __version__, config, errors, journal, model, report
+from .host import system
 from .repository import Repository
 
 LIMIT = 10.0  # seconds that the command may take, and the webhook

@@ -21,6 +21,8 @@ from . import errors, model
 
 T = TypeVar('T')
 
+PATIENCE = 900.0  # seconds to wait for another deployment of the same repository
+
 CONSOLE = 'console.log'  # what the image prints, in its release's folder
 RUN = 'run.json'  # its process
 ENDED = 'ended.json'  # how it ended, as bubblewrap reports

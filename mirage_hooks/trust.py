@@ -8,7 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
-from . import errors, model, store, system
+from . import errors, model, store
+from .host import system
 from .repository import Repository
 
 # git passes the commit's own date, which whoever has an expired key can choose; without it

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from . import config, crashes, errors, image, journal, launcher, model, secret, store
+from . import config, errors, image, journal, model, secret, store
 from .report import Reporter, age, lines_of_plan, plain, table
 from .repository import Repository
+from .switching import crashes, launcher
 
 
 def status(repository: Repository, as_json: bool) -> int:

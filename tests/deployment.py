@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks import journal, model, store, system
+from mirage_hooks import journal, model, store
+from mirage_hooks.host import system
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from mirage_hooks import cli, image, journal, store, system
+from mirage_hooks import cli, image, journal, store
+from mirage_hooks.host import system
 
 DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (system, ('run', 'spawn', 'end')),

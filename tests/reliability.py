@@ -30,7 +30,8 @@ ABOUT = {
     'Killed anywhere': 'After each kill one converge follows; then exactly one healthy release '
     'runs and nothing else is left: no process, temporary file, release or lock.',
     'Under load': 'A visitor asks every 2 ms. `replace` is for a port that has room for one '
-    'release at a time: between the end of the old one and the first answer of the new one lies a boot. '
+    'release at a time: between the end of the old one and the first answer of the new one lies a '
+    'boot. '
     'With `overlap` no request fails; its figures are in the lines of `tests/test_overlap.py`.',
     'Hostile repositories': 'Every program that a push and a pull execute is traced and compared '
     'with the few that may run; all that is printed is searched for what a terminal would obey.',

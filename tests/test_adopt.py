@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import adopt, config, errors, install, model, starter, xlfile
+from mirage_hooks import config, errors, model
+from mirage_hooks.installing import adopt, install, starter, xlfile
 from mirage_hooks.repository import Repository
 from tests import elf
 from tests.deployment import Deployment, git

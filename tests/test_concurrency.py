@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import system
+from mirage_hooks.host import system
 from tests.deployment import Deployment, git, web
 
 AT_ONCE = int(os.environ.get('MIRAGE_HOOKS_AT_ONCE', '8'))

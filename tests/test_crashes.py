@@ -8,7 +8,8 @@ import time
 import msgspec
 import pytest
 
-from mirage_hooks import crashes, model, settled
+from mirage_hooks import model, settled
+from mirage_hooks.switching import crashes
 from tests.deployment import Deployment, web
 
 

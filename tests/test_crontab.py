@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import crontab, errors
+from mirage_hooks import errors
+from mirage_hooks.installing import crontab
 
 HOST = Path('/srv/host')
 OURS = b'*/7 * * * * /opt/mirage-hooks/bin/mirage-hooks -C /srv/host pull --quiet' \

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import demands, errors, model, targets
+from mirage_hooks import errors, model, targets
+from mirage_hooks.switching import demands
 from tests.deployment import Deployment, web
 
 

@@ -15,7 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks import demo, demoimage, errors, system
+from mirage_hooks import errors
+from mirage_hooks.demo import __main__ as demo
+from mirage_hooks.demo import standin
+from mirage_hooks.host import system
 from tests import guests
 
 
@@ -104,8 +107,8 @@ def test_an_image_that_cannot_be_read_is_refused(root: Path, tmp_path: Path) -> 
 def test_a_page_of_another_version_fails_the_demo(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = demoimage.text
-    monkeypatch.setattr(demoimage, 'text', lambda version: real(1) + b'#' * version)
+    real = standin.text
+    monkeypatch.setattr(standin, 'text', lambda version: real(1) + b'#' * version)
     stage = demo.Stage(root, None)
     try:
         with pytest.raises(errors.Refused) as refused:
@@ -122,7 +125,7 @@ def test_the_stand_in_ends_as_a_mirageos_image_does(
     tmp_path: Path, arguments: tuple[str, ...], code: int
 ) -> None:
     image = tmp_path / 'image'
-    image.write_bytes(demoimage.text(1))
+    image.write_bytes(standin.text(1))
     image.chmod(0o755)
     assert subprocess.run((image, *arguments), capture_output=True, check=False).returncode == code
 

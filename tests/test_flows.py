@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from mirage_hooks import flows, model
+from mirage_hooks import model
+from mirage_hooks.host import flows
 from tests import wired
 from tests.deployment import run
 

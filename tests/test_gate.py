@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mirage_hooks import journal, system
+from mirage_hooks import journal
+from mirage_hooks.host import system
 from tests import signing
 from tests.deployment import ROOT, Deployment, git, run, web
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import config, errors, hookfolder, install, model, starter
+from mirage_hooks import config, errors, model
+from mirage_hooks.installing import hookfolder, install, starter
 from mirage_hooks.repository import Repository
 from tests.deployment import Deployment, git, web
 from tests.spool import Spool, lacking
@@ -406,7 +407,7 @@ def test_a_repository_that_was_deleted_can_still_be_taken_out_of_the_crontab(
 def test_without_a_crontab_program_it_says_so_and_goes_on(
     host: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirage_hooks import system
+    from mirage_hooks.host import system
 
     monkeypatch.setattr(system, 'find', lambda program: None)
     said = install.install(host, file)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import system
+from mirage_hooks.host import system
 from tests.deployment import Deployment, git, run, web
 
 KILLED = Path(__file__).with_name('killed.py')

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mirage_hooks import system
+from mirage_hooks.host import system
 from tests import wired
 from tests.deployment import run
 from tests.wired import Wired, act

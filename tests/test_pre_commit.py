@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mirage_hooks import install
+from mirage_hooks.installing import install
 from tests.deployment import ROOT, Deployment, git, run, web
 
 PRE_COMMIT = str(Path(sys.prefix) / 'bin' / 'pre-commit')

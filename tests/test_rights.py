@@ -11,7 +11,7 @@ import psutil
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks import host, system
+from mirage_hooks.host import facts, system
 from tests import guests
 from tests.deployment import Deployment, web
 
@@ -193,9 +193,9 @@ def mirage(deployment: Deployment, path: Path, *arguments: str) -> Any:
 
 
 def test_what_the_host_is_is_seen(mocker: MockerFixture, tmp_path: Path) -> None:
-    mocker.patch.object(host, 'SYSTEMD', tmp_path / 'none')
-    mocker.patch.object(host, 'KVM', tmp_path / 'kvm')
-    host.look.cache_clear()
-    seen = host.look()
-    host.look.cache_clear()
+    mocker.patch.object(facts, 'SYSTEMD', tmp_path / 'none')
+    mocker.patch.object(facts, 'KVM', tmp_path / 'kvm')
+    facts.look.cache_clear()
+    seen = facts.look()
+    facts.look.cache_clear()
     assert (seen.root, seen.sandbox, seen.systemd, seen.kvm) == (True, True, '', None)

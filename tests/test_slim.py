@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, slim
+from mirage_hooks import errors
+from mirage_hooks.installing import slim
 from mirage_hooks.repository import Repository
 from tests.deployment import Deployment, git, web
 

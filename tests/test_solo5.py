@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import system
+from mirage_hooks.host import system
 from tests.deployment import Deployment, run
 
 TESTS = Path(os.environ.get('SOLO5_TESTS', '/nowhere'))

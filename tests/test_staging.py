@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mirage_hooks import config, errors, health, model, staging
+from mirage_hooks import config, errors, model
+from mirage_hooks.host import staging
+from mirage_hooks.switching import health
 
 OWNER = '0123456789abcdef'
 

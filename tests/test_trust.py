@@ -356,7 +356,8 @@ def test_empty_signers_know_nobody(trusted: Trusted) -> None:
 def test_a_host_without_ssh_keygen_deploys_nothing(
     trusted: Trusted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirage_hooks import errors, model, system, trust
+    from mirage_hooks import errors, model, trust
+    from mirage_hooks.host import system
     from mirage_hooks.repository import Repository
 
     found = system.find

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks import deploy
+from mirage_hooks.host import facts
 from tests import guests
 from tests.deployment import Deployment, run
 
@@ -99,7 +99,7 @@ class Wired(Deployment):
         return Asking(where, held)
 
     def owner(self) -> str:
-        return deploy.owner(self.state().root)
+        return facts.owner(self.state().root)
 
     def links(self) -> list[str]:
         """The interfaces of the host's side, but for those that were there before."""

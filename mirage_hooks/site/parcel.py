@@ -13,7 +13,8 @@ from typing import IO
 
 import msgspec
 
-from .. import __version__, errors, image, system
+from .. import __version__, errors, image
+from ..host import system
 from . import deployment, layout, releases
 
 TOOLS = (('mirage', '--version'), ('opam', '--version'), ('ocamlc', '-version'))

@@ -6,7 +6,8 @@ import hashlib
 
 import msgspec
 
-from .. import errors, model, network
+from .. import errors, model
+from ..host import network
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""What this host lacks for what mirage.yml wants, and how to get it."""

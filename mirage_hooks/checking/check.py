@@ -1,0 +1,88 @@
+"""What is missing on this host for what mirage.yml wants, and how to get it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from .. import config, errors, image, model
+from ..installing import slim
+from ..report import plain
+from ..repository import Repository
+from . import needs, safeguards
+from .needs import Finding
+
+
+def check(folder: Path, as_json: bool) -> int:
+    """Print every finding; 1 when something is missing."""
+    found = list(findings(Repository(folder)))
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        for one in found:
+            print(f'{"ok     " if one.fine else "MISSING"}  {one.subject}: {plain(one.text)}')
+            if one.hint and not one.fine:
+                print(f'         hint: {plain(one.hint)}')
+    return int(not all(one.fine for one in found))
+
+
+def findings(repository: Repository) -> Iterator[Finding]:
+    """Everything that a deployment of `repository` needs, one by one."""
+    yield from _lock(repository)
+    try:
+        path = repository.config_path()
+        settings = config.load(path)
+    except errors.Refused as refused:
+        yield Finding('mirage.yml', False, refused.reason, refused.hint)
+        return
+    yield Finding('mirage.yml', True, f'{path} names {", ".join(settings.unikernels) or "nothing"}')
+    yield from safeguards.findings(repository, settings)
+    yield from _weight(repository, settings)
+    for name, wanted in settings.unikernels.items():
+        yield from _unikernel(repository, settings, name, wanted)
+
+
+def _weight(repository: Repository, settings: model.Settings) -> Iterator[Finding]:
+    """How the clone grows, and what would make it lighter; never a reason to fail."""
+    try:
+        weight = slim.weigh(repository, repository.branch(settings.branch))
+    except errors.Refused:
+        return  # each unikernel says it
+    for line in slim.told(repository.folder, weight):
+        yield Finding('git', True, line)
+
+
+def _lock(repository: Repository) -> Iterator[Finding]:
+    lock = repository.git_dir / 'index.lock'
+    if lock.exists():
+        yield Finding(
+            'git', False, f'{lock} is there: git pull refuses to work beside it',
+            f'if no git runs here, it was left by one that was killed: rm {lock}',
+        )
+
+
+def _unikernel(
+    repository: Repository, settings: model.Settings, name: str, wanted: model.Unikernel
+) -> Iterator[Finding]:
+    took = None
+    try:
+        branch = repository.branch(wanted.branch or settings.branch)
+        found = repository.find(repository.commit(branch), name, wanted)
+        yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
+        took = _taken(repository, found, settings.unpacked_limit)
+        yield Finding(name, True, f'it is {image.describe(took)}')
+    except errors.Refused as refused:
+        yield Finding(name, False, refused.reason, refused.hint)
+    yield from needs.of(name, wanted, took, repository)
+
+
+def _taken(repository: Repository, found: model.Found, limit: int) -> image.Image:
+    """What the image's bytes say; nothing of it is run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return image.take(
+            repository.open(found.blob), Path(folder) / 'image', name=found.path,
+            limit=limit * 1024 * 1024,
+        )

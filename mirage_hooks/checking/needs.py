@@ -1,0 +1,137 @@
+"""What one unikernel needs of this host, thing by thing: for `check`."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from .. import errors, image, model, secret, targets
+from ..host import facts, network, privilege, system
+from ..repository import Repository
+from ..switching import demands
+
+TUN = Path('/dev/net/tun')
+KVM = Path('/dev/kvm')
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at: `hint` says how to get what is missing."""
+
+    subject: str
+    fine: bool
+    text: str
+    hint: str = ''
+
+
+def of(
+    name: str, wanted: model.Unikernel, took: image.Image | None, repository: Repository
+) -> Iterator[Finding]:
+    """What `name` needs, its target taken from the image where it was read."""
+    target = took.target if took else wanted.target or _guessed(wanted)
+    request = targets.Request(
+        name, 0, 'blue', str(repository.state), wanted, target, facts.owner(repository.state),
+        took.style if took else '', took.devices if took else None, host=facts.look(),
+    )
+    if named := targets.tender(target, wanted):
+        abi = took.abi if took else None
+        yield _looked(name, f'{named} is there', lambda: demands.tender(target, wanted, abi))
+    if target != 'xen':
+        yield from _walls(name, request.host)
+        yield from _devices(name, target, wanted)
+    yield from _bridges(name, wanted)
+    places = (repository.folder, repository.git_dir)
+    if wanted.blocks:
+        yield _looked(name, 'its disks', lambda: _disks(request, places))
+    if wanted.secrets:
+        yield _looked(name, 'its secrets', lambda: secret.check(wanted, places))
+    if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
+        yield _looked(name, 'image and configuration agree', lambda: targets.plan(request))
+    if not request.host.root:
+        yield from _rules(request, str(repository.state))
+
+
+def _looked(name: str, text: str, look: Callable[[], object]) -> Finding:
+    try:
+        look()
+    except errors.Refused as refused:
+        return Finding(name, False, refused.reason, refused.hint)
+    return Finding(name, True, text)
+
+
+def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
+    demands.disks(request.unikernel, request.wanted, places)
+    demands.owned(request)
+
+
+def _guessed(wanted: model.Unikernel) -> str:
+    """The target by the image's path when nothing else says it: xen/latest, spt/latest."""
+    first = wanted.image.partition('/')[0]
+    return first if first in targets.TABLE else 'unix'
+
+
+def _walls(name: str, here: model.Host) -> Iterator[Finding]:
+    found = system.find('bwrap')
+    text = 'bubblewrap keeps the image away from this host' if here.sandbox else (
+        f'{found} does not work' if found else 'bubblewrap is not installed'
+    )
+    hint = 'user namespaces are forbidden: sysctl kernel.unprivileged_userns_clone, or AppArmor'
+    yield Finding(name, here.sandbox, text, hint if found else demands.GET['bwrap'])
+
+
+def _devices(name: str, target: str, wanted: model.Unikernel) -> Iterator[Finding]:
+    own = [one for one in wanted.interfaces.values() if not isinstance(one, model.Socket)]
+    if own:
+        yield Finding(
+            name, _open_to_all(TUN), f'{TUN} is open to every user',
+            f'modprobe tun; chmod 666 {TUN} (which udev does by itself)',
+        )
+    if target == 'hvt':
+        yield Finding(
+            name, KVM.exists() and (os.geteuid() == 0 or os.access(KVM, os.R_OK | os.W_OK)),
+            str(KVM), 'modprobe kvm_intel or kvm_amd, and join the group kvm; or build for spt, '
+            'which needs neither',
+        )
+
+
+def _open_to_all(device: Path) -> bool:
+    try:
+        return device.stat().st_mode & 0o006 == 0o006
+    except OSError:
+        return False
+
+
+def _bridges(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
+    for one in wanted.interfaces.values():
+        if isinstance(one, model.Socket):
+            continue
+        if one.bridge:
+            yield Finding(
+                name, network.exists(one.bridge), f'bridge {one.bridge}',
+                f'make it: ip link add {one.bridge} type bridge && ip link set {one.bridge} up',
+            )
+            where = system.find('ip')
+            yield Finding(name, bool(where), f'ip is {where}', demands.GET['ip'])
+            if wanted.overlapped is not None:
+                where = system.find('nft')
+                yield Finding(name, bool(where), f'nft is {where}', demands.GET['nft'])
+        if one.interface:
+            yield Finding(
+                name, network.exists(one.interface), f'interface {one.interface}',
+                f'make it: ip tuntap add dev {one.interface} mode tap user {os.getuid()}',
+            )
+
+
+def _rules(request: targets.Request, state: str) -> Iterator[Finding]:
+    """The sudoers lines that an ordinary user wants for this configuration, each one tried."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    for command in privilege.needed(
+        request.unikernel, request.wanted, request.target, request.seed, state
+    ):
+        yield Finding(
+            request.unikernel, privilege.allowed(command), f'sudo -n {" ".join(command)}',
+            f'visudo -f /etc/sudoers.d/mirage-hooks: {privilege.line(command, user)}',
+        )

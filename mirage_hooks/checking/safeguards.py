@@ -1,0 +1,77 @@
+"""What trust, gate and notify need of this host: for `check`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import errors, model
+from ..host import system
+from ..installing import hookfolder
+from ..repository import Repository
+from .needs import Finding
+
+
+def findings(repository: Repository, settings: model.Settings) -> Iterator[Finding]:
+    """What is there and what is missing, one by one; nothing for what is not asked for."""
+    yield from _trust(settings.trust)
+    yield from _gate(repository, settings)
+    yield from _notify(settings.notify)
+
+
+def _trust(wanted: model.Trust | None) -> Iterator[Finding]:
+    if wanted is None:
+        return
+    if wanted.signers is not None:
+        yield _program('trust', 'ssh-keygen', 'apt install openssh-client')
+    if wanted.keyring is not None:
+        yield _program('trust', 'gpg', 'apt install gnupg')
+    for key in ('signers', 'revoked', 'keyring'):
+        if (name := getattr(wanted, key)) is not None:
+            yield _unwritten(key, Path(name))
+
+
+def _unwritten(key: str, path: Path) -> Finding:
+    """Whether the file can be read, and nobody but its owner and root decides what is in it."""
+    try:
+        found, above = path.stat(), path.resolve().parent.stat()
+    except OSError as error:
+        return Finding('trust', False, f'{key}: {path}: {error.strerror}', 'make it')
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        return Finding('trust', False, f'{key}: {path} cannot be read', f'chmod u+r {path}')
+    sticky = above.st_mode & stat.S_ISVTX
+    for mode, each in ((found.st_mode, path), (0 if sticky else above.st_mode, path.parent)):
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return Finding(
+                'trust', False, f'{key}: others than its owner may write {each}',
+                f'chmod go-w {each}',
+            )
+    return Finding('trust', True, f'{key}: {path}')
+
+
+def _gate(repository: Repository, settings: model.Settings) -> Iterator[Finding]:
+    if not settings.gate:
+        return
+    try:
+        hook = hookfolder.place(repository.hooks(), 'pre-receive', None)
+    except errors.Refused as refused:
+        yield Finding('gate', False, refused.reason, refused.hint)
+        return
+    fine = hook.found == 'ours' and os.access(hook.path, os.X_OK)
+    yield Finding(
+        'gate', fine, f'{hook.path}{"" if fine else " is not our hook"}',
+        f'install it: mirage-hooks install {repository.folder}',
+    )
+
+
+def _notify(wanted: model.Notify | None) -> Iterator[Finding]:
+    if wanted is not None and wanted.command:
+        yield _program('notify', wanted.command[0], 'mend `notify:` in mirage.yml')
+
+
+def _program(subject: str, program: str, hint: str) -> Finding:
+    where = system.find(program)
+    text = f'{program} is {where}' if where else f'{program} is not installed'
+    return Finding(subject, bool(where), text, hint)

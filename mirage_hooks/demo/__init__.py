@@ -1,0 +1,1 @@
+"""See it work: a site, a hub and a host in one temporary folder."""

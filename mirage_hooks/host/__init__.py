@@ -1,0 +1,1 @@
+"""The doors to this host: its programs, processes, interfaces, systemd and Xen."""

@@ -1,0 +1,195 @@
+"""Pinned flows, as text for nft: new connections go to the live release, established ones stay
+where they began. Nothing is known of what was established before the rules came, and nothing need
+be: a TCP packet that is no first one and belongs to no known flow is the *base* release's, the one
+that was live then. So no rule at all is needed while a single release serves.
+
+The hooks are netdev's: ingress of the bridge's ports for clients on the wire, egress of the bridge
+itself for clients on this host (Linux 5.16, nft 1.0.1). They come last (PRIORITY), so that what
+the host's own rules drop there stays dropped."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from .. import model
+
+PRIORITY = 500
+SIZE = 131072  # flows that one release can have while two serve
+UNICAST = 'ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00'
+FIRST = 'tcp flags & (syn | ack) == syn'
+LAST = 'tcp flags & (fin | rst) != 0'
+LINGER = '10s'  # a flow that was closed is forgotten after this
+LIFETIME = '1d'  # an element needs some time-out to be given a shorter one later
+
+
+class Steering(msgspec.Struct, frozen=True):
+    """What stands in our table for one unikernel: `live` gets what is new, `others` keep their
+    flows, `ports` are the bridge's other ports (where clients come from)."""
+
+    unikernel: str
+    bridge: str
+    addresses: tuple[str, ...]
+    base: int
+    live: model.Side
+    others: tuple[model.Side, ...]
+    ports: tuple[str, ...]
+
+
+def table(owner: str) -> str:
+    """The table of the repository `owner`: ours alone."""
+    return f'mirage_hooks_{owner[:8]}'
+
+
+def key(unikernel: str) -> str:
+    """What the names of its chains and sets end in; a unikernel's own name may be too free."""
+    return hashlib.sha256(unikernel.encode()).hexdigest()[:8]
+
+
+def flows(unikernel: str, release: int, version: int) -> str:
+    """The set of the flows that began at `release`."""
+    return f'flows{release}_{version}_{key(unikernel)}'
+
+
+def sets(unikernel: str, release: int, addresses: tuple[str, ...]) -> list[str]:
+    """The sets of `release` for `addresses`."""
+    return [flows(unikernel, release, ipaddress.ip_address(one).version) for one in addresses]
+
+
+def known(listing: str) -> frozenset[str]:
+    """The names of the chains and sets in `listing`, what `nft -j -t list table` says."""
+    entries = json.loads(listing)['nftables']
+    return frozenset(
+        entry[kind]['name'] for entry in entries for kind in ('chain', 'set') if kind in entry
+    )
+
+
+def count(listing: str) -> int:
+    """How many flows are in a set, from what `nft -j list set` says."""
+    sets = [entry['set'] for entry in json.loads(listing)['nftables'] if 'set' in entry]
+    return sum(len(one.get('elem', ())) for one in sets)
+
+
+def of(unikernel: str, names: frozenset[str]) -> list[str]:
+    """Those of `names` that belong to `unikernel`."""
+    return sorted(name for name in names if name.endswith(f'_{key(unikernel)}'))
+
+
+def switched(owner: str, steering: Steering) -> str:
+    """The transaction that sends new connections to `steering.live`; the rest stands already."""
+    lines: list[str] = []
+    for version in _versions(steering):
+        lines += _sets(owner, steering, version) + _picking(owner, steering, version)
+    return '\n'.join(lines) + '\n'
+
+
+def steered(owner: str, steering: Steering, names: frozenset[str]) -> str:
+    """The transaction after which our table says `steering`, where it has `names` now. Known
+    flows stay known."""
+    hooks = _hooks(steering)
+    lines = [f'add table netdev {table(owner)}', switched(owner, steering).rstrip()]
+    stale = [n for n in of(steering.unikernel, names) if n.startswith(('in', 'out'))]
+    lines += _deleted(owner, [name for name in stale if name not in hooks])
+    for name, hook in hooks.items():
+        if name not in names:
+            lines += [f'add chain netdev {table(owner)} {name} {{ {hook} }}',
+                      *_entrances(owner, steering, name)]
+    wanted = {flows(steering.unikernel, side.release, version)
+              for side in (steering.live, *steering.others) for version in _versions(steering)}
+    lines += _deleted(owner, [n for n in of(steering.unikernel, names)
+                              if n.startswith('flows') and n not in wanted])
+    return '\n'.join(lines) + '\n'
+
+
+def removed(owner: str, unikernel: str, names: frozenset[str]) -> str:
+    """The transaction that takes away all that is there for `unikernel`; '' for nothing."""
+    mine = of(unikernel, names)
+    if not mine:
+        return ''
+    if len(mine) == len(names):
+        return f'delete table netdev {table(owner)}\n'
+    # A chain goes before the chains it leads to, and these before the sets they use.
+    order = sorted(mine, key=lambda n: (n.startswith('flows'), n.startswith('pick')))
+    return '\n'.join(_deleted(owner, order)) + '\n'
+
+
+def _versions(steering: Steering) -> list[int]:
+    return [ipaddress.ip_address(address).version for address in steering.addresses]
+
+
+def _sets(owner: str, steering: Steering, version: int) -> list[str]:
+    kind = f'type ipv{version}_addr . inet_service; flags dynamic,timeout; size {SIZE};'
+    return [
+        f'add set netdev {table(owner)} {flows(steering.unikernel, side.release, version)} '
+        f'{{ {kind} }}'
+        for side in _tracked(steering)
+    ]
+
+
+def _tracked(steering: Steering) -> list[model.Side]:
+    """Whose flows are known one by one: all but the base's."""
+    return [s for s in (steering.live, *steering.others) if s.release != steering.base]
+
+
+def _picking(owner: str, steering: Steering, version: int) -> list[str]:
+    chain = f'{table(owner)} pick_{version}_{key(steering.unikernel)}'
+    rules = _rules(steering, version) if steering.others else [_to(steering.live)]
+    return [f'add chain netdev {chain}', f'flush chain netdev {chain}',
+            *(f'add rule netdev {chain} {rule}' for rule in rules)]
+
+
+def _rules(steering: Steering, version: int) -> Iterator[str]:
+    flow = f'{"ip" if version == 4 else "ip6"} saddr . tcp sport'
+    tracked = {side.release: flows(steering.unikernel, side.release, version)
+               for side in _tracked(steering)}
+    live = steering.live
+    yield f'meta l4proto != tcp {_to(live)}'
+    for release, name in tracked.items():
+        begun = release == live.release
+        act = f'update @{name} {{ {flow} timeout {LIFETIME} }}'
+        yield f'{FIRST} {act if begun else f"delete @{name} {{ {flow} }}"}'
+    yield f'{FIRST} {_to(live)}'
+    for side in _tracked(steering):
+        name = tracked[side.release]
+        yield f'{LAST} {flow} @{name} update @{name} {{ {flow} timeout {LINGER} }}'
+        yield f'{flow} @{name} {_to(side)}'
+    older = [side for side in steering.others if side.release == steering.base]
+    yield _to(older[0] if older else live)
+
+
+def _to(side: model.Side) -> str:
+    # unix/direct takes another hardware address at each start: neighbours may know either.
+    to = f'ether daddr set {side.mac} ' if side.mac else ''
+    return f'{to}fwd to "{side.device}"'
+
+
+def _hooks(steering: Steering) -> dict[str, str]:
+    ports = [port for port in steering.ports if re.fullmatch(r'[A-Za-z0-9._@-]+', port)]
+    quoted = ', '.join(f'"{port}"' for port in sorted(ports))
+    mark = hashlib.sha256(quoted.encode()).hexdigest()[:6]  # other ports, another chain
+    kind = f'type filter hook {{}} priority {PRIORITY};'
+    ours = key(steering.unikernel)
+    hooks = {f'out_{ours}': kind.format(f'egress device "{steering.bridge}"')}
+    if ports:
+        hooks[f'in_{mark}_{ours}'] = kind.format(f'ingress devices = {{ {quoted} }}')
+    return hooks
+
+
+def _entrances(owner: str, steering: Steering, name: str) -> list[str]:
+    return [
+        f'add rule netdev {table(owner)} {name} {"ip" if version == 4 else "ip6"} daddr {address} '
+        f'{UNICAST} goto pick_{version}_{key(steering.unikernel)}'
+        for address, version in zip(steering.addresses, _versions(steering), strict=True)
+    ]
+
+
+def _deleted(owner: str, names: list[str]) -> list[str]:
+    return [
+        f'delete {"set" if name.startswith("flows") else "chain"} netdev {table(owner)} {name}'
+        for name in names
+    ]

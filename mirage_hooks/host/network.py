@@ -1,0 +1,199 @@
+"""Taps on the host: made for a release, named after it, removed with it, never a stranger's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+
+from .. import errors, model
+from . import system
+
+INTERFACES = Path('/sys/class/net')
+OWNER = 'mirage-hooks'
+MAC = '(?:[0-9a-f]{2}:){5}[0-9a-f]{2}'
+FORWARDING = '3'  # BR_STATE_FORWARDING of linux/if_bridge.h
+# As Xen's vifs: a bridge without an address of its own takes its ports' lowest, so the highest
+# there is never changes it; and several ports may share it.
+HIGHEST = 'fe:ff:ff:ff:ff:ff'
+
+
+def attach(tap: model.Tap, owner: str) -> None:
+    """Make `tap`, owned by `owner` (16 hex digits of the repository), on its bridge and up.
+    One of ours that is left over is used again; raises Unavailable for anything in the way."""
+    if not tap.ours:
+        return _ready(tap)
+    _require(tap.bridge)
+    if exists(tap.name) and not _is_ours(tap.name, owner):
+        raise errors.Unavailable(
+            f'the interface {tap.name} exists and is not ours',
+            hint=f'remove it: ip link delete {tap.name}',
+        )
+    if exists(tap.name) and not _opened_by(tap.name, tap.user):
+        remove(tap.name)
+    if not exists(tap.name):
+        user = os.geteuid() if tap.user is None else tap.user
+        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', 'user', str(user))
+    system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
+    system.run(*joined(tap.name, tap.bridge))
+
+
+def join(name: str, bridge: str, within: float = 45) -> None:
+    """Move the interface `name` to `bridge` and wait until it forwards there: at once, or after
+    the spanning tree's delay. Raises Unavailable after `within` seconds."""
+    if bridge_of(name) != bridge:
+        system.run('ip', 'link', 'set', 'dev', name, 'master', bridge)
+    limit = time.monotonic() + within
+    while (INTERFACES / name / 'brport' / 'state').read_text().strip() != FORWARDING:
+        if time.monotonic() > limit:
+            raise errors.Unavailable(f'{name} does not come to forward on {bridge}')
+        time.sleep(0.01)
+
+
+def ports(bridge: str) -> list[str]:
+    """The interfaces on `bridge`."""
+    folder = INTERFACES / bridge / 'brif'
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def tagged(bridge: str) -> bool:
+    """Whether `bridge` tells VLANs apart."""
+    try:
+        return (INTERFACES / bridge / 'bridge' / 'vlan_filtering').read_text().strip() == '1'
+    except OSError:
+        return False
+
+
+def pin(mac: str, name: str) -> None:
+    """Frames to `mac` go to the port `name` of its bridge, whoever else sends from `mac`."""
+    system.run('bridge', 'fdb', 'replace', mac, 'dev', name, 'master', 'static', 'sticky')
+
+
+def unpin(mac: str, name: str) -> None:
+    """The bridge learns again where `mac` is."""
+    said = system.run('bridge', 'fdb', 'show', 'brport', name)
+    if re.search(rf'^{mac} .*\bstatic\b', said, re.M):
+        system.run('bridge', 'fdb', 'delete', mac, 'dev', name, 'master')
+
+
+def learned(name: str) -> str:
+    """The one hardware address that its bridge knows behind the port `name`, '' for none."""
+    said = system.run('bridge', 'fdb', 'show', 'brport', name)
+    found = re.findall(rf'^({MAC}) (?!.*\bpermanent\b)', said, re.M)
+    return found[0] if len(found) == 1 else ''
+
+
+def swap(come: str, go: str, bridge: str) -> None:
+    """Put `come` on `bridge` and take `go` off: in this order, else the bridge may have no port
+    for a moment and lose its carrier."""
+    system.run('ip', '-batch', '-', feed=(
+        f'link set dev {come} master {bridge}\nlink set dev {go} nomaster\n'
+    ))
+
+
+def rejoin(tap: model.Tap) -> bool:
+    """Put `tap`, which is there, back on its bridge when it is on none; whether it had to."""
+    if not tap.ours or not exists(tap.name) or bridge_of(tap.name):
+        return False
+    _require(tap.bridge)
+    system.run(*joined(tap.name, tap.bridge))
+    return True
+
+
+def bridge_of(name: str) -> str:
+    """The bridge that the interface `name` is a port of, '' for none."""
+    try:
+        return (INTERFACES / name / 'master').readlink().name
+    except OSError:
+        return ''
+
+
+def remove(name: str) -> None:
+    """Remove the interface `name`, if it is still there."""
+    if exists(name):
+        system.run('ip', 'link', 'delete', 'dev', name)
+
+
+def joined(name: str, bridge: str) -> tuple[str, ...]:
+    """The command that puts a new tap on its bridge."""
+    return ('ip', 'link', 'set', 'dev', name, 'address', HIGHEST, 'master', bridge, 'up')
+
+
+def name(unikernel: str, owner: str, number: int, index: int) -> str:
+    """What the tap for network `index` of release `number` is called, in 15 characters, the
+    kernel's limit. The release's number and not its slot: a rollback may go to a release of the
+    same slot, and both run for a while."""
+    return f'{_stem(unikernel, owner)}{_digit(number // 36)}{_digit(number)}{_digit(index)}'
+
+
+def pattern(unikernel: str, owner: str) -> str:
+    """A shell pattern of the names of the taps that are made for `unikernel`."""
+    return _stem(unikernel, owner) + '[0-9a-z]' * 3
+
+
+def _stem(unikernel: str, owner: str) -> str:
+    # A digest, because the names of two unikernels may well begin alike.
+    digest = hashlib.sha256(unikernel.encode()).hexdigest()[:3]
+    return f'{unikernel[:3]}{digest}-{owner[:4]}-'
+
+
+def _digit(number: int) -> str:
+    return '0123456789abcdefghijklmnopqrstuvwxyz'[number % 36]
+
+
+def owned(owner: str) -> list[str]:
+    """The interfaces that `owner` made."""
+    names = [entry.name for entry in INTERFACES.iterdir()] if INTERFACES.is_dir() else []
+    return sorted(name for name in names if _is_ours(name, owner))
+
+
+def exists(name: str) -> bool:
+    return (INTERFACES / name).exists()
+
+
+def _require(bridge: str) -> None:
+    if not exists(bridge):
+        raise errors.Unavailable(
+            f'the bridge {bridge} does not exist',
+            hint=f'make it (ip link add {bridge} type bridge), or mend `bridge:` in mirage.yml',
+        )
+
+
+def _ready(tap: model.Tap) -> None:
+    if not exists(tap.name):
+        raise errors.Unavailable(
+            f'the interface {tap.name} does not exist',
+            hint=f'make it: ip tuntap add dev {tap.name} mode tap user $USER, then set it up; '
+            'or give `bridge:` in its place',
+        )
+    if not _opened_by(tap.name, tap.user):
+        user = os.geteuid() if tap.user is None else tap.user
+        raise errors.Unavailable(
+            f'the interface {tap.name} is not a tap that user {user} may open, as which the '
+            'unikernel runs',
+            hint=f'make it anew: ip link delete {tap.name}; ip tuntap add dev {tap.name} mode tap '
+            f'user {user}',
+        )
+
+
+def _opened_by(name: str, user: int | None) -> bool:
+    """Whether user number `user` (None: this one) may open the tap `name`."""
+    try:
+        owner = int((INTERFACES / name / 'owner').read_text())
+    except (OSError, ValueError):
+        return False
+    return owner in (-1, os.geteuid() if user is None else user)
+
+
+def _is_ours(name: str, owner: str) -> bool:
+    try:
+        alias = (INTERFACES / name / 'ifalias').read_text().strip()
+    except OSError:
+        return False
+    # Killed between making it and naming its owner, an interface has only our form of name.
+    unnamed = not alias and re.fullmatch(
+        rf'.{{1,3}}[0-9a-f]{{3}}-{owner[:4]}-[0-9a-z]{{3}}|mh-{owner[:8]}-[svp]', name
+    )
+    return alias == f'{OWNER} {owner}' or bool(unnamed)

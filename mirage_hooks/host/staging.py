@@ -1,0 +1,107 @@
+"""A bridge of our own on which a new release proves itself at its real address, while the old one
+serves there on the real bridge: beyond it only a namespace that has the gateway's address."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Iterator
+
+import msgspec
+
+from .. import errors, model
+from . import arp, namespace, network, system
+
+
+class Stage:
+    """A staging bridge and the namespace beyond it."""
+
+    def __init__(self, bridge: str, wire: str, beyond: namespace.Namespace) -> None:
+        self.bridge, self.wire, self.beyond = bridge, wire, beyond
+
+    def entered(self) -> contextlib.AbstractContextManager[None]:
+        """Whatever is asked meanwhile is asked from where the gateway is."""
+        return self.beyond.entered()
+
+    def mac(self, address: str) -> str:
+        """The hardware address at `address` here; raises Refused when nobody has it."""
+        with self.entered():
+            found = arp.ask(self.wire, address)
+        if not found:
+            raise errors.Refused(
+                f'nobody answers ARP for {address}',
+                hint='is this the address that the image takes? `ipv4:` in mirage.yml names it',
+            )
+        return found
+
+
+@contextlib.contextmanager
+def stage(owner: str, static: model.Static) -> Iterator[Stage]:
+    """Set the stage of the repository `owner` for a release on the network `static`; it is gone
+    afterwards."""
+    bridge, wire, peer = names(owner)
+    network.remove(wire)
+    network.remove(bridge)
+    with namespace.made() as beyond:
+        try:
+            system.run('ip', '-batch', '-', feed=outside(owner, beyond.path))
+            with beyond.entered():
+                system.run('ip', '-batch', '-', feed=inside(peer, static))
+            yield Stage(bridge, peer, beyond)
+        finally:
+            network.remove(wire)
+            network.remove(bridge)
+
+
+def names(owner: str) -> tuple[str, str, str]:
+    """The bridge, its port, and the interface in the namespace: 13 characters, one stage for each
+    repository (its lock admits one deployment at a time)."""
+    return f'mh-{owner[:8]}-s', f'mh-{owner[:8]}-v', f'mh-{owner[:8]}-p'
+
+
+def outside(owner: str, namespace: str) -> str:
+    """For `ip -batch`: the bridge and the wire to `namespace`. This host has no part in it: it
+    takes no address there, and does not answer ARP for those that it has elsewhere."""
+    bridge, wire, peer = names(owner)
+    alias = f'alias "{network.OWNER} {owner}"'
+    return ''.join(f'link {line}\n' for line in (
+        f'add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0',
+        f'set dev {bridge} {alias} arp off addrgenmode none up',
+        f'add {wire} type veth peer name {peer} netns {namespace}',
+        f'set dev {wire} {alias} addrgenmode none master {bridge} up',
+    ))
+
+
+def inside(interface: str, static: model.Static) -> str:
+    """For `ip -batch` in the namespace: the addresses of the gateways, or of some neighbour where
+    there is none."""
+    lines = [
+        f'addr add {_neighbour(address, gateway)} dev {interface} nodad'
+        for address, gateway in (
+            (static.ipv4, static.gateway), (static.ipv6, static.ipv6_gateway)
+        )
+        if address
+    ]
+    return ''.join(f'{line}\n' for line in (*lines, f'link set dev {interface} up'))
+
+
+def moved(plan: model.Plan, bridge: str) -> model.Plan:
+    """`plan` with its interfaces on `bridge`."""
+    files = plan.files
+    for tap in plan.taps:
+        vif = f'bridge={{}},vifname={tap.name}'  # as the target writes it for Xen
+        files = {name: text.replace(vif.format(tap.bridge), vif.format(bridge))
+                 for name, text in files.items()}
+    taps = tuple(msgspec.structs.replace(tap, bridge=bridge) for tap in plan.taps)
+    return msgspec.structs.replace(plan, taps=taps, files=files)
+
+
+def _neighbour(address: str, gateway: str | None) -> str:
+    own = ipaddress.ip_interface(address)
+    if gateway is None:
+        hosts = (host for _, host in zip(range(3), own.network.hosts(), strict=False))
+        gateway = next((str(host) for host in hosts if host != own.ip), None)
+    if gateway is None or ipaddress.ip_address(gateway) not in own.network:
+        # Beside its own network, as some providers have it: a wire between the two.
+        return f'{gateway or "169.254.1.1"} peer {own.ip}'
+    return f'{gateway}/{own.network.prefixlen}'

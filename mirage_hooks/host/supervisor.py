@@ -1,0 +1,61 @@
+"""Releases under systemd: started, asked and ended through its commands."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .. import errors, model
+from . import system
+
+
+class State(msgspec.Struct, frozen=True):
+    """What systemd knows of a unit; `code` is how its process last ended, None before it did."""
+
+    active: bool = False
+    pid: int = 0
+    code: int | None = None
+
+
+def start(plan: model.Plan) -> int:
+    """Run `plan`'s unit; its process. Raises Refused when it does not even start."""
+    stop(plan)  # a failed unit of the same name would be in the way
+    try:
+        system.run(*plan.command)
+    except errors.Unavailable as error:
+        raise errors.Unavailable(
+            error.reason, hint=f'`{" ".join(_systemctl(plan))} status {plan.unit}` tells more'
+        ) from None
+    return state(plan).pid
+
+
+def state(plan: model.Plan) -> State:
+    """`plan`'s unit now; a unit that systemd does not know is not active."""
+    said = system.run(
+        *_systemctl(plan), 'show', '--property=ActiveState,MainPID,ExecMainCode,ExecMainStatus,'
+        'NRestarts', plan.unit
+    )
+    found = dict(line.split('=', 1) for line in said.splitlines() if '=' in line)
+    active = found['ActiveState'] in ('active', 'activating')
+    killed = found['ExecMainCode'] in ('2', '3')  # CLD_KILLED, CLD_DUMPED
+    code = int(found['ExecMainStatus']) + (128 if killed else 0)
+    ended = found['ExecMainCode'] != '0' or found['NRestarts'] != '0'
+    return State(active, int(found['MainPID']), code if ended else None)
+
+
+def stop(plan: model.Plan) -> None:
+    """End `plan`'s unit, and let systemd forget how it ended."""
+    command = _systemctl(plan)
+    known = system.run(*command, 'list-units', '--all', '--plain', '--no-legend', plan.unit)
+    if known.strip():
+        system.run(*command, 'stop', plan.unit)
+    if system.run(*command, 'list-units', '--all', '--plain', '--no-legend', plan.unit).strip():
+        system.run(*command, 'reset-failed', plan.unit)
+
+
+def units(plans: list[model.Plan]) -> list[model.Plan]:
+    """Those of `plans` whose units systemd still runs."""
+    return [plan for plan in plans if plan.unit and state(plan).active]
+
+
+def _systemctl(plan: model.Plan) -> tuple[str, ...]:
+    return ('systemctl', '--user') if plan.command[1] == '--user' else ('systemctl',)

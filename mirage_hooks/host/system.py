@@ -1,0 +1,242 @@
+"""The one door to other programs: short commands through sh, unikernels as own processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import sh
+
+from .. import errors, model, settled
+
+MARK = 'MIRAGE_HOOKS_RELEASE'
+"""Environment variable of every process of ours; its value is the release's folder."""
+
+PRIVILEGED = ('ip', 'bridge', 'nft', 'xl')
+"""What needs root: an ordinary user runs it through sudo."""
+
+# cron gives PATH=/usr/bin:/bin, and a push over ssh little more; ip, nft and xl live in sbin.
+PATH = ':'.join(
+    dict.fromkeys(
+        [*os.environ.get('PATH', '').split(':'), '/usr/local/sbin', '/usr/local/bin', '/usr/sbin',
+         '/usr/bin', '/sbin', '/bin']
+    )
+).strip(':')
+
+
+def find(program: str) -> str | None:
+    """Where `program` is, or None."""
+    return shutil.which(program, path=PATH)
+
+
+def run(*command: str, timeout: float = 60, feed: str = '') -> str:
+    """What `command` prints, given `feed` to read; raises Unavailable when it is missing, fails
+    or takes too long (seconds)."""
+    program = find(command[0])
+    if program is None:
+        raise errors.Unavailable(
+            f'{command[0]} is not installed', hint='`mirage-hooks check` says where to get it'
+        )
+    words = (program, *command[1:])
+    if command[0] in PRIVILEGED and os.geteuid() != 0 and (sudo := find('sudo')):
+        words = (sudo, '-n', *words)
+    running = sh.Command(words[0])(
+        *words[1:], _tty_out=False, _env=_environment(), _in=feed,
+        _bg=True, _bg_exc=False,
+    )
+    # sh looks every 0.1 s whether its own time-out has come, and every command takes that long.
+    late = threading.Timer(timeout, running.kill)
+    late.start()
+    try:
+        running.wait()
+        return str(running)
+    except sh.ErrorReturnCode as error:
+        if not late.is_alive():
+            raise errors.Unavailable(
+                f'`{" ".join(command)}` took more than {timeout:g} s'
+            ) from None
+        said = (error.stderr or error.stdout).decode(errors='replace').strip()
+        raise errors.Unavailable(
+            f'`{" ".join(command)}` failed with {error.exit_code}: {said or "it said nothing"}',
+            hint='`mirage-hooks check` prints the sudoers lines' if 'sudo' in words[0] else '',
+        ) from None
+    finally:
+        late.cancel()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with what cron and ssh leave out: where programs are, and the user's own systemd."""
+    return {'XDG_RUNTIME_DIR': f'/run/user/{os.getuid()}', **os.environ, 'PATH': PATH}
+
+
+def exchange(
+    *command: str, stdin: bytes = b'', **environment: str
+) -> tuple[int, bytes, str]:
+    """The exit code of `command`, what it prints, byte for byte, and what it complains about."""
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, check=False,
+        env={**os.environ, 'PATH': PATH, 'LC_ALL': 'C', **environment},
+    )
+    return done.returncode, done.stdout, done.stderr.decode(errors='replace').strip()
+
+
+def ask(command: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
+    """The exit code of `command` and what it prints; no code when it cannot be run or takes longer
+    than `timeout` seconds."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=timeout, check=False, cwd='/', env={'PATH': PATH, 'LANG': 'C.UTF-8'},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None, ''
+    return done.returncode, done.stdout.decode(errors='replace')
+
+
+def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:
+    """Run `command` with `given` as its input, and little of our environment; raises Unavailable
+    when it is missing, fails or takes more than `timeout` seconds. Files in place of pipes: a child
+    that it leaves behind holds nobody up."""
+    name, program = Path(command[0]).name, find(command[0])
+    if program is None:
+        raise errors.Unavailable(f'{name} is not installed')
+    kept = {key: os.environ[key] for key in ('HOME', 'USER', 'LANG') if key in os.environ}
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        stdin.write(given)
+        stdin.seek(0)
+        try:
+            child = subprocess.Popen(
+                (program, *command[1:]), stdin=stdin, stdout=subprocess.DEVNULL, stderr=stderr,
+                cwd='/', env={**kept, 'PATH': PATH}, start_new_session=True,
+            )
+        except OSError as error:
+            raise errors.Unavailable(f'{name} cannot be executed: {error.strerror}') from None
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise errors.Unavailable(f'{name} took more than {timeout:g} s') from None
+        stderr.seek(0)
+        said = stderr.read(4096).decode(errors='replace').strip().splitlines()
+    if code:
+        last = said[-1] if said else 'it said nothing'
+        raise errors.Unavailable(f'{name} failed with {code}: {last}')
+
+
+def spawn(
+    command: tuple[str, ...], release: Path, console: Path, ended: Path
+) -> subprocess.Popen[bytes]:
+    """Start `command` so that it outlives us: own session, no descriptor of ours, its output
+    appended to `console`; bubblewrap reports its end to `ended`. Raises Refused when it cannot be
+    executed."""
+    program = command[0] if '/' in command[0] else find(command[0])
+    environment = {'PATH': PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
+    with console.open('ab') as output, ended.open('ab') as status:
+        told = (status.fileno(),) if command[0] == 'bwrap' else ()
+        words = ('--json-status-fd', str(told[0])) if told else ()
+        try:
+            return subprocess.Popen(
+                (program or command[0], *words, *command[1:]), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, cwd='/', env=environment, start_new_session=True,
+                restore_signals=True, close_fds=True, pass_fds=told,
+            )
+        except OSError as error:
+            raise errors.Refused(
+                f'cannot execute {Path(command[0]).name}: {error.strerror}'
+            ) from None
+
+
+def reported(ended: Path) -> int | None:
+    """The exit code that bubblewrap wrote to `ended`, None when it did not see the end."""
+    try:
+        lines = ended.read_bytes().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if b'exit-code' in line:
+            return int(msgspec.json.decode(line, type=dict[str, Any])['exit-code'])
+    return None
+
+
+def detach(command: tuple[str, ...]) -> None:
+    """Start `command` so that it outlives us and holds nothing of ours: a push does not wait for
+    it. It says nothing to anybody."""
+    subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd='/', env={**os.environ, 'PATH': PATH}, start_new_session=True, close_fds=True,
+    )
+
+
+def identity(pid: int) -> model.Run | None:
+    """What tells process `pid` from a later one of the same number; None when it has ended."""
+    found = settled.identity(pid)
+    return model.Run(*found) if found else None
+
+
+def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
+    """Every living process of a release below `state`, with the release's folder."""
+    prefix = f'{state}{os.sep}'
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get(MARK, '')
+            if mark.startswith(prefix) and process.status() != psutil.STATUS_ZOMBIE:
+                yield Path(mark), process
+        except (psutil.Error, OSError):
+            continue  # ended meanwhile, or another user's: not ours
+
+
+def end(processes: list[psutil.Process], grace: float = 5) -> None:
+    """End `processes`: SIGTERM, and SIGKILL after `grace` seconds. Raises Unavailable when one
+    lives on."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    for process in _left(processes, grace):
+        _signal(process, signal.SIGKILL)
+    stubborn = _left(processes, 5)
+    if stubborn:
+        raise errors.Unavailable(
+            f'process {stubborn[0].pid} does not end, not even with SIGKILL',
+            hint='it may hang in the kernel; `ps -o stat,wchan` tells where',
+        )
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)  # psutil looks at the start time first: never a stranger
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        raise errors.Unavailable(
+            f'no permission to end process {process.pid}',
+            hint='it was started by another user: run this as that user',
+        ) from None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False  # it ended between the two questions
+
+
+def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
+    limit = time.monotonic() + timeout
+    left = processes
+    while left:
+        left = [process for process in left if _lives(process)]
+        if time.monotonic() > limit:
+            break
+        if left:
+            psutil.wait_procs(left, timeout=0.02)
+    return left

@@ -1,0 +1,54 @@
+"""Xen's domains, through `xl`: listed, created, destroyed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from .. import errors, model
+from . import system
+
+CONSOLES = Path('/var/log/xen')
+PATIENCE = 5.0  # seconds that a dying domain may take
+
+
+def domains() -> dict[str, bool]:
+    """Every domain's name and whether it runs: `xl list` shows s, c or d for one that does not."""
+    found = {}
+    for line in system.run('xl', 'list').splitlines()[1:]:
+        name, _, _, _, state, _ = line.rsplit(None, 5)
+        found[name] = not set(state) & set('scd')
+    return found
+
+
+def create(plan: model.Plan) -> None:
+    """Create `plan`'s domain, anew when one of its name is left over."""
+    destroy(plan.domain)
+    system.run(*plan.command)
+
+
+def destroy(domain: str) -> None:
+    """Destroy `domain`, if it is there. One that has crashed may refuse to go (rc -15): it serves
+    nothing, so it is renamed to leave its name free; raises Unavailable for one that runs on."""
+    limit = time.monotonic() + PATIENCE
+    while (known := domains()) and domain in known:
+        try:
+            system.run('xl', 'destroy', domain)
+        except errors.Unavailable:
+            if time.monotonic() > limit:
+                if domains().get(domain, False):
+                    raise
+                return _put_aside(domain)
+        time.sleep(0.05)
+        if time.monotonic() > limit + PATIENCE:
+            return _put_aside(domain)
+
+
+def console(domain: str) -> Path:
+    """Where xenconsoled logs the console of `domain`, when it is told to log."""
+    return CONSOLES / f'guest-{domain}.log'
+
+
+def _put_aside(domain: str) -> None:
+    number = system.run('xl', 'domid', domain).strip()
+    system.run('xl', 'rename', domain, f'dead-{number}-{domain}')

@@ -1,0 +1,281 @@
+"""Puts mirage-hooks into a repository, and takes it out again: hooks, mirage.yml, the cron line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import msgspec
+
+from .. import config, errors, repository, store
+from ..switching import launcher
+from . import adopt, crontab, hookfolder, starter
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What an installation will do. `table` is the crontab as it is, None where cron is not; `when`
+    is our line's schedule, '' for no line; `adopted` is what the old scripts say."""
+
+    hooks: dict[str, str]
+    places: list[hookfolder.Place]
+    settings: Path
+    table: bytes | None
+    when: str
+    command: Path
+    adopted: adopt.Adopted | None = None
+
+
+def install(
+    path: Path, settings: Path | None = None, when: str | None = None, old: bool = False
+) -> list[str]:
+    """Install into the repository at `path`; what was done, for a person. `when` is a cron
+    schedule, '' for no cron line; None keeps the one that is there. With `old` the repository's old
+    scripts are adopted. Raises Refused, with nothing changed."""
+    where = repository.Repository(path)
+    decision = _decide(where, settings, when, old)
+    with contextlib.ExitStack() as undo:
+        said = [
+            *_put_hooks(decision, undo),
+            *_put_settings(where, decision, undo),
+            *_put_line(where, decision, undo),
+        ]
+        _remember(where.folder, True)
+        undo.pop_all()
+    return said
+
+
+def uninstall(path: Path) -> list[str]:
+    """Put back all that `install` changed; what was done, for a person. What runs goes on."""
+    if not path.exists():
+        said = _take_line(path.absolute())
+        _remember(path.absolute(), False)
+        return said or [f'{path} does not exist, and cron does not know it']
+    where = repository.Repository(path)
+    _require_writable(where.git_dir)
+    said = [*_take_line(where.folder), *_take_hooks(where), *_running(where)]
+    with contextlib.suppress(errors.Refused):
+        said.append(f'kept: {where.config_path()}')
+    if where.state.exists():
+        said.append(f'kept: {where.state}, with the releases and the history')
+    where.configure('mirage.config', '')
+    _remember(where.folder, False)
+    return said
+
+
+def _decide(
+    where: repository.Repository, settings: Path | None, when: str | None, old: bool
+) -> Decision:
+    """Everything is looked at here, so that what follows need not stop half way."""
+    if any(character in str(where.folder) for character in '\n\r'):
+        raise errors.Refused(f'{where.folder} has a line end in its name', hint='rename it')
+    if when:
+        when = crontab.spec(when)
+    folder = where.hooks()
+    _require_writable(where.git_dir)
+    _require_writable(folder)
+    python, command = _ourselves()
+    table = _table(when != '')
+    adopted = adopt.adopt(where) if old else None
+    if when is None:
+        asked = adopted.when if adopted else ''
+        when = crontab.when(table or b'', where.folder) or asked or crontab.DEFAULT
+    return Decision(
+        hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
+        places=hookfolder.places(folder, None if where.bare else where.folder),
+        settings=_settings(where, settings),
+        table=table,
+        when=when,
+        command=command,
+        adopted=adopted,
+    )
+
+
+def _table(needed: bool) -> bytes | None:
+    try:
+        return crontab.read()
+    except errors.Unavailable:
+        if needed:
+            raise
+        return None
+
+
+def _settings(where: repository.Repository, given: Path | None) -> Path:
+    """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
+    write it."""
+    named = where.setting('mirage.config')
+    path = given.absolute() if given else where.config_path() if named else starter.path(where)
+    inside = path.resolve().is_relative_to(where.folder)
+    if inside and not path.resolve().is_relative_to(where.git_dir):
+        raise errors.Refused(
+            f'{path} is inside the repository, where a push could change it',
+            hint='name a file outside with --config',
+        )
+    if not path.exists():
+        _require_writable(path.parent)
+    elif not given and not named and starter.owner(path) not in ('', str(where.folder)):
+        raise errors.Refused(
+            f'{path} was written for {starter.owner(path)}',
+            hint='name another file with --config, or the same one to share it',
+        )
+    return path
+
+
+def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
+    said = []
+    folder = decision.places[0].path.parent
+    with store.writing(folder):
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            undo.callback(folder.rmdir)
+        changed = [
+            place for place in decision.places
+            if hookfolder.put(place, decision.hooks[place.name], undo)
+        ]
+    names = ', '.join(place.name for place in changed) or 'unchanged'
+    said.append(f'hooks: {names} in {folder}')
+    for place in changed:
+        if place.found == 'other':
+            said.append(f'the {place.name} hook that was there runs first, as {place.kept}')
+        if place.found == 'tracked':
+            target = os.path.realpath(place.kept)
+            said.append(
+                f'WARNING: the {place.name} hook was a link to {target}, which any push can '
+                f'change: it does not run any more, and is kept as {place.kept}; '
+                f'to run it by hand: {shlex.quote(target)}'
+            )
+    return said
+
+
+def _put_settings(
+    where: repository.Repository, decision: Decision, undo: contextlib.ExitStack
+) -> list[str]:
+    path = decision.settings
+    adopted = decision.adopted
+    said = [f'mirage.yml: {path}']
+    if adopted and path.exists() and path.read_text(errors='replace') != adopted.text:
+        said.append(f'WARNING: {path} is there already and stays: nothing was adopted into it; '
+                    'to have it written from the old scripts, move it away')
+    if not path.exists():
+        content = adopted.text if adopted else starter.text(where)
+        with store.writing(path):
+            _make_folder(path.parent, undo)
+            undo.callback(path.unlink, missing_ok=True)
+            path.write_text(content)
+        said = [f'mirage.yml: {path} is new: say there what should run']
+        if adopted:
+            said = [f'mirage.yml: {path} is new: read it, and fill in what is open', *adopted.said]
+    before = where.setting('mirage.config')
+    if before != str(path):
+        undo.callback(where.configure, 'mirage.config', before)
+        where.configure('mirage.config', str(path))
+    try:
+        config.load(path)
+    except errors.Refused as refused:
+        said.append(f'WARNING: {refused.reason}')
+    return said
+
+
+def _put_line(
+    where: repository.Repository, decision: Decision, undo: contextlib.ExitStack
+) -> list[str]:
+    before = decision.table
+    if before is None:
+        return ['cron: none asked for'] if decision.when == '' else [
+            'WARNING: this host has no crontab program, so nothing pulls by itself and nothing '
+            f'starts after a reboot: have {shlex.quote(str(decision.command))} '
+            f'-C {shlex.quote(str(where.folder))} pull run every few minutes'
+        ]
+    after = crontab.removed(before, where.folder)
+    if decision.when:
+        ours = crontab.line(decision.when, where.folder, decision.command)
+        after = crontab.added(before, where.folder, ours)
+    if after != before:
+        undo.callback(crontab.write, before)
+        crontab.write(after)
+    said = [f'cron: {decision.when or "none"}{"" if after != before else ", unchanged"}']
+    for line in crontab.pulls(before, where.folder):
+        said.append('your crontab also has its own pull, no longer needed: it can stay, or be '
+                    f'removed (`crontab -e`): {line}')
+    return said
+
+
+def _take_line(folder: Path) -> list[str]:
+    table = _table(needed=False)
+    after = crontab.removed(table or b'', folder)
+    if table is None or after == table:
+        return []
+    crontab.write(after)
+    return ['cron: our line is out']
+
+
+def _take_hooks(where: repository.Repository) -> list[str]:
+    try:
+        folder = where.hooks()
+    except errors.Refused:  # core.hooksPath came later: ours stay where they were put
+        folder = where.git_dir / 'hooks'
+    with store.writing(folder):
+        places = [hookfolder.place(folder, name, None) for name in hookfolder.NAMES]
+        gone = [place.name for place in places if hookfolder.take_back(place)]
+    return [f'hooks: {", ".join(gone) or "none of ours"} taken out of {folder}']
+
+
+def _running(where: repository.Repository) -> list[str]:
+    """What still runs, and how to end it without us."""
+    said = []
+    state = store.Store(where.state)
+    for name in state.names():
+        shelf = state.of(name)
+        release = shelf.current()
+        if release is None or not launcher.alive(shelf, release):
+            continue
+        run = shelf.run(release.number)
+        end = f'xl destroy {release.plan.domain}' if run is None else f'kill {run.pid}'
+        said.append(f'{name} goes on running; to end it: {end}')
+    return said
+
+
+def _ourselves() -> tuple[Path, Path]:
+    """The interpreter for the hooks and the command for cron. install.sh keeps them behind links
+    that stay while the environment below them is exchanged."""
+    environment = Path(sys.prefix)
+    home = environment.parent
+    if (home / 'current').is_symlink() and (home / 'current').resolve() == environment.resolve():
+        return home / 'current' / 'bin' / 'python', home / 'bin' / 'mirage-hooks'
+    return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
+
+
+def _remember(folder: Path, used: bool) -> None:
+    """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
+    _, command = _ourselves()
+    home = command.parent.parent
+    if home == Path(sys.prefix) or not os.access(home, os.W_OK):
+        return
+    path = home / 'repositories'
+    with store.writing(path):
+        before = path.read_text().splitlines() if path.exists() else []
+        others = {line for line in before if line != str(folder) and Path(line).exists()}
+        after = sorted(others | {str(folder)} if used else others)
+        if after != before:
+            fresh = path.with_name('repositories.new')
+            fresh.write_text(''.join(f'{line}\n' for line in after))
+            fresh.replace(path)
+
+
+def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
+    if not folder.exists():
+        _make_folder(folder.parent, undo)
+        folder.mkdir()
+        undo.callback(folder.rmdir)
+
+
+def _require_writable(folder: Path) -> None:
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.Refused(
+            f'no permission to write into {folder}',
+            hint='run this as the user that owns it, or give that user the right',
+        )

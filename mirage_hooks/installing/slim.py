@@ -1,0 +1,162 @@
+"""What this host's clone weighs, and how it is made light: old images stay on the remote.
+
+New packs come first and old ones go last, so that it may be killed anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from .. import errors
+from ..host import system
+from ..repository import Repository
+
+FILTER = 'blob:none'
+# As in install.sh --from. To count changed lines, `git pull` would fetch every image that came and
+# went; each pull leaves a pack with a whole image in it, of which gc makes a delta.
+SETTINGS = {'merge.stat': 'false', 'gc.autoPackLimit': '10', 'fetch.unpackLimit': '1'}
+RELEASE = re.compile(r'(?:^|/)[0-9a-f]{7,64}/[^/]+$')  # a file in a folder named after a commit
+SMALL, LARGE = 1 << 20, 64 << 20  # bytes: not worth a word; worth a command
+MANY, KEEP = 50, 10  # releases
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """Of the clone: `releases` in the tree of its branch, `history` and `files` in bytes on disk
+    (the objects, the work tree), `partial` when old images may be missing, `remote` its URL."""
+
+    releases: int
+    history: int
+    files: int
+    partial: bool
+    remote: str
+
+
+def weigh(repository: Repository, branch: str) -> Weight:
+    """Without a network, and without reading an image."""
+    paths = repository.files(repository.commit(branch))
+    remote = repository.remote(branch)
+    places = [] if repository.bare else [repository.folder / path for path in paths]
+    return Weight(
+        releases=len({PurePosixPath(path).parent for path in paths if RELEASE.search(path)}),
+        history=_bytes((repository.git_dir / 'objects').rglob('*')),
+        files=_bytes(places),
+        partial=bool(remote) and repository.setting(f'remote.{remote}.promisor') == 'true',
+        remote=masked(repository.setting(f'remote.{remote}.url')) if remote else '',
+    )
+
+
+def told(folder: Path, weight: Weight) -> list[str]:
+    """`weight` for a person, with the commands that would make it less."""
+    kind = 'without the old images' if weight.partial else 'with every old image'
+    files = f', and {size(weight.files)} of files' if weight.files > SMALL else ''
+    lines = [f'{weight.releases} releases in the tree; this clone, {kind}, '
+             f'takes {size(weight.history)}{files}']
+    if weight.remote and weight.history + weight.files > LARGE:
+        lines.append(f'old images could stay on the remote: mirage-hooks -C {folder} slim')
+    if weight.releases > MANY:
+        lines.append(f'all but {KEEP} releases could leave the tree: '
+                     f'mirage-hooks prune --to {weight.remote or folder} --keep {KEEP}')
+    return lines
+
+
+def slim(repository: Repository, branch: str) -> tuple[int, int]:
+    """Exchange the objects for those of a partial clone, and take the work tree's folders away;
+    bytes before and after. Raises Refused when the remote does not have all that is here."""
+    remote = repository.remote(branch)
+    if not remote:
+        raise errors.Refused(
+            f'{branch} of {repository.folder} is pulled from nowhere: its images are here alone',
+            hint='mirage-hooks prune makes a repository that is pushed to lighter',
+        )
+    before = weigh(repository, branch)
+    objects = repository.git_dir / 'objects'
+    old = _packs_and_loose(objects)
+    with tempfile.TemporaryDirectory(dir=repository.git_dir, prefix='slim-') as folder:
+        light = Path(folder, 'light.git')
+        _clone(repository.setting(f'remote.{remote}.url'), light)
+        _require_all(repository, light)
+        promised = {f'remote.{remote}.promisor': 'true',
+                    f'remote.{remote}.partialclonefilter': FILTER}
+        for key, value in {**promised, **SETTINGS}.items():
+            repository.configure(key, value)
+        fresh = _take_over(light / 'objects', objects)
+    for path in old:
+        if path not in fresh:
+            path.unlink(missing_ok=True)
+    if not repository.bare:
+        _git(repository.folder, 'sparse-checkout', 'set', '--cone')
+    after = weigh(repository, branch)
+    return before.history + before.files, after.history + after.files
+
+
+def size(count: int) -> str:
+    return f'{count / 1e6:.1f} MB'
+
+
+def masked(text: str) -> str:
+    """`text` without the user and password of any address in it."""
+    return re.sub(r'(?<=://)[^/@\s]+@', '', text)
+
+
+def _clone(url: str, folder: Path) -> None:
+    said = _git(folder.parent, 'clone', '--bare', '--quiet', '--no-local', '--template=',
+                f'--filter={FILTER}', '--', url, str(folder))
+    if 'filtering not recognized' in said:
+        raise errors.Refused(
+            f'{masked(url)} cannot leave old images out of a clone',
+            hint='there: git config uploadpack.allowFilter true',
+        )
+
+
+def _require_all(repository: Repository, light: Path) -> None:
+    """A missing image is fetched again; a missing commit would be lost."""
+    # What was rewound is nobody's any more, but in the reflog.
+    _git(repository.git_dir, 'reflog', 'expire', '--expire-unreachable=now', '--all')
+    missing = _git(
+        repository.git_dir, 'rev-list', '--all', '--reflog', '--not',
+        *_git(light, 'for-each-ref', '--format=%(objectname)').split(),
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=str(light / 'objects'),
+    )
+    if missing:
+        raise errors.Refused(
+            f'{repository.folder} has {len(missing.split())} commits that the remote does not have',
+            hint='push them, or drop the branches and tags that hold them',
+        )
+
+
+def _take_over(source: Path, target: Path) -> set[Path]:
+    """Move packs: the index last, since git looks for that first."""
+    order = sorted((source / 'pack').iterdir(), key=lambda path: path.suffix == '.idx')
+    for path in order:
+        os.replace(path, target / 'pack' / path.name)  # noqa: PTH105
+    return {target / 'pack' / path.name for path in order}
+
+
+def _packs_and_loose(folder: Path) -> list[Path]:
+    """Indexes first: without its index git sees no pack."""
+    packs = (path for path in (folder / 'pack').iterdir() if path.is_file())
+    loose = (path for path in folder.glob('[0-9a-f][0-9a-f]/*') if path.is_file())
+    named = ('.idx', 'multi-pack-index')
+    return [*sorted(packs, key=lambda path: not path.name.endswith(named)), *loose]
+
+
+def _bytes(places: Iterator[Path] | list[Path]) -> int:
+    found = (os.lstat(path) for path in places if path.is_file() and not path.is_symlink())
+    return sum(one.st_size for one in found)
+
+
+def _git(folder: Path, *arguments: str, **environment: str) -> str:
+    """What git prints, its warnings with it."""
+    code, out, said = system.exchange(
+        'git', '-C', str(folder), *arguments, stdin=b'', **environment
+    )
+    if code:
+        lines = said.splitlines() or ['git said nothing']
+        why = next((line for line in lines if line.startswith(('fatal: ', 'error: '))), lines[0])
+        raise errors.Unavailable(f'git: {masked(why)}')
+    return f'{out.decode(errors="replace")}\n{said}'.strip()

@@ -1,0 +1,79 @@
+"""The commented mirage.yml that a new repository starts with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from .. import errors, repository
+
+_HEAD = '# What should run on this host, for the deployment repository '
+
+_REST = """\
+# A unikernel has a name, an image in the repository, and mostly a network and a health check.
+# `mirage-hooks check` reads this file, and says what is missing on this host.
+#
+#   mortio:
+#     image: xen/latest          # a pointer file, or the path of the image itself
+#     memory: 256                # MB
+#     keep: 3                    # old releases, for rollback
+#     # One of the three networks:
+#     network: {mode: socket, port: 8080}             # a process on this host's own sockets
+#     network: {mode: direct, bridge: br0}            # its own stack, its address by DHCP
+#     network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24, gateway: 192.0.2.1}
+#     health: {http: "http://192.0.2.10/", within: 30s}
+#     arguments: ["--message=hello"]                  # the application's own
+
+"""
+
+
+def path(wanted: repository.Repository) -> Path:
+    """Where mirage.yml belongs on this host when nobody says otherwise."""
+    plain = wanted.folder.parent if wanted.folder.name == '.git' else wanted.folder
+    name = re.sub(r'[^A-Za-z0-9._-]', '-', plain.name.removesuffix('.git')) or 'repository'
+    if os.geteuid() == 0:
+        return Path('/etc/mirage-hooks') / f'{name}.yml'
+    home = os.environ.get('XDG_CONFIG_HOME') or Path.home() / '.config'
+    return Path(home) / 'mirage-hooks' / f'{name}.yml'
+
+
+def text(wanted: repository.Repository) -> str:
+    """A mirage.yml with what the repository's own tree tells; the rest as comments."""
+    branches = wanted.branches()
+    found = _images(wanted, branches)
+    named = f'branch: {plain(branches[0])}\n' if branches else '# branch: master\n'
+    if not found:
+        return f'{head(wanted)}\n{named}\n{_REST}unikernels: {{}}\n'
+    entries = ''.join(
+        f'  {plain(name)}:\n    image: {plain(image)}\n' for name, image in found.items()
+    )
+    return f'{head(wanted)}\n{named}\n{_REST}unikernels:\n{entries}'
+
+
+def head(wanted: repository.Repository) -> str:
+    """The first line, by which `owner` knows whom it was written for."""
+    return f'{_HEAD}{wanted.folder}'
+
+
+def owner(file: Path) -> str:
+    """The repository that a starter was written for; '' when a person wrote the file."""
+    first = file.read_text(errors='replace').partition('\n')[0]
+    return first.removeprefix(_HEAD) if first.startswith(_HEAD) else ''
+
+
+def _images(wanted: repository.Repository, branches: list[str]) -> dict[str, str]:
+    if not branches:
+        return {}
+    try:
+        found = wanted.images(wanted.commit(branches[0]))
+    except errors.Refused:
+        return {}
+    return {name: image for image, name in reversed(found)}
+
+
+def plain(text: str) -> str:
+    """`text` as YAML takes it for text."""
+    simple = re.fullmatch(r'[A-Za-z][A-Za-z0-9._/-]*', text)
+    return text if simple and text not in ('true', 'false', 'null') else json.dumps(text)

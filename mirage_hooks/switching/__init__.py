@@ -1,0 +1,1 @@
+"""From one release to the next: start, prove, switch, drain, end."""

@@ -1,0 +1,212 @@
+"""Carries out a Plan: starts a release so that it outlives us, tells whether it lives, ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from .. import model, secret, settled, store, targets
+from ..host import network, supervisor, system, xen
+
+CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
+
+_children: dict[str, subprocess.Popen[bytes]] = {}
+"""What this process started, by release folder: only a parent learns the exit code."""
+
+
+def start(shelf: store.Shelf, release: model.Release, owner: str) -> None:
+    """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
+    folder = shelf.folder(release.number)
+    plan = secret.filled(release.plan, targets.write)
+    with store.writing(folder):
+        (folder / store.ENDED).unlink(missing_ok=True)
+        trim(folder / store.CONSOLE)
+    for tap in plan.taps:
+        if not plan.domain:  # Xen makes the vif itself, and puts it on the bridge
+            network.attach(tap, owner)
+    for name, text in plan.files.items():
+        with store.writing(folder):
+            (folder / name).write_text(text)
+    if plan.domain:
+        xen.create(plan)
+    elif plan.unit:
+        shelf.set_run(release.number, system.identity(supervisor.start(plan)))
+    else:
+        spawn(folder, release.plan)
+        shelf.set_run(release.number, system.identity(_children[str(folder)].pid))
+
+
+def spawn(folder: Path, plan: model.Plan) -> None:
+    """Run `plan` as the process of the release in `folder`."""
+    command = secret.filled(plan, targets.write).command
+    with store.writing(folder):
+        _children[str(folder)] = system.spawn(
+            command, folder, folder / store.CONSOLE, folder / store.ENDED
+        )
+
+
+def alive(shelf: store.Shelf, release: model.Release) -> bool:
+    """Whether `release` runs, asked of the host."""
+    if release.plan.domain:
+        return xen.domains().get(release.plan.domain, False)
+    if release.plan.unit:
+        return _kept(shelf, release)
+    if not _attached(release):
+        return False  # its process may live on, but nothing reaches it
+    folder = shelf.folder(release.number)
+    if exited(folder) is not None:
+        return False
+    run = shelf.run(release.number)
+    if run is not None and system.identity(run.pid) == run:
+        return True
+    # Killed between starting it and writing its number down: its mark is still on it.
+    return any(mark == folder for mark, _ in system.marked(folder.parent))
+
+
+def _attached(release: model.Release) -> bool:
+    return all(network.exists(tap.name) for tap in release.plan.taps)
+
+
+def mend(release: model.Release) -> list[str]:
+    """Put the interfaces of the living `release` back on their bridge, where that was removed and
+    made anew; says which. Raises Unavailable without a bridge."""
+    if release.plan.domain:
+        return []  # Xen's own scripts own a vif
+    return [tap.name for tap in release.plan.taps if network.rejoin(tap)]
+
+
+def _kept(shelf: store.Shelf, release: model.Release) -> bool:
+    """Whether systemd keeps `release`; a process that it started anew is written down."""
+    found = supervisor.state(release.plan)
+    run = system.identity(found.pid) if found.pid else None
+    if found.active and run is not None and run != shelf.run(release.number):
+        shelf.set_run(release.number, run)
+    return found.active
+
+
+def exited(folder: Path) -> int | None:
+    """The exit code of the process that we started in `folder`, None while it runs or when
+    another one started it. A signal is given as 128 + its number, as a shell does."""
+    child = _children.get(str(folder))
+    code = child.poll() if child else None
+    return 128 - code if code is not None and code < 0 else code
+
+
+def ended(shelf: store.Shelf, release: model.Release) -> int | None:
+    """How the process of `release` ended, as far as anybody saw it: we, systemd or bubblewrap.
+    None, too, when its interface was taken away: the code says nothing of the image then."""
+    if release.plan.domain or not _attached(release):
+        return None
+    if release.plan.unit:
+        return supervisor.state(release.plan).code
+    folder = shelf.folder(release.number)
+    code = exited(folder)
+    return system.reported(folder / store.ENDED) if code is None else code
+
+
+def stop(shelf: store.Shelf, release: model.Release) -> None:
+    """End `release` and take its interfaces away; nothing to do when it is gone."""
+    folder = shelf.folder(release.number)
+    if release.plan.domain:
+        xen.destroy(release.plan.domain)
+    if release.plan.unit:
+        supervisor.stop(release.plan)
+    end(folder)
+    for tap in release.plan.taps:
+        if tap.ours and not release.plan.domain:
+            network.remove(tap.name)
+    if folder.exists():
+        shelf.set_run(release.number, None)
+
+
+def end(folder: Path) -> None:
+    """End every process of the release in `folder`."""
+    system.end([process for mark, process in system.marked(folder.parent) if mark == folder])
+    child = _children.pop(str(folder), None)
+    if child:
+        child.wait()
+
+
+def reap(state: store.Store, owner: str) -> list[str]:
+    """End what is ours and no longer needed: all but the live releases and those that are
+    drained. Says what."""
+    live = {
+        shelf.folder(release.number): release
+        for shelf in map(state.of, state.names())
+        for release in shelf.wanted()
+    }
+    for folder, release in live.items():
+        if not release.plan.domain:  # xenconsoled's own is rotated by its own means
+            trim(folder / store.CONSOLE)
+    strays = {mark for mark, _ in system.marked(state.root) if mark not in live}
+    for folder in strays:
+        end(folder)
+    said = [f'ended a leftover process of {folder.parent.parent.name}' for folder in sorted(strays)]
+    needed = {tap.name for release in live.values() for tap in release.plan.taps}
+    for name in network.owned(owner):
+        if name not in needed:
+            network.remove(name)
+            said.append(f'removed the leftover interface {name}')
+    return said + _reap_units(state, live) + _reap_domains(state, live)
+
+
+def console(shelf: store.Shelf, release: model.Release) -> Path:
+    """The file that holds the console of `release`."""
+    if release.plan.domain:
+        return xen.console(release.plan.domain)
+    return shelf.folder(release.number) / store.CONSOLE
+
+
+def trim(path: Path) -> None:
+    """Leave only the end of a console that has grown beyond settled.CONSOLE_LIMIT: whoever writes
+    to it appends, and goes on behind what is left."""
+    try:
+        if path.stat().st_size <= settled.CONSOLE_LIMIT:
+            return
+        with path.open('r+b') as file:
+            file.seek(-CONSOLE_KEPT, os.SEEK_END)
+            kept = file.read().partition(b'\n')[2]
+            file.truncate(0)
+        with path.open('ab') as file:
+            file.write(b'--- earlier lines were dropped ---\n' + kept)
+    except FileNotFoundError:
+        return
+
+
+def tail(path: Path, lines: int = 10, most: int = 16384) -> tuple[str, ...]:
+    """The last `lines` lines of the console at `path`, from its last `most` bytes."""
+    try:
+        with path.open('rb') as file:
+            file.seek(max(0, path.stat().st_size - most))
+            text = file.read(most).decode(errors='replace')
+    except OSError:
+        return ()
+    # A tender that is refused something says what, and then explains itself at length.
+    return tuple(text.partition('\nusage: solo5-')[0].splitlines()[-lines:])
+
+
+def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str]:
+    dead = [
+        release.plan
+        for shelf in map(state.of, state.names())
+        for release in shelf.releases()
+        if release.plan.unit and shelf.folder(release.number) not in live
+    ]
+    for plan in (gone := supervisor.units(dead)):
+        supervisor.stop(plan)
+    return [f'stopped the leftover unit {plan.unit}' for plan in gone]
+
+
+def _reap_domains(state: store.Store, live: dict[Path, model.Release]) -> list[str]:
+    dead = [
+        release.plan.domain
+        for shelf in map(state.of, state.names())
+        for number in shelf.numbers()  # also of releases that a kill kept from serving
+        if (release := shelf.release(number)) is not None
+        and release.plan.domain and shelf.folder(number) not in live
+    ]
+    running = xen.domains() if dead else {}
+    for domain in (gone := [name for name in dead if name in running]):
+        xen.destroy(domain)
+    return [f'destroyed the leftover domain {name}' for name in gone]

@@ -1,0 +1,143 @@
+"""Two releases side by side: the new one is proved on a stage, joins the bridge and gets what is
+new, while the old one keeps its connections; `drain` ends it.
+
+The pointer moves last: until then a kill leaves the old release live, and all that was made for the
+new one is removed by the next converge."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+
+from .. import errors, model, store
+from ..host import flows, network, staging, wire
+from . import health, launcher, switch
+
+
+def possible(wanted: model.Unikernel) -> bool:
+    """Whether a new release can be beside the old one: an ordinary user makes no namespace."""
+    return wanted.overlapped is not None and os.geteuid() == 0
+
+
+def take_over(
+    shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release,
+    wanted: model.Unikernel, say: switch.Say,
+) -> None:
+    """Prove `new` beside `old`, send it what is new, point to it. Raises Refused when it does not
+    serve; what serves was not touched then, or has everything again."""
+    known = wire.side_of(shelf, new)
+    if known is not None and old is not None:  # still there for its connections: a quick way back
+        return _exchange(shelf, owner, old, new, known.mac, wanted, say)
+    static, own = wire.static(new), wire.addresses(wire.static(new))
+    with staging.stage(owner, static) as stage:
+        say(f'starting release {new.number} on a stage')
+        staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
+        try:
+            launcher.start(shelf, staged, owner)
+            with stage.entered():
+                health.prove(
+                    health.questions(wanted, own[0]), launcher.console(shelf, new),
+                    switch.dead(shelf, new), own,
+                )
+            mac = stage.mac(own[0])
+            say(f'release {new.number} serves there')
+            if old is None or not _same_place(old, new):
+                _join(shelf, old, new, mac, wanted)
+            else:
+                _exchange(shelf, owner, old, new, mac, wanted, say)
+        except errors.Refused:
+            launcher.stop(shelf, new)
+            raise
+
+
+def _exchange(
+    shelf: store.Shelf, owner: str, old: model.Release, new: model.Release, mac: str,
+    wanted: model.Unikernel, say: switch.Say,
+) -> None:
+    """Send `new` what is new, watch it, point to it; `old` keeps its connections for a while."""
+    here, there = wire.side(old, wire.mac(shelf, old)), wire.side(new, mac)
+    before = shelf.overlap() or wire.overlap(old, (here,))
+    others = [side for side in before.sides if side.release not in (old.number, new.number)]
+    guard = wire.steering(before, here, [*others, *([there] if wire.side_of(shelf, new) else [])])
+    # First that all is as it is, by rules: nothing may change when the new one joins the bridge.
+    if not _pinnable(owner, old, guard, say):
+        return _swap(shelf, old, here, new, there, wanted)
+    wire.pin(here)
+    network.join(there.device, before.bridge)
+    took = _turn(owner, wire.steering(before, there, [*others, here]))
+    say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
+    try:
+        health.watch(model.seconds(wanted.confirm), switch.dead(shelf, new))
+    except errors.Refused:
+        _turn(owner, guard)
+        raise
+    here = msgspec.structs.replace(here, until=time.time() + model.seconds(wanted.drain))
+    shelf.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
+    shelf.point(new.number)
+
+
+def _turn(owner: str, steering: flows.Steering) -> float:
+    """New connections to `steering.live`, in one transaction, and then what the rules do not see;
+    the seconds that the transaction took."""
+    began = time.monotonic()
+    wire.transact(flows.switched(owner, steering))
+    took = time.monotonic() - began
+    wire.pin(steering.live)
+    return took
+
+
+def _pinnable(
+    owner: str, old: model.Release, guard: flows.Steering, say: switch.Say
+) -> bool:
+    """Whether flows can be pinned here; the rules then stand."""
+    try:
+        if network.tagged(guard.bridge):
+            raise errors.Unavailable(f'{guard.bridge} tells VLANs apart')
+        wire.transact(flows.steered(owner, guard, wire.rules(owner)))
+    except errors.Unavailable as missing:
+        say(f'connections of release {old.number} will break: {missing.reason}')
+        return False
+    return True
+
+
+def _swap(
+    shelf: store.Shelf, old: model.Release, here: model.Side, new: model.Release,
+    there: model.Side, wanted: model.Unikernel,
+) -> None:
+    """Without rules: exchange the ports of the bridge, point to `new`, stop `old`."""
+    bridge = new.plan.taps[0].bridge
+    network.swap(there.device, here.device, bridge)
+    wire.announce(new, there.mac)
+    try:
+        health.watch(model.seconds(wanted.confirm), switch.dead(shelf, new))
+    except errors.Refused:
+        network.swap(here.device, there.device, bridge)
+        if here.mac:
+            wire.announce(old, here.mac)
+        raise
+    shelf.set_overlap(None)
+    shelf.point(new.number)
+    launcher.stop(shelf, old)
+
+
+def _join(
+    shelf: store.Shelf, old: model.Release | None, new: model.Release, mac: str,
+    wanted: model.Unikernel,
+) -> None:
+    """Put `new` where nobody has its address, and point to it."""
+    tap = new.plan.taps[0]
+    network.join(tap.name, tap.bridge)
+    wire.announce(new, mac)
+    health.watch(model.seconds(wanted.confirm), switch.dead(shelf, new))
+    shelf.set_overlap(None)
+    shelf.point(new.number)
+    if old is not None:
+        launcher.stop(shelf, old)
+
+
+def _same_place(one: model.Release, other: model.Release) -> bool:
+    places = [(release.plan.taps[0].bridge, wire.addresses(wire.static(release)))
+              for release in (one, other)]
+    return places[0] == places[1]

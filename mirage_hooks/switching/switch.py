@@ -1,0 +1,110 @@
+"""Puts a new release in the place of the old one: prove first, touch what serves last."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from .. import errors, model, store
+from . import health, launcher
+
+ENDED = {
+    1: 'the tender refused it',
+    2: 'an OCaml exception',
+    63: 'it printed its help',
+    64: 'it does not know one of its arguments',
+    127: 'it is no program of this host',
+    139: 'memory fault',
+    255: 'abort or out of memory',
+}
+
+Say = Callable[[str], None]
+
+
+def spare_port() -> int:
+    """A TCP port of this host that is free now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+def rehearse(
+    shelf: store.Shelf, release: model.Release, plan: model.Plan,
+    asked: tuple[model.Health, ...], say: Say,
+) -> None:
+    """Run `plan`, the release on a spare port, and end it again; raises Refused when it does
+    not serve there. What serves is not touched."""
+    folder = shelf.folder(release.number)
+    say(f'trying release {release.number} on a spare port')
+    try:
+        launcher.spawn(folder, plan)
+        console = folder / 'console.log'
+        health.prove(asked, console, lambda: _ended(launcher.exited(folder), release.plan))
+    finally:
+        launcher.end(folder)
+
+
+def replace(
+    shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release,
+    wanted: model.Unikernel, say: Say,
+) -> None:
+    """Stop `old`, start `new`, prove it, point to it. When `new` fails, `old` is started again and
+    Refused says why."""
+    if old is not None:
+        say(f'stopping release {old.number}')
+        launcher.stop(shelf, old)
+    try:
+        begin(shelf, owner, new, wanted, say)
+    except errors.Refused:
+        launcher.stop(shelf, new)
+        if old is not None:
+            say(f'starting release {old.number} again')
+            with contextlib.suppress(errors.Refused):  # the caller tries again, and says so
+                launcher.start(shelf, old, owner)
+        raise
+    shelf.point(new.number)
+
+
+def begin(
+    shelf: store.Shelf, owner: str, release: model.Release, wanted: model.Unikernel, say: Say
+) -> None:
+    """Start `release` and wait until it serves; raises Refused when it does not."""
+    if wanted.port is not None:
+        _free(wanted.port)
+    say(f'starting release {release.number}')
+    launcher.start(shelf, release, owner)
+    ended = dead(shelf, release)
+    health.prove(health.questions(wanted), launcher.console(shelf, release), ended)
+    health.watch(model.seconds(wanted.confirm), ended)
+
+
+def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
+    """Why `release` no longer runs, whenever asked."""
+    def reason() -> str:
+        if launcher.alive(shelf, release):
+            return ''
+        return _ended(launcher.ended(shelf, release), release.plan) or 'it ended'
+
+    return reason
+
+
+def _free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('127.0.0.1', port))
+        except PermissionError:
+            return  # a port below 1024: the image's own affair
+        except OSError:
+            raise errors.Unavailable(
+                f'port {port} is held by another program', hint=f'see who: ss -ltnp sport = {port}'
+            ) from None
+
+
+def _ended(code: int | None, plan: model.Plan) -> str:
+    if code is None:
+        return ''
+    tender = code != 1 or plan.target in ('spt', 'hvt')
+    known = f': {ENDED[code]}' if code in ENDED and tender else ''
+    return f'it ended with exit code {code}{known}'
