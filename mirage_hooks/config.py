@@ -45,13 +45,22 @@ def parse(text: bytes, source: str) -> model.Settings:
 def schema() -> dict[str, Any]:
     """The JSON schema of mirage.yml, for editors."""
     found = msgspec.json.schema(model.Settings)
-    found['title'] = 'mirage.yml'
+    found |= {'$schema': 'https://json-schema.org/draft/2020-12/schema', 'title': 'mirage.yml'}
+    keys = found['$defs']['Unikernel']['properties']
+    # One question may stand without its list, and an editor reads 4.10 as a number, we as text.
+    one = keys['health'].pop('items')
+    keys['health'] = {
+        'description': keys['health']['description'],
+        'anyOf': [one, {'type': 'array', 'items': one}],
+    }
+    keys['mirage']['type'] = ['string', 'number']
     return found
 
 
 def reference() -> str:
     """Every key of mirage.yml as Markdown, from the same source as the parser."""
-    parts = []
+    parts = ['# mirage.yml', 'Made by `mirage-hooks schema --markdown`; for editors there is '
+             '[mirage.schema.json](mirage.schema.json).', '']
     for title, where, kind in (
         ('The file', '', model.Settings),
         ('A unikernel', 'unikernels.NAME', model.Unikernel),
@@ -67,7 +76,7 @@ def reference() -> str:
         parts += [f'## {title}', f'{f"`{where}`. " if where else ""}{about}', '']
         parts += ['| key | type | default | meaning |', '|---|---|---|---|']
         parts += [_row(kind, field) for field in msgspec.structs.fields(kind)] + ['']
-    return '\n'.join(parts)
+    return '\n'.join(parts).rstrip()
 
 
 def _row(kind: Any, field: msgspec.structs.FieldInfo) -> str:
