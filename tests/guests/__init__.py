@@ -6,8 +6,9 @@
     pvh, pv  xl create, with `type` as the shape's name; `extra` as above, for pv without dashes
 
 All take `--message=`, `--status=`, `--port=` and `--fail=` (options.c), and answer `/`,
-`/slow?ms=N` and `/args`, the arguments as they arrived, one to a line. SHAPES says what each
-is compiled from: gcc for x86-64 is enough, no library but the host's C library for the first two.
+`/slow?ms=N`, `/args`, the arguments as they arrived, one to a line, and `/crash`. SHAPES says what
+each is compiled from: gcc for x86-64 is enough, no library but the host's C library for the first
+two.
 """
 
 from __future__ import annotations
@@ -40,14 +41,15 @@ SHAPES: dict[str, tuple[str, ...]] = {
 }
 
 
-def build(kind: str, directory: Path, version: str = '1') -> Path:
+def build(kind: str, directory: Path, version: str = '1', fail: str = 'NOT') -> Path:
     """The guest of this shape, whose page starts with `version`; compiled once into `directory`.
 
+    `fail` (guest.h) is what it does when no argument says otherwise: CRASH makes a bad image.
     Kept under the digest of everything it is made of, so that a stale one is never returned.
     Needs gcc; raises CalledProcessError when it does not compile, FileNotFoundError without gcc.
     """
     directory = directory.resolve()  # gcc runs among the sources
-    command = ('gcc', *CFLAGS, f'-DVERSION="{version}"', *SHAPES[kind])
+    command = ('gcc', *CFLAGS, f'-DVERSION="{version}"', f'-DFAIL=FAIL_{fail}', *SHAPES[kind])
     image = directory / f'{kind}-{_digest(command)}'
     if not image.exists():
         directory.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,10 @@
    Under Xen PV the names come without dashes. */
 #include "guest.h"
 
+#ifndef FAIL
+#define FAIL FAIL_NOT
+#endif
+
 static bool number_read(const char *text, uint32_t most, uint32_t *number, const char **rest)
 {
     const char *c = text;
@@ -166,7 +170,8 @@ int options_read(struct options *options, enum shape shape, int count, char **to
 {
     bool seen[KNOWN] = { false };
 
-    *options = (struct options){ .port = 8080, .status = 200, .message = "", .interface = "tap0" };
+    *options = (struct options){ .port = 8080, .status = 200, .message = "", .interface = "tap0",
+                                 .fail = FAIL };
     for (int i = 0; i < count; i++) {
         const char *token = tokens[i], *equals = strchr(token, '=');
         int option = find(token, equals ? (size_t)(equals - token) : strlen(token), shape);

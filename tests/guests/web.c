@@ -69,6 +69,8 @@ bool answer(const char *request, size_t length, struct reply *reply)
         *reply = page;
     } else if (strncmp(request, "GET /args ", 10) == 0) {
         *reply = args;
+    } else if (strncmp(request, "GET /crash ", 11) == 0) {
+        crash();
     } else if (strncmp(request, slow, sizeof slow - 1) == 0) {
         *reply = page;
         for (const char *c = request + sizeof slow - 1; *c >= '0' && *c <= '9'; c++)
