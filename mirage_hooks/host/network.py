@@ -25,7 +25,7 @@ def attach(tap: model.Tap, owner: str) -> None:
     One of ours that is left over is used again; raises Unavailable for anything in the way."""
     if not tap.ours:
         return _ready(tap)
-    _require(tap.bridge)
+    require(tap.bridge)
     if exists(tap.name) and not _is_ours(tap.name, owner):
         raise errors.Unavailable(
             f'the interface {tap.name} exists and is not ours',
@@ -97,7 +97,7 @@ def rejoin(tap: model.Tap) -> bool:
     """Put `tap`, which is there, back on its bridge when it is on none; whether it had to."""
     if not tap.ours or not exists(tap.name) or bridge_of(tap.name):
         return False
-    _require(tap.bridge)
+    require(tap.bridge)
     system.run(*joined(tap.name, tap.bridge))
     return True
 
@@ -153,7 +153,8 @@ def exists(name: str) -> bool:
     return (INTERFACES / name).exists()
 
 
-def _require(bridge: str) -> None:
+def require(bridge: str) -> None:
+    """Raise Unavailable when there is no `bridge`."""
     if not exists(bridge):
         raise errors.Unavailable(
             f'the bridge {bridge} does not exist',

@@ -8,7 +8,8 @@ from pathlib import Path
 from .. import errors, model
 from . import system
 
-CONSOLES = Path('/var/log/xen')
+# xenconsoled's own default, and what some distributions tell it.
+CONSOLES = (Path('/var/log/xen/console'), Path('/var/log/xen'))
 PATIENCE = 5.0  # seconds that a dying domain may take
 
 
@@ -46,7 +47,8 @@ def destroy(domain: str) -> None:
 
 def console(domain: str) -> Path:
     """Where xenconsoled logs the console of `domain`, when it is told to log."""
-    return CONSOLES / f'guest-{domain}.log'
+    paths = [folder / f'guest-{domain}.log' for folder in CONSOLES]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _put_aside(domain: str) -> None:

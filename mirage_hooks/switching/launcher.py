@@ -23,8 +23,10 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> None:
         (folder / store.ENDED).unlink(missing_ok=True)
         trim(folder / store.CONSOLE)
     for tap in plan.taps:
-        if not plan.domain:  # Xen makes the vif itself, and puts it on the bridge
+        if not plan.domain:
             network.attach(tap, owner)
+        elif tap.bridge:  # Xen makes the vif itself, and puts it there
+            network.require(tap.bridge)
     for name, text in plan.files.items():
         with store.writing(folder):
             (folder / name).write_text(text)
