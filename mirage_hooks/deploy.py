@@ -407,7 +407,7 @@ class _Converge:
                 self._rehearsed(shelf, wanted, new)
             self._switch(shelf, serving, new, wanted)
         except errors.Refused:
-            shelf.fail(new.number)
+            shelf.fail(new.number, launcher.console(shelf, new))
             raise
         shelf.set_failure(None)
         shelf.prune(wanted.keep)

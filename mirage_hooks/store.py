@@ -23,6 +23,7 @@ T = TypeVar('T')
 
 PATIENCE = 900.0  # seconds to wait for another deployment of the same repository
 
+XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 CONSOLE = 'console.log'  # what the image prints, in its release's folder
 RUN = 'run.json'  # its process
 ENDED = 'ended.json'  # how it ended, as bubblewrap reports
@@ -207,12 +208,13 @@ class Shelf:
         with writing(self.root):
             shutil.rmtree(self.folder(number), ignore_errors=False)
 
-    def fail(self, number: int) -> None:
-        """Discard a release that did not serve; only its console stays, as failed.log."""
+    def fail(self, number: int, console: Path) -> None:
+        """Discard a release that did not serve; only its `console` stays, as failed.log."""
         with writing(self.root):
-            console = self.folder(number) / CONSOLE
-            if console.exists():
+            if console.exists() and console.is_relative_to(self.root):
                 console.replace(self.failed_console)
+            elif console.exists():  # xenconsoled's own
+                self.failed_console.write_bytes(console.read_bytes()[-XEN_CONSOLE_KEPT:])
         self.discard(number)
 
     def forget_console(self) -> None:
