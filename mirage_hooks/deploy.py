@@ -591,16 +591,19 @@ class _Converge:
         shelf = self.state.of(name)
         current, pin = shelf.current(), shelf.pin()
         kind: model.Kind = 'remembered' if isinstance(refused, _Remembered) else 'refused'
+        reason = refused.reason
         if current is not None and not (pin and pin.stopped):
             try:
-                self._revived(name, shelf, current, None)
+                if self._revived(name, shelf, current, None):  # a change, so never silent
+                    kind = 'refused'
+                    reason += f'; release {current.number} had ended, and was started again'
             except errors.Refused as worse:
                 reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
                 reason = refused.reason if worse.reason == refused.reason else reason
                 return model.Outcome(name, 'refused', None, reason, worse.hint, console)
         elif pin and pin.stopped:
             current = None
-        return model.Outcome(name, kind, current, refused.reason, refused.hint, console)
+        return model.Outcome(name, kind, current, reason, refused.hint, console)
 
     def _removed(self, name: str) -> model.Outcome | None:
         """End a unikernel that mirage.yml no longer names."""
