@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import growth, pull
+from benchmarks import pull, releases
 
 IDENTITY = {
     'GIT_AUTHOR_NAME': 'A Site', 'GIT_AUTHOR_EMAIL': 'site@example.org',
@@ -21,8 +21,8 @@ def main() -> int:
     quick = '--quick' in sys.argv[1:]
     tables: dict[str, Callable[[Path], list[str]]] = {
         'What a pull costs': lambda folder: pull.measure(folder, 3 if quick else 15),
-        "The host's clone as releases pile up": lambda folder: growth.measure(
-            folder, (10, 100) if quick else (10, 100, 1000), 256 * 1024
+        'What a release costs as releases pile up': lambda folder: releases.measure(
+            folder, (10, 50) if quick else (10, 100, 1000), 1_000_000 if quick else 6_000_000
         ),
     }
     for title, table in tables.items():

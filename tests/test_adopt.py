@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ from mirage_hooks import config, errors, model
 from mirage_hooks.installing import adopt, install, starter, xlfile
 from mirage_hooks.repository import Repository
 from tests import elf
-from tests.deployment import Deployment, git
+from tests.deployment import Deployment, git, run
 from tests.spool import Spool, lacking
+from tests.test_shapes import log
+
+__all__ = ['log']
 
 COMMIT = '1' * 40
 PV = elf.write(elf.CODE, sections={'__xen_guest': b'GUEST_OS=Mini-OS,XEN_VER=xen-3.0\0'}, entry=0)
@@ -113,6 +117,24 @@ def test_it_is_the_xl_file_of_the_old_scripts_that_is_planned(old: Deployment) -
     for line in ("memory = 256", "type = 'pv'", 'bridge=xenbr0', 'mort.io-1'):
         assert line in done.stdout
     assert 'extra' not in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='a bridge of its own needs root')
+def test_the_old_repository_deploys_as_it_is(old: Deployment, log: Path) -> None:
+    install.install(old.host, old.folder / 'new.yml', when='', old=True)
+    before = git(old.host, 'rev-parse', 'HEAD')
+    done = run(
+        'unshare', '-n', 'sh', '-c',
+        'ip link add xenbr0 type bridge && ip link set xenbr0 up && exec "$@"', 'sh',
+        *old.command('deploy'), cwd=old.folder,
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'mort.io: release 1 (xen pv, ' in done.stdout
+    assert log.read_text() == 'xl create\n'
+    assert old.current('mort.io').path == f'xen/{COMMIT}/mortio.xen'
+    assert git(old.host, 'rev-parse', 'HEAD') == before
+    assert git(old.host, 'status', '--porcelain') == ''
+    assert not (old.host / 'scripts/ran').exists()
 
 
 def test_adopting_replaces_the_linked_hook_and_runs_none_of_the_scripts(old: Deployment) -> None:
