@@ -76,8 +76,8 @@ DAMAGED = ('counter', 'pin.json', 'failure.json', 'releases/1/release.json', 're
            'releases/1/served')
 
 
-@pytest.mark.parametrize('content', [b'', b'{"pid": 1', b'\x00' * 64, b'[]\n', b'"\xff"\n'],
-                         ids=['empty', 'truncated', 'zeros', 'another', 'garbled'])
+@pytest.mark.parametrize('content', [b'', b'{"pid": 1', b'"\xff\x00'],
+                         ids=['empty', 'truncated', 'garbled'])
 @pytest.mark.parametrize('name', DAMAGED)
 def test_a_damaged_file_of_the_state_is_named_and_nothing_stops(
     shared: Deployment, name: str, content: bytes
