@@ -65,7 +65,7 @@ def once_and_alone(deployment: Deployment, git_dir: Path, newest: str) -> None:
     assert events == {'deployed'}, deployment.history(git_dir)
     shelf = state.of('www')
     live = deployment.current(git_dir=git_dir)
-    assert [mark for mark, _ in system.marked(state.root)] == [shelf.folder(live.number)]
+    assert {mark for mark, _ in system.marked(state.root)} == {shelf.folder(live.number)}
     assert [release.number for release in shelf.releases()] == shelf.numbers()
     assert not list(state.root.rglob('*.new'))
     assert state.holder() == ''
