@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 
 import pytest
 import pytest_mock
@@ -239,7 +240,10 @@ def test_a_rollback_that_does_not_serve_keeps_what_does_and_exits_1(twice: Deplo
         f'www: REFUSED: {OCAML}', f'www: {called(2, web("two"), commit(twice))} goes on running'
     ]
     assert '    | broken' in done.stdout
-    assert twice.page() == 'two'
+    limit = time.monotonic() + 20  # it was started again, and may not listen yet
+    while twice.page() != 'two':
+        assert time.monotonic() < limit
+        time.sleep(0.05)
     assert ('not rolled back', 1) in twice.events()
     assert twice.mirage('pull').stdout.splitlines()[-1].endswith('runs, nothing to do')
 
