@@ -46,15 +46,21 @@ def schema() -> dict[str, Any]:
     """The JSON schema of mirage.yml, for editors."""
     found = msgspec.json.schema(model.Settings)
     found |= {'$schema': 'https://json-schema.org/draft/2020-12/schema', 'title': 'mirage.yml'}
-    keys = found['$defs']['Unikernel']['properties']
-    # One question may stand without its list, and an editor reads 4.10 as a number, we as text.
-    one = keys['health'].pop('items')
-    keys['health'] = {
-        'description': keys['health']['description'],
-        'anyOf': [one, {'type': 'array', 'items': one}],
-    }
-    keys['mirage']['type'] = ['string', 'number']
+    kinds = found['$defs']
+    health = kinds['Unikernel']['properties']['health']
+    health['anyOf'] = [health['items'], {'type': health.pop('type'), 'items': health.pop('items')}]
+    # An editor reads 4.10 as a number, we as text.
+    kinds['Unikernel']['properties']['mirage']['type'] = ['string', 'number']
+    # What the types' __post_init__ says in Python.
+    kinds['Unikernel']['not'] = {'required': ['network', 'networks']}
+    kinds['Health']['oneOf'] = _required('http', 'tcp', 'ping', 'console', 'alive')
+    kinds['Trust']['anyOf'] = _required('signers', 'keyring')
+    kinds['Notify']['anyOf'] = _required('command', 'webhook')
     return found
+
+
+def _required(*keys: str) -> list[dict[str, Any]]:
+    return [{'required': [key]} for key in keys]
 
 
 def reference() -> str:
@@ -109,8 +115,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, Any] = {}
         for key, _ in node.value:
+            if key.tag == 'tag:yaml.org,2002:merge':
+                continue
             name = self.construct_object(key, deep=True)
-            if not isinstance(name, str) or (name in seen and name != '<<'):
+            if not isinstance(name, str) or name in seen:
                 what = 'stands twice' if isinstance(name, str) else 'is not text'
                 raise yaml.MarkedYAMLError(problem=f'key {name!r} {what}',
                                            problem_mark=key.start_mark)
@@ -184,7 +192,7 @@ def _converted(value: Any, kind: Any, where: str) -> Any:
     try:
         return msgspec.convert(value, kind, from_attributes=True)
     except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(' - at `$')
+        said, _, path = re.sub('at `key` in ', 'at ', str(error)).partition(' - at `$')
         keys = re.findall(r'\.([^.\[\]`]+)|\[(\d+)\]', path)
         place = where + ''.join(f'.{key}' if key else f'[{index}]' for key, index in keys)
         raise _wrong(said, place.lstrip('.'), _at(value, keys), kind, keys) from None
@@ -204,7 +212,9 @@ def _wrong(said: str, place: str, got: Any, kind: Any, keys: list[tuple[str, str
     expected = re.fullmatch(r'Expected `(.*?)`(?:, got `.*`| (.*))', said, re.S)
     if expected:
         more = f' {expected[2]}' if expected[2] else ''
-        return _Wrong(f'{prefix}expected {expected[1]}{more}, got {_shown(got)}')
+        words = {'object': 'mapping', 'array': 'list'}
+        kinds = [words.get(one, one) for one in expected[1].split(' | ') if one != 'null']
+        return _Wrong(f'{prefix}expected {" or ".join(kinds)}{more}, got {_shown(got)}')
     if said.startswith('Invalid '):
         choices = ', '.join(_choices(kind, keys))
         return _Wrong(f'{prefix}expected one of {choices}, got {_shown(got)}')
