@@ -3,10 +3,11 @@ the original's way, on the same images.
 
 The images are made here: the bytes of this host's programs, of which each release exchanges a
 fiftieth, at eight places, for bytes of others, as a site does that is rebuilt with a new page. A
-rebuild that moves code about changes more: of the original site's own last images, of 10 MB, a pull
-brought 0.01 to 0.93 MB in our way and 2.65 MB in the original's. Our hub's weight is that of a pack
-of deltas, as after `git gc`. For the original's way only the releases that are measured are packed by bz2; to
-fill its history there are random bytes of the same length, which is what bz2's output is to git."""
+rebuild that moves code about changes more: of the original site's own last images, of 10 MB, a
+pull brought 0.01 to 0.93 MB in our way and 2.65 MB in the original's. Our hub's weight is that of
+a pack of deltas, as after `git gc`. For the original's way only the releases that are measured
+are packed by bz2; to fill its history there are random bytes of the same length, which is what
+bz2's output is to git."""
 
 from __future__ import annotations
 
