@@ -43,8 +43,10 @@ def draining(state: store.Store) -> bool:
 def due(state: store.Store, owner: str) -> bool:
     """Whether `settle` has something to do."""
     overlaps = {name: overlap for name in state.names() if (overlap := state.of(name).overlap())}
+    names = wire.rules(owner) if overlaps else frozenset()
     return any(
-        _is_over(overlap) or _left(state.of(name), name, owner, overlap) != overlap
+        not flows.of(name, names)  # somebody flushed the rules
+        or _is_over(overlap) or _left(state.of(name), name, owner, overlap) != overlap
         for name, overlap in overlaps.items()
     )
 
