@@ -31,8 +31,7 @@ ABOUT = {
     'runs and nothing else is left: no process, temporary file, release or lock.',
     'Under load': 'A visitor asks every 2 ms. `replace` is for a port that has room for one '
     'release at a time: between the end of the old one and the first answer of the new one lies a '
-    'boot. '
-    'With `overlap` no request fails; its figures are in the lines of `tests/test_overlap.py`.',
+    'boot. `overlap` boots the new one beside the old one.',
     'Hostile repositories': 'Every program that a push and a pull execute is traced and compared '
     'with the few that may run; all that is printed is searched for what a terminal would obey.',
 }
@@ -53,19 +52,30 @@ def main() -> int:
     for name, number in (('kills', 1000), ('at-once', 50), ('switches', 100), ('bad', 100),
                          ('fuzz', 5000)):
         parser.add_argument(f'--{name}', type=int, default=number, metavar='N')
+    parser.add_argument('parts', nargs='*', metavar='PART', help='only these; the others stay')
     given = vars(parser.parse_args())
+    parts = given.pop('parts') or list(PARTS)
     for name, number in given.items():
         os.environ[f'MIRAGE_HOOKS_{name.upper()}'] = str(number)
-    command = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items())
-    text = [f'# Reliability\n\n{machine()}\n\nMade by `python -m tests.reliability {command}`.\n']
+    numbers = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items())
+    how = f'{machine()} Made by `python -m tests.reliability {numbers}`.\n'
     failed = False
-    for title, files in PARTS.items():
+    for title in parts:
         print(f'== {title}', flush=True)
-        found = [result for file in files if (result := ran(file)) is not None]
+        found = [result for file in PARTS[title] if (result := ran(file)) is not None]
         failed = failed or any(result.failed for result in found)
-        text += [section(title, found)]
-        PAGE.write_text('\n'.join(text))
+        kept = sections()
+        kept[title] = f'{section(title, found)}\n{how}'
+        PAGE.write_text('\n'.join(['# Reliability\n', *(
+            kept.get(title, f'## {title}\n\nNot measured yet.\n') for title in PARTS)]))
     return int(failed)
+
+
+def sections() -> dict[str, str]:
+    """The page's sections as they are now, by title."""
+    text = PAGE.read_text() if PAGE.exists() else ''
+    found = [f'## {part.rstrip()}\n' for part in text.split('\n## ')[1:]]
+    return {part[3 : part.index('\n')]: part for part in found}
 
 
 def machine() -> str:
@@ -77,8 +87,7 @@ def machine() -> str:
     return (
         f'{time.strftime("%Y-%m-%d")}, Linux {platform.release()}, {os.cpu_count()} CPUs '
         f'({names[0] if names else platform.machine()}), {memory:.0f} GiB of memory, '
-        f'Python {platform.python_version()}, {version("git")}; other work on the machine when it '
-        f'began: load {load:.1f}.'
+        f'Python {platform.python_version()}, {version("git")}; load {load:.1f} when it began.'
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def test_a_control_run_without_a_switch_loses_nothing(site: Wired) -> None:
 
 @pytest.mark.parametrize('kind', ['direct', 'virtio'])
 def test_no_request_fails_through_many_switches(
-    site: Wired, kind: str, capsys: pytest.CaptureFixture[str]
+    site: Wired, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
     if kind == 'virtio' and shutil.which('qemu-system-x86_64') is None:
         pytest.skip('qemu-system-x86_64 is missing')
@@ -98,12 +98,14 @@ def test_no_request_fails_through_many_switches(
         took += [int(ms) for ms in re.findall(r'switched in (\d+) ms', done.stdout)]
     time.sleep(1)
     found = load.end()
-    with capsys.disabled():
-        print(f'\n{kind}: {len(took)} switches in {min(took)} to {max(took)} ms, median '
-              f'{sorted(took)[len(took) // 2]} ms')
-        for where, one in zip(('wire', 'host'), found, strict=True):
-            print(f'  {where}: {one["requests"]} requests, {one["failed"]} failed, longest '
-                  f'{one["longest_ms"]} ms; {one["held"]} held open, {one["held_failed"]} broken')
+    record_property(
+        f'{len(took)} switches of {kind} by `overlap`',
+        f'{min(took)} to {max(took)} ms, median {sorted(took)[len(took) // 2]} ms')
+    for where, one in zip(('wire', 'host'), found, strict=True):
+        record_property(
+            f'the same, asked from the {where}', f'{one["requests"]} requests, {one["failed"]} '
+            f'failed, longest {one["longest_ms"]} ms; {one["held"]} held open, '
+            f'{one["held_failed"]} broken')
     assert costs(found) == NOTHING
     assert len(took) == switches
     assert all(one['held'] > 2 for one in found)
