@@ -1,0 +1,154 @@
+"""The state folder: whole or not there, one pointer, one lock, a history that survives."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_mock
+
+from mirage_hooks import errors, journal, model, store
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> store.Shelf:
+    return store.Store(tmp_path / 'state').of('www')
+
+
+def release(number: int) -> model.Release:
+    return model.Release(
+        unikernel='www', number=number, commit='c' * 40, path='www', blob='b' * 40,
+        digest='d' * 64, size=1, description='unix, 1 bytes', fingerprint='f' * 16, slot='blue',
+        created=1.5, plan=model.Plan(target='unix', command=('/image', '--port=80')),
+    )
+
+
+def served(shelf: store.Shelf, count: int = 1) -> list[int]:
+    """Releases that were live one after the other."""
+    numbers = []
+    for _ in range(count):
+        number = shelf.begin()
+        shelf.save(release(number))
+        shelf.point(number)
+        numbers.append(number)
+    return numbers
+
+
+def test_a_release_comes_back_as_it_was_saved(shelf: store.Shelf) -> None:
+    assert (shelf.current(), shelf.releases(), shelf.numbers()) == (None, [], [])
+    served(shelf, 2)
+    assert shelf.current() == release(2)
+    assert shelf.releases() == [release(1), release(2)]
+    assert shelf.previous() == release(1)
+
+
+def test_a_number_is_never_used_again(shelf: store.Shelf) -> None:
+    served(shelf, 2)
+    shelf.discard(shelf.begin())
+    assert shelf.begin() == 4
+
+
+def test_a_rollback_goes_to_what_was_live_before(shelf: store.Shelf) -> None:
+    served(shelf, 2)
+    shelf.point(1)
+    third = served(shelf)
+    assert (third, shelf.previous()) == ([3], release(1))
+
+
+def test_pruning_keeps_the_live_one_and_the_newest_before_it(shelf: store.Shelf) -> None:
+    served(shelf, 5)
+    assert shelf.prune(2) == [1, 2]
+    assert shelf.numbers() == [3, 4, 5]
+
+
+def test_what_never_served_is_swept_away(shelf: store.Shelf, tmp_path: Path) -> None:
+    served(shelf)
+    left = shelf.begin()
+    shelf.save(release(left))
+    store.Store(tmp_path / 'state').sweep()
+    assert shelf.numbers() == [1]
+    assert shelf.current() == release(1)
+
+
+@pytest.mark.parametrize('value', [None, model.Pin(stopped=True), model.Pin(release=1, blob='b')])
+def test_a_pin_comes_back_as_it_was_set(shelf: store.Shelf, value: model.Pin | None) -> None:
+    served(shelf)
+    shelf.set_pin(model.Pin(release=7))
+    shelf.set_pin(value)
+    assert shelf.pin() == value
+
+
+def test_a_write_that_fails_leaves_the_old_value(
+    shelf: store.Shelf, mocker: pytest_mock.MockerFixture
+) -> None:
+    served(shelf)
+    shelf.set_pin(model.Pin(release=1))
+    mocker.patch('os.fsync', side_effect=OSError(28, 'No space left on device'))
+    with pytest.raises(errors.Unavailable) as refused:
+        shelf.set_pin(model.Pin(release=2))
+    assert (refused.value.reason, refused.value.hint) == (
+        f'cannot write {shelf.root / "pin.json"}: No space left on device',
+        'make room, then `mirage-hooks deploy`; what runs goes on running',
+    )
+    assert shelf.pin() == model.Pin(release=1)
+
+
+@pytest.mark.parametrize(('text', 'why'), [
+    (b'', 'Input data was truncated'), (b'{"stopped":', 'Input data was truncated'),
+    (b'{"stopped":1}', 'Expected `bool`, got `int` - at `$.stopped`'),
+    (b'[]', 'Expected `object`, got `array`'),
+])
+def test_what_is_damaged_is_refused_by_name(shelf: store.Shelf, text: bytes, why: str) -> None:
+    served(shelf)
+    (shelf.root / 'pin.json').write_bytes(text)
+    with pytest.raises(errors.Refused) as refused:
+        shelf.pin()
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{shelf.root / "pin.json"} is damaged: {why}',
+        'move it away and run `mirage-hooks deploy`: it is made anew',
+    )
+
+
+def test_the_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    inside, most = 0, 0
+
+    def enter() -> None:
+        nonlocal inside, most
+        with store.Store(tmp_path).lock('a thread', 30):
+            inside += 1
+            most = max(most, inside)
+            inside -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, store.Store(tmp_path).holder()) == (1, '')
+
+
+def test_who_waits_too_long_for_the_lock_is_told_for_whom(tmp_path: Path) -> None:
+    state = store.Store(tmp_path)
+    told: list[str] = []
+    with state.lock('git push', 1):
+        holder = state.holder()
+        with pytest.raises(errors.Unavailable) as refused, state.lock('deploy', 0.1, told.append):
+            raise AssertionError('two hold the lock')
+    assert refused.value.reason == f'another deployment of this repository still runs: {holder}'
+    assert refused.value.hint == (
+        f'waited 0.1 s; look at it with `ps -fp {holder.split()[0]}`'
+    )
+    assert told == [holder]
+
+
+def test_the_history_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / 'history.jsonl'
+    first = journal.Entry(at=1, unikernel='www', event='deployed', trigger='git push')
+    second = msgspec.structs.replace(first, at=2, event='refused', reason='line\none \x1b[2J')
+    journal.append(path, first)
+    path.write_bytes(path.read_bytes() + b'{"at":1.5,"unik')
+    journal.append(path, second)
+    assert list(journal.entries(path)) == [first, second]
+    assert list(journal.entries(tmp_path / 'none')) == []
