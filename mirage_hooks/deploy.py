@@ -291,7 +291,8 @@ class _Converge:
         try:
             self._proved(name, shelf, proof, settings, commit)
         except errors.Refused as refused:
-            console = launcher.tail(proof.folder(proof.last()) / 'console.log')
+            tried = proof.release(proof.last())
+            console = launcher.tail(launcher.console(proof, tried)) if tried else ()
             self._note(name, 'refused', None, reason=refused.reason)
             return model.Outcome(
                 name, 'refused', shelf.current(), refused.reason, refused.hint, console
@@ -403,7 +404,7 @@ class _Converge:
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
-            if not self._passed_gate(new):
+            if not self._passed_gate(new) and not self._beside(old, new, wanted):
                 self._rehearsed(shelf, wanted, new)
             self._switch(shelf, serving, new, wanted)
         except errors.Refused:
@@ -498,8 +499,7 @@ class _Converge:
     ) -> None:
         """Side by side where both can be, one after the other elsewhere."""
         self.switched = True
-        beside = all(release is None or release.network for release in (old, new))
-        if beside and overlap.possible(wanted):
+        if self._beside(old, new, wanted):
             mode = overlap.take_over
         else:
             mode = switch.replace
@@ -509,20 +509,30 @@ class _Converge:
         mode(shelf, self.owner, old, new, wanted, self._say(new.unikernel))
 
     def _rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> bool:
-        """Try the new image on a spare port while the old one serves; whether it has a port. Raises
-        Refused when it does not serve there."""
-        if wanted.port is None or not isinstance(wanted.network, model.Socket):
+        """Try the new image while the old one serves: on a spare port, or at its own address on a
+        stage; False where neither can be. Raises Refused when it does not serve there."""
+        asked, say = self.requests[new.number], self._say(new.unikernel)
+        # systemd would start what ends again, and a trial is to be seen ending.
+        asked = msgspec.structs.replace(asked, host=msgspec.structs.replace(asked.host, systemd=''))
+        if isinstance(wanted.network, model.Socket) and wanted.port is not None:
+            spare = switch.spare_port()
+            own = msgspec.structs.replace(wanted.network, port=spare)
+            moved = msgspec.structs.replace(wanted, network=own)
+            plan = targets.plan(msgspec.structs.replace(asked, wanted=moved))
+            switch.rehearse(shelf, new, plan, health.at_port(wanted, spare), say)
+        elif self._beside(None, new, wanted):
+            trial = msgspec.structs.replace(new, plan=targets.plan(asked))
+            overlap.rehearse(shelf, self.owner, trial, wanted, say)
+        else:
             return False
-        spare = switch.spare_port()
-        moved = msgspec.structs.replace(
-            wanted, network=msgspec.structs.replace(wanted.network, port=spare)
-        )
-        request = self.requests[new.number]
-        plan = targets.plan(msgspec.structs.replace(
-            request, wanted=moved, host=msgspec.structs.replace(request.host, systemd='')
-        ))
-        switch.rehearse(shelf, new, plan, health.at_port(wanted, spare), self._say(new.unikernel))
         return True
+
+    def _beside(
+        self, old: model.Release | None, new: model.Release, wanted: model.Unikernel
+    ) -> bool:
+        """Whether `new` can be proved and serve beside `old`."""
+        alone = all(release is None or release.network for release in (old, new))
+        return alone and overlap.possible(wanted)
 
     def _same_bytes(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, old: model.Release,

@@ -65,6 +65,11 @@ class Store:
         """Where the gate tries what is pushed: a shelf apart, that nothing else looks at."""
         return Shelf(self.root / 'gate' / name)
 
+    def proofs(self) -> list[Shelf]:
+        """What the gate tries or has tried."""
+        folder = self.root / 'gate'
+        return [Shelf(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
     def forget_proofs(self) -> None:
         with writing(self.root):
             if (self.root / 'gate').exists():

@@ -129,7 +129,7 @@ class Wired(Deployment):
                 line = process.cmdline()
             except (psutil.Error, OSError):
                 continue
-            if line[-1:] == ['drain'] and str(self.host.resolve() / '.git') in line:
+            if line[-1:] == ['drain'] and str(self.state().root.parent) in line:
                 found.append(process)
         return found
 

@@ -201,12 +201,13 @@ def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str
 
 
 def _reap_domains(state: store.Store, live: dict[Path, model.Release]) -> list[str]:
+    kept = {release.plan.domain for release in live.values()}
     dead = [
         release.plan.domain
-        for shelf in map(state.of, state.names())
+        for shelf in (*map(state.of, state.names()), *state.proofs())
         for number in shelf.numbers()  # also of releases that a kill kept from serving
         if (release := shelf.release(number)) is not None
-        and release.plan.domain and shelf.folder(number) not in live
+        and release.plan.domain and release.plan.domain not in kept
     ]
     running = xen.domains() if dead else {}
     for domain in (gone := [name for name in dead if name in running]):

@@ -6,8 +6,10 @@ new one is removed by the next converge."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -30,9 +32,34 @@ def take_over(
     known = wire.side_of(shelf, new)
     if known is not None and old is not None:  # still there for its connections: a quick way back
         return _exchange(shelf, owner, old, new, known.mac, wanted, say)
+    say(f'starting release {new.number} on a stage')
+    with _proved(shelf, owner, new, wanted) as mac:
+        say(f'release {new.number} serves there')
+        if old is None or not _same_place(old, new):
+            _join(shelf, old, new, mac, wanted)
+        else:
+            _exchange(shelf, owner, old, new, mac, wanted, say)
+
+
+def rehearse(
+    shelf: store.Shelf, owner: str, release: model.Release, wanted: model.Unikernel,
+    say: switch.Say,
+) -> None:
+    """Prove `release` on a stage, and end it again; raises Refused when it does not serve there.
+    What serves has the same address, and never hears of it."""
+    say(f'trying release {release.number} on a stage')
+    with _proved(shelf, owner, release, wanted):
+        launcher.stop(shelf, release)
+
+
+@contextlib.contextmanager
+def _proved(
+    shelf: store.Shelf, owner: str, new: model.Release, wanted: model.Unikernel
+) -> Iterator[str]:
+    """`new` on a stage, serving: its hardware address. It is ended when it does not serve, or when
+    what is done with it raises Refused."""
     static, own = wire.static(new), wire.addresses(wire.static(new))
     with staging.stage(owner, static) as stage:
-        say(f'starting release {new.number} on a stage')
         staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
         try:
             launcher.start(shelf, staged, owner)
@@ -41,12 +68,7 @@ def take_over(
                     health.questions(wanted, own[0]), launcher.console(shelf, new),
                     switch.dead(shelf, new), own,
                 )
-            mac = stage.mac(own[0])
-            say(f'release {new.number} serves there')
-            if old is None or not _same_place(old, new):
-                _join(shelf, old, new, mac, wanted)
-            else:
-                _exchange(shelf, owner, old, new, mac, wanted, say)
+            yield stage.mac(own[0])
         except errors.Refused:
             launcher.stop(shelf, new)
             raise
