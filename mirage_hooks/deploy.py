@@ -466,6 +466,7 @@ class _Converge:
         targets.plan(request)  # what does not fit is refused before the image is asked
         request = msgspec.structs.replace(request, options=demands.options(request))
         demands.owned(request)
+        demands.side_by_side(name, wanted)
         self.requests[number] = request
         return request
 

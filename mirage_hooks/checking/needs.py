@@ -116,13 +116,26 @@ def _bridges(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
             where = system.find('ip')
             yield Finding(name, bool(where), f'ip is {where}', demands.GET['ip'])
             if wanted.overlapped is not None:
-                where = system.find('nft')
-                yield Finding(name, bool(where), f'nft is {where}', demands.GET['nft'])
+                yield from _overlap(name, wanted)
         if one.interface:
             yield Finding(
                 name, network.exists(one.interface), f'interface {one.interface}',
                 f'make it: ip tuntap add dev {one.interface} mode tap user {os.getuid()}',
             )
+
+
+def _overlap(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
+    """What it takes that two releases serve side by side."""
+    if os.geteuid() == 0:
+        where = system.find('nft')
+        yield Finding(name, bool(where), f'nft is {where}', demands.GET['nft'])
+    elif wanted.switch == 'overlap':
+        yield _looked(name, 'switch: overlap', lambda: demands.side_by_side(name, wanted))
+    else:
+        yield Finding(
+            name, True, 'it switches by `replace`, with a moment without an answer, and the gate '
+            'does not try it: `overlap` wants root, for network namespaces and nft',
+        )
 
 
 def _rules(request: targets.Request, state: str) -> Iterator[Finding]:

@@ -49,6 +49,18 @@ def tender(target: str, wanted: model.Unikernel, abi: int | None) -> str:
     return path
 
 
+def side_by_side(name: str, wanted: model.Unikernel) -> None:
+    """Raise Refused when mirage.yml says that releases of `name` serve side by side, and we are
+    an ordinary user. No rule for sudo is narrow enough: the stage takes a network namespace, and
+    whoever may give nft a text may do anything to this host's network."""
+    if wanted.switch == 'overlap' and os.geteuid() != 0:
+        raise errors.Refused(
+            f'`switch: overlap` of {name} wants root, for network namespaces and nft',
+            hint='run mirage-hooks as root, or leave `switch:` out of mirage.yml: an ordinary user '
+            'gets `replace`',
+        )
+
+
 def disks(name: str, wanted: model.Unikernel, repository: tuple[Path, ...]) -> int:
     """The bytes of the largest disk of `name`; raises Refused when one cannot be a disk."""
     return max([_disk(f'disk {device} of {name}', block, repository)
