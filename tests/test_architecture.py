@@ -16,6 +16,7 @@ FLOORS = (
     ('settled', 'alarm', 'config', 'store', 'journal', 'secret', 'image', 'repository', 'host'),
     ('targets', 'trust'),
     ('report', 'switching'),
+    ('deploying',),
     ('deploy', 'drainer', 'pull', 'view', 'notify', 'checking', 'installing', 'site', 'demo'),
     ('cli', 'hook', '__main__'),
 )

@@ -18,9 +18,10 @@ from ..host import flows, network, staging, wire
 from . import health, launcher, switch
 
 
-def possible(wanted: model.Unikernel) -> bool:
-    """Whether a new release can be beside the old one: an ordinary user makes no namespace."""
-    return wanted.overlapped is not None and os.geteuid() == 0
+def beside(old: model.Release | None, new: model.Release, wanted: model.Unikernel) -> bool:
+    """Whether `new` can be proved and serve beside `old`: an ordinary user makes no namespace."""
+    alone = all(release is None or release.network for release in (old, new))
+    return alone and wanted.overlapped is not None and os.geteuid() == 0
 
 
 def take_over(

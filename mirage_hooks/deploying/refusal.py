@@ -1,0 +1,93 @@
+"""A refusal: remembered, told once, and what serves goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from .. import errors, journal, model, store
+from ..switching import crashes, launcher
+from .candidate import Candidates
+from .live import Live
+from .road import Road
+
+BACK_OFF = (60, 3600)  # seconds before the second try after an outside cause, and the longest wait
+
+
+class Remembered(errors.Refused):
+    """A failure that is already known, and not tried again."""
+
+    def __init__(self, known: model.Failure) -> None:
+        super().__init__(known.reason, known.hint)
+
+
+def not_again(shelf: store.Shelf, fingerprint: str, found: model.Found) -> None:
+    known = shelf.failure()
+    if known is None or (known.blob, known.fingerprint) != (found.blob, fingerprint):
+        return
+    # The clock may have been set back since: then nobody knows how long ago that was.
+    if not known.retry or known.at - 1 <= time.time() < known.retry:
+        raise Remembered(known)
+
+
+class Refusals:
+    """What comes of a release that must not be, or cannot be, live."""
+
+    def __init__(self, road: Road, candidates: Candidates, live: Live) -> None:
+        self.road, self.candidates, self.live = road, candidates, live
+
+    def failed(
+        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, key: str,
+        refused: errors.Refused,
+    ) -> model.Outcome:
+        """Remember the bad image, keep what serves, say why."""
+        if isinstance(refused, Remembered):
+            return self.kept(name, refused)
+        known = shelf.failure()
+        fingerprint = self.candidates.fingerprint(name, wanted)
+        again = known is not None and (known.blob, known.fingerprint) == (key, fingerprint)
+        outside = isinstance(refused, errors.Unavailable)
+        found = not key.startswith(('commit ', 'no commit'))
+        if known and again and not found and not outside and known.reason == refused.reason:
+            return self.kept(name, Remembered(known))  # found out anew, but told before
+        count = known.count + 1 if known and again else 1
+        wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
+        with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
+            shelf.set_failure(model.Failure(
+                blob=key, fingerprint=fingerprint, reason=refused.reason, at=journal.now(),
+                hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
+            ))
+        self.road.note(name, 'refused', None, reason=refused.reason)
+        return self.kept(name, refused, launcher.tail(shelf.failed_console) if found else ())
+
+    def kept(
+        self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
+    ) -> model.Outcome:
+        """The outcome of a refusal: whatever was live goes on, or is brought back."""
+        shelf = self.road.state.of(name)
+        current, pin = shelf.current(), shelf.pin()
+        kind: model.Kind = 'remembered' if isinstance(refused, Remembered) else 'refused'
+        reason = refused.reason
+        if current is not None and not (pin and pin.stopped):
+            try:
+                if self.live.revived(name, shelf, current, None):  # a change, so never silent
+                    kind = 'refused'
+                    reason += f'; release {current.number} had ended, and was started again'
+            except errors.Refused as worse:
+                reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
+                reason = refused.reason if worse.reason == refused.reason else reason
+                return model.Outcome(name, 'refused', None, reason, worse.hint, console)
+        elif pin and pin.stopped:
+            current = None
+        return model.Outcome(name, kind, current, reason, refused.hint, console)
+
+    def waiting(
+        self, name: str, shelf: store.Shelf, waiting: crashes.Waiting
+    ) -> model.Outcome:
+        """The outcome while a release that ended by itself is left alone; said aloud once."""
+        if waiting.told:
+            return model.Outcome(name, 'remembered', None, waiting.reason, waiting.hint)
+        self.road.note(name, 'crashed', shelf.current(), reason=waiting.reason)
+        current = shelf.current()
+        console = launcher.tail(launcher.console(shelf, current)) if current else ()
+        return model.Outcome(name, 'refused', None, waiting.reason, waiting.hint, console)

@@ -1,0 +1,91 @@
+"""What every part of a deployment knows: the repository and its state, why it runs, who is told."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+from .. import config, errors, journal, model, store, trust
+from ..host import facts, system
+from ..report import Reporter
+from ..repository import Repository
+from ..switching import drain, switch
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """Why a converge runs. `anew` names unikernels whose pins and remembered failures are
+    dropped; `stopped` says which ones a person stopped (True) or started."""
+
+    trigger: str
+    anew: tuple[str, ...] = ()
+    stopped: dict[str, bool] = {}
+
+
+class Road:
+    """One walk from the tree to what runs, for one reason. `read` and `commits` are what it saw in
+    the repository, `switched` whether it touched what serves."""
+
+    def __init__(
+        self, repository: Repository, state: store.Store, wish: Wish, report: Reporter
+    ) -> None:
+        self.repository, self.state, self.wish, self.report = repository, state, wish, report
+        self.owner = facts.owner(state.root)
+        self.read: dict[str, list[str]] = {}
+        self.commits: dict[str, str] = {}
+        self.switched = False
+
+    def settings(self) -> model.Settings:
+        return config.load(self.repository.config_path())
+
+    def commit(self, wanted: model.Unikernel, settings: model.Settings) -> str:
+        """The commit whose tree says what should run."""
+        return self.repository.commit(self.branch(wanted, settings))
+
+    def branch(self, wanted: model.Unikernel, settings: model.Settings) -> str:
+        return self.repository.branch(wanted.branch or settings.branch)
+
+    def require_trust(
+        self, shelf: store.Shelf, wanted: model.Unikernel, settings: model.Settings, commit: str
+    ) -> None:
+        """Raise Refused unless all that came to `commit` since the last deployment is trusted."""
+        if settings.trust is not None:
+            floor = shelf.floor(self.branch(wanted, settings))
+            trust.verify(self.repository, settings.trust, floor, commit, self.state.programs)
+
+    def tidy(self) -> None:
+        """Make what is there equal the state, whatever was killed or has drained meanwhile."""
+        try:
+            for text in drain.settle(self.state, self.owner):
+                self.report.step('mirage-hooks', text)
+            self.state.sweep()
+        except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
+            self.report.step('mirage-hooks', refused.reason)
+
+    def drain(self) -> None:
+        """After a switch: end what has nothing to wait for, and let a process of its own end the
+        rest, for the push is not to wait. When that one is killed, the next converge ends it."""
+        if self.switched:
+            self.tidy()
+        if drain.draining(self.state):
+            system.detach((
+                sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(self.repository.git_dir),
+                'drain',
+            ))
+
+    def say(self, name: str) -> switch.Say:
+        return lambda text: self.report.step(name, text)
+
+    def note(
+        self, name: str, event: str, release: model.Release | None, reason: str = '',
+        took: float = 0,
+    ) -> None:
+        entry = journal.Entry(
+            at=journal.now(), unikernel=name, event=event, trigger=self.wish.trigger,
+            release=release.number if release else 0, commit=release.commit if release else '',
+            digest=release.digest if release else '', reason=reason, took=round(took, 3),
+        )
+        try:
+            journal.append(self.state.history, entry)
+        except errors.Unavailable as refused:  # a full disk undoes nothing of what was done
+            self.report.step(name, f'{event}, but not in the history: {refused.reason}')
