@@ -5,27 +5,20 @@ Everything that comes out of it is hostile until parsed."""
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Callable
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import git
 import git.exc
-import msgspec
 from gitdb.exc import BadName, BadObject
 
-from . import alarm, errors, model, settled
+from . import alarm, errors, model, settled, tree
+from .tree import Entry
 
 PATIENCE = 900.0  # seconds for one question to git, which may have to ask a remote
-POINTER_LIMIT = 4096  # bytes; the original's pointers have 41
-LFS = b'version https://git-lfs.github.com/spec/'
-PACKED = ('bz2', 'gz', 'xz', 'zst')
-KERNELS = ('xen', 'hvt', 'spt', 'virtio', 'ukvm', 'muen', 'genode', 'qubes', 'exe')
-# What an unpacked or packed image begins with: ELF, a script, bzip2, gzip, xz, zstd.
-MAGIC = (b'\x7fELF', b'#!', b'BZh', b'\x1f\x8b', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
 
 # History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
@@ -49,15 +42,6 @@ def _bounded(ask: Asking) -> Asking:
             ) from None
 
     return asked  # type: ignore[return-value]
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One line of a tree."""
-
-    mode: str
-    kind: Literal['blob', 'tree', 'commit']
-    oid: str
-    path: str
 
 
 class _Whole(RawIOBase):
@@ -157,7 +141,7 @@ class Repository:
         """What `commit` seems to publish: (pointer file or image, name of the unikernel)."""
         blobs = [entry for entry in self._list_tree(commit, '-r') if entry.kind == 'blob']
         pointers = [entry.path for entry in blobs if Path(entry.path).name == 'latest']
-        plain = [entry.path for entry in blobs if _parts(entry)[1] in KERNELS]
+        plain = [entry.path for entry in blobs if tree.parts(entry)[1] in tree.KERNELS]
         found = {path: self._published(commit, path) for path in pointers or plain}
         return [(path, name) for path, name in found.items() if name]
 
@@ -167,7 +151,7 @@ class Repository:
             image = self.find(commit, '-', model.Unikernel(image=path)).path
         except errors.Refused:
             return ''
-        stem = _parts(Entry('100755', 'blob', '', image))[0].removeprefix('mir-')
+        stem = tree.parts(Entry('100755', 'blob', '', image))[0].removeprefix('mir-')
         return stem if re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}', stem) else ''
 
     def config_path(self) -> Path:
@@ -290,19 +274,20 @@ class Repository:
     @_bounded
     def find(self, commit: str, unikernel: str, wanted: model.Unikernel) -> model.Found:
         """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong."""
-        path = _inside(wanted.image, f'{unikernel}.image')
+        path = tree.inside(wanted.image, f'{unikernel}.image')
         entry = self._entry(commit, path)
         head = self._head(entry)
-        if head.startswith(MAGIC):
-            return model.Found(commit, path, entry.oid, read=(_line(entry),))
-        folder = self._pointed(entry, head)
+        if head.startswith(tree.MAGIC):
+            return model.Found(commit, path, entry.oid, read=(tree.line(entry),))
+        folder = tree.pointed(entry, head)
         target = self._entry(commit, folder, pointer=path)
         if target.kind == 'blob':
             self._head(target)
-            return model.Found(commit, folder, target.oid, (_line(entry), _line(target)))
-        image, notice = _choose(self._list(commit, folder), folder, unikernel, wanted.target)
+            return model.Found(commit, folder, target.oid, (tree.line(entry), tree.line(target)))
+        image, notice = tree.choose(self._list(commit, folder), folder, unikernel, wanted.target)
         self._head(image)
-        return model.Found(commit, image.path, image.oid, (_line(entry), _line(target)), notice)
+        read = (tree.line(entry), tree.line(target))
+        return model.Found(commit, image.path, image.oid, read, notice)
 
     @_bounded
     def open(self, oid: str) -> BinaryIO:
@@ -320,7 +305,7 @@ class Repository:
     @_bounded
     def entries(self, commit: str, paths: tuple[str, ...]) -> tuple[str, ...]:
         """The tree's lines for `paths`, as they stand in Found.read."""
-        return tuple(_line(entry) for entry in self._list_tree(commit, '--', *paths))
+        return tuple(tree.line(entry) for entry in self._list_tree(commit, '--', *paths))
 
     def remote(self, branch: str) -> str:
         """The remote that `branch` is pulled from, '' when it has none."""
@@ -403,19 +388,7 @@ class Repository:
             raise _said(error, self.folder) from None
 
     def _entry(self, commit: str, path: str, pointer: str = '') -> Entry:
-        found = self._list_tree(commit, '--', path)
-        for entry in found:
-            if entry.path == path:
-                return _readable(entry)
-        if pointer:
-            shown = path if len(path) <= 200 else f'{path[:200]}…'
-            raise errors.Refused(
-                f'{pointer} points to {shown}, which commit {commit[:12]} does not have',
-                hint='publish again: pointer and image belong into one commit',
-            )
-        raise errors.Refused(
-            f'commit {commit[:12]} has no {path}', hint='publish an image, or mend `image:`'
-        )
+        return tree.named(self._list_tree(commit, '--', path), commit, path, pointer)
 
     def _list(self, commit: str, folder: str) -> list[Entry]:
         return self._list_tree(commit, '--', f'{folder}/')
@@ -429,129 +402,14 @@ class Repository:
             )
         except git.exc.GitCommandError as error:
             raise _said(error, self.folder) from None
-        return [_parsed(line) for line in raw.split(b'\0') if line]
+        return [tree.parsed(line) for line in raw.split(b'\0') if line]
 
     def _head(self, entry: Entry) -> bytes:
-        """The first bytes of a blob that is no LFS pointer and not empty."""
-        if entry.kind != 'blob':
-            raise errors.Refused(
-                f'{entry.path} is a folder', hint='name the pointer file or the image in it'
-            )
-        head = self.open(entry.oid).read(POINTER_LIMIT + 1)
-        if not head:
-            raise errors.Refused(f'{entry.path} is empty', hint='publish the image again')
-        if head.startswith(LFS):
-            raise errors.Refused(
-                f'{entry.path} is a Git LFS pointer, not an image',
-                hint='commit the image itself: git keeps it small by deltas',
-            )
+        """The first bytes of a file that may be an image or a pointer."""
+        first = tree.POINTER_LIMIT + 1
+        head = self.open(entry.oid).read(first) if entry.kind == 'blob' else b''
+        tree.check(entry, head)
         return head
-
-    def _pointed(self, entry: Entry, head: bytes) -> str:
-        """The path that a pointer file's text means."""
-        where = f'{entry.path} is neither an image nor a pointer'
-        if len(head) > POINTER_LIMIT:
-            raise errors.Refused(f'{where}: longer than {POINTER_LIMIT} bytes')
-        try:
-            text = head.decode('ascii')
-        except UnicodeDecodeError:
-            raise errors.Refused(f'{where}: not plain text') from None
-        lines = text.split('\n')
-        if lines[-1] == '':
-            lines.pop()
-        if len(lines) != 1:
-            raise errors.Refused(f'{where}: {len(lines)} lines, one wanted')
-        if not lines[0].strip():
-            raise errors.Refused(f'{where}: it is blank')
-        if not re.fullmatch(r'[A-Za-z0-9._/+-]+', lines[0]):
-            raise errors.Refused(f'{where}: {lines[0][:60]!r} is not a plain path')
-        named = _inside(lines[0], entry.path)
-        return os.path.join(os.path.dirname(entry.path), named)  # noqa: PTH118, PTH120
-
-
-def _choose(
-    entries: list[Entry], folder: str, unikernel: str, target: str | None
-) -> tuple[Entry, str]:
-    """The one image in a release folder: by the unikernel's name, else by its extension, else the
-    only executable file; and what a person should know about the choice."""
-    blobs = [entry for entry in entries if entry.kind == 'blob']
-    kernels = [entry for entry in blobs if _parts(entry)[1] in KERNELS]
-    rows = (
-        [entry for entry in blobs if _plain(_parts(entry)[0]) == _plain(unikernel)
-         and (_parts(entry)[1] in KERNELS or not _parts(entry)[1])],
-        kernels,
-        [entry for entry in blobs if entry.mode == '100755' and not _parts(entry)[1]],
-    )
-    for index, row in enumerate(rows):
-        chosen = [e for e in row if _parts(e)[1] == target] or row if target else row
-        if len(chosen) == 1:
-            entry = _readable(chosen[0])
-            renamed = f'{folder} holds no image named {unikernel}; took {entry.path}'
-            return entry, '' if index == 0 else renamed
-        if chosen:
-            raise errors.Refused(
-                f'{folder} holds {len(chosen)} images: {_names(chosen)}',
-                hint='name one with `image:`, or set `target:`, in mirage.yml',
-            )
-    raise errors.Refused(
-        f'{folder} holds no image, only {_names(entries) or "nothing"}',
-        hint='publish again; older releases may have been removed from the repository',
-    )
-
-
-def _names(entries: list[Entry], most: int = 10) -> str:
-    """The files' names as a list to read: a hostile folder may have millions, of any length."""
-    names = sorted(Path(entry.path).name for entry in entries)
-    shown = ', '.join(name if len(name) <= 80 else f'{name[:80]}…' for name in names[:most])
-    return shown if len(names) <= most else f'{shown} and {len(names) - most} more'
-
-
-def _parts(entry: Entry) -> tuple[str, str]:
-    """(`mir-mort.io`, `xen`) of `mir-mort.io.xen.bz2`."""
-    stem, dot, last = Path(entry.path).name.rpartition('.')
-    if dot and last in PACKED:
-        stem, dot, last = stem.rpartition('.')
-        if not dot:
-            return last, ''
-    if dot and last in KERNELS:
-        return stem, last
-    known = re.fullmatch(r'ml|md|txt|json|ya?ml|img|html|sha256|sig|asc|opam|lock|log|sh|in', last)
-    return (stem, last) if dot and known else (f'{stem}{dot}{last}', '')
-
-
-def _plain(name: str) -> str:
-    """A name as MirageOS's own tools would spell it: no dots, no dashes, no `mir-`."""
-    return re.sub(r'[._-]', '', name.removeprefix('mir-')).lower()
-
-
-def _inside(path: str, said_by: str) -> str:
-    """`path` when it stays inside the tree; raises Refused otherwise."""
-    parts = path.rstrip('/').split('/')
-    if path.startswith('/') or any(part in ('', '.', '..') for part in parts) or '\0' in path:
-        raise errors.Refused(
-            f'{said_by} says {path[:60]!r}, which is not a path inside the repository'
-        )
-    return '/'.join(parts)
-
-
-def _readable(entry: Entry) -> Entry:
-    kinds = {'120000': 'a symbolic link', '160000': 'a submodule'}
-    if entry.mode in kinds:
-        raise errors.Refused(
-            f'{entry.path} is {kinds[entry.mode]}', hint='commit a plain file in its place'
-        )
-    return entry
-
-
-def _parsed(line: bytes) -> Entry:
-    facts, _, path = line.partition(b'\t')
-    mode, kind, oid = facts.decode().split(' ')
-    # What is not UTF-8 is written out: surrogates could be neither printed nor kept.
-    return Entry(mode, kind, oid, path.decode(errors='backslashreplace'))  # type: ignore[arg-type]
-
-
-def _line(entry: Entry) -> str:
-    return f'{entry.mode} {entry.kind} {entry.oid}\t{entry.path}'
 
 
 def _said(error: git.exc.GitCommandError, folder: Path) -> errors.Refused:

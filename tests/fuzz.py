@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from mirage_hooks import config, image, model, repository
+from mirage_hooks import config, image, model, repository, tree
 from mirage_hooks.errors import Refused
 
 LIMIT = 1 << 16  # bytes that an archive may unpack to
@@ -29,20 +29,20 @@ class Tree(repository.Repository):
     def __init__(self, files: dict[bytes, tuple[str, bytes]]) -> None:
         self.files = {shown(path): file for path, file in files.items()}
 
-    def _list_tree(self, commit: str, *paths: str) -> list[repository.Entry]:
+    def _list_tree(self, commit: str, *paths: str) -> list[tree.Entry]:
         found = []
         for wanted in (path for path in paths if path != '--'):
             if any(path.startswith(f'{wanted}/') for path in self.files):
-                found.append(repository.Entry('040000', 'tree', '', wanted))
+                found.append(tree.Entry('040000', 'tree', '', wanted))
             found += [self._entry_of(path) for path in self.files
                       if path == wanted or (wanted[-1:] == '/' and path.startswith(wanted))]
         return found
 
-    def _entry_of(self, path: str) -> repository.Entry:
+    def _entry_of(self, path: str) -> tree.Entry:
         mode, _ = self.files[path]
         kinds: dict[str, Literal['tree', 'commit']] = {'040000': 'tree', '160000': 'commit'}
         number = list(self.files).index(path)
-        return repository.Entry(mode, kinds.get(mode, 'blob'), f'{number:040x}', path)
+        return tree.Entry(mode, kinds.get(mode, 'blob'), f'{number:040x}', path)
 
     def open(self, oid: str) -> BinaryIO:
         return io.BytesIO(list(self.files.values())[int(oid, 16)][1])
@@ -50,17 +50,17 @@ class Tree(repository.Repository):
 
 def shown(path: bytes) -> str:
     """`path` as our reader of trees gives it."""
-    return repository._parsed(b'100644 blob 0\t' + path).path
+    return tree.parsed(b'100644 blob 0\t' + path).path
 
 
 def pointer(content: bytes) -> None:
     """`content` as a pointer file in a tree with one release."""
-    tree = Tree({b'xen/latest': ('100644', content), b'xen/a/www.xen': ('100644', IMAGE)})
+    host = Tree({b'xen/latest': ('100644', content), b'xen/a/www.xen': ('100644', IMAGE)})
     try:
-        found = tree.find('c' * 40, 'www', model.Unikernel(image='xen/latest'))
+        found = host.find('c' * 40, 'www', model.Unikernel(image='xen/latest'))
     except Refused:
         return
-    assert found.path == 'xen/a/www.xen' or content.startswith(repository.MAGIC), found
+    assert found.path == 'xen/a/www.xen' or content.startswith(tree.MAGIC), found
 
 
 def configuration(content: bytes) -> None:

@@ -13,7 +13,8 @@ PACKAGE = Path(mirage_hooks.__file__).parent
 
 FLOORS = (
     ('model', 'errors'),
-    ('settled', 'alarm', 'config', 'store', 'journal', 'secret', 'image', 'repository', 'host'),
+    ('settled', 'alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'repository',
+     'host'),
     ('targets', 'trust'),
     ('report', 'switching'),
     ('deploying',),
@@ -24,7 +25,7 @@ FLOORS = (
 
 LEVEL = {
     ('host', 'settled'), ('host', 'store'), ('journal', 'store'), ('repository', 'alarm'),
-    ('repository', 'settled'), ('checking', 'installing'),
+    ('repository', 'settled'), ('repository', 'tree'), ('checking', 'installing'),
     ('cli', 'hook'), ('hook', 'cli'), ('__main__', 'cli'),
 }
 """Imports on one floor; a new one is to be thought over."""
