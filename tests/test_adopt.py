@@ -124,8 +124,9 @@ def test_the_old_repository_deploys_as_it_is(old: Deployment, log: Path) -> None
     install.install(old.host, old.folder / 'new.yml', when='', old=True)
     before = git(old.host, 'rev-parse', 'HEAD')
     done = run(
-        'unshare', '-n', 'sh', '-c',
-        'ip link add xenbr0 type bridge && ip link set xenbr0 up && exec "$@"', 'sh',
+        'unshare', '-n', '-m', 'sh', '-c',
+        'mount -t sysfs sys /sys && ip link add xenbr0 type bridge && ip link set xenbr0 up '
+        '&& exec "$@"', 'sh',
         *old.command('deploy'), cwd=old.folder,
     )
     assert (done.returncode, done.stderr) == (0, '')
