@@ -1,0 +1,261 @@
+"""Real Xen, end to end: mirage-hooks inside dom0 boots what is pushed there and what cron pulls."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import guests, rig
+from tests.guests.scene import CACHE, needs
+from tests.rig import wheels
+
+pytestmark = needs('gcc')
+
+SETTINGS = r"""
+unikernels:
+  www:
+    image: xen/latest
+    network: {mode: static, bridge: xenbr0, ipv4: 10.99.0.2/24}
+    arguments: ['--message=hello "you"', --port=80]
+    health: {http: 'http://10.99.0.2/', contains: hello, within: 60s}
+"""
+BLOG = r"""
+unikernels:
+  blog:
+    image: xen/latest
+    network: {mode: static, bridge: xenbr0, ipv4: 10.99.0.3/24}
+    arguments: ['--message=good evening', --port=80]
+    mirage: '3.8'
+    health: {console: '^listening on 80/TCP', within: 60s}
+"""
+
+# www is a bare repository that its site pushes to; blog a clone that cron pulls from a hub.
+INSTALL = f"""
+{wheels.OFFLINE}
+set -e
+export PIP_NO_COMPILE=0  # means yes; under emulation each file costs
+cd
+git config --global user.name site
+git config --global user.email site@example.org
+git config --global init.defaultBranch master
+for name in www blog; do
+    git init -q $name-site
+    git -C $name-site commit -q --allow-empty -m 'a site'
+    git clone -q --bare $name-site $name.git
+    git -C $name-site remote add origin ../$name.git
+done
+git clone -q blog.git blog
+cp /share/*.yml .
+printf '#!/bin/sh\\nsed 1,/^$/d >>/root/mail\\n' >/usr/sbin/sendmail
+chmod +x /usr/sbin/sendmail
+for name in www.git blog; do
+    /share/mirage-hooks/install.sh --config ${{name%.git}}.yml --cron '* * * * *' $name
+done >log 2>&1 || cat log
+crontab -l
+"""
+INSTALLED = """\
+* * * * * /opt/mirage-hooks/bin/mirage-hooks -C /root/www.git pull --quiet # mirage-hooks: /root/www.git
+* * * * * /opt/mirage-hooks/bin/mirage-hooks -C /root/blog/.git pull --quiet # mirage-hooks: /root/blog/.git
+"""  # noqa: E501
+
+WORDS = r"""
+exec 2>&1
+cd
+bridge() {
+    ip link add xenbr0 type bridge
+    ip link set xenbr0 address 02:00:00:00:00:01 up
+    ip address add 10.99.0.1/24 dev xenbr0
+}
+told() {  # what a person reads, without times and sizes
+    sed -E 's/^remote: //; s/ +$//; /^ +[0-9.]+ s  /d; s/xen.[0-9a-f]{40}.//
+        s/[0-9.]+ kB, commit [0-9a-f]+/…/; s/mac=[0-9a-f:]+/mac=…/'
+}
+publish() {  # SITE IMAGE: as CI does
+    commit=$(echo "$2" | sha1sum | cut -c-40)
+    mkdir -p "$1-site/xen/$commit"
+    bzip2 <"/share/$2" >"$1-site/xen/$commit/$1.xen.bz2"
+    echo "$commit" >"$1-site/xen/latest"
+    git -C "$1-site" add -A
+    git -C "$1-site" commit -qm "adding $commit for xen"
+    git -C "$1-site" push -q origin master 2>&1 | told
+}
+cron_is() {  # start or stop
+    if [ -d /run/systemd/system ]; then systemctl "$1" cron
+    elif [ "$1" = start ]; then cron
+    else kill "$(cat /run/crond.pid)"
+    fi
+}
+cron_is stop  # it ticks when the test wants it: under emulation a minute is short
+while pgrep -f CRON >/dev/null; do sleep 0.1; done
+: >mail
+tick() {  # brings on cron's next minute, and waits until its jobs are done; what it mailed
+    date -s "@$(($(date +%s) / 60 * 60 + 52))" >/dev/null
+    cron_is start
+    until pgrep -f CRON >/dev/null; do sleep 0.1; done
+    sleep 1  # both lines
+    cron_is stop  # its jobs go on
+    while pgrep -f CRON >/dev/null; do sleep 0.5; done
+    told <mail
+    : >mail
+}
+page() { curl -s --max-time 5 "http://10.99.0.$1"; }
+domains() { xl list | awk 'NR > 2 { print $1, $5 ~ /[scd]/ ? "dead" : "alive" }' | sort; }
+www() { mirage-hooks -C www.git "$@" 2>&1 | told; }
+"""
+
+LIVE = r"""
+bridge
+echo '- a push boots'
+publish www www-1
+page 2/args
+www logs www
+echo '- cron pulls and boots'
+publish blog blog-1
+tick
+page 3/args
+domains
+echo '- a push replaces'
+publish www www-2
+page 2/
+domains
+echo '- an image that crashes is refused, without a loop'
+publish www www-crashes
+page 2/
+domains
+before=$(xl domid www-2)
+[ "$before" -le 5 ] || echo "loops: $before"
+echo '- half an image is refused, and nothing is touched'
+publish www www-half
+[ "$(xl domid www-2)" = "$before" ] || echo touched
+echo '- what crashes stays down until the next tick'
+page 2/crash
+sleep 3
+domains
+tick
+page 2/
+domains
+echo '- stop and start'
+www stop www
+tick
+domains
+www start www
+page 2/
+cut-power
+"""
+LIVED = """\
+- a push boots
+www: release 1 (xen pvh, …) now runs
+--ipv4=10.99.0.2/24
+--ipv4-only=true
+--message=hello "you"
+--port=80
+Dual TCP/IP stack assembled: mac=…,ip=10.99.0.2/24
+listening on 80/TCP
+- cron pulls and boots
+blog: release 1 (xen pv, …) now runs
+ipv4=10.99.0.3/24
+message=good evening
+port=80
+blog-1 alive
+www-1 alive
+- a push replaces
+www: release 2 (xen pvh, …) now runs
+2 hello "you"
+blog-1 alive
+www-2 alive
+- an image that crashes is refused, without a loop
+www: REFUSED: it ended
+    | Solo5: ABORT
+www: release 2 (xen pvh, …) goes on running
+2 hello "you"
+blog-1 alive
+www-2 alive
+- half an image is refused, and nothing is touched
+www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000
+  hint: build and publish the image again
+www: release 2 (xen pvh, …) goes on running
+- what crashes stays down until the next tick
+blog-1 alive
+www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000; \
+release 2 had ended, and was started again
+  hint: build and publish the image again
+www: release 2 (xen pvh, …) goes on running
+2 hello "you"
+blog-1 alive
+www-2 alive
+- stop and start
+www: release 2 was ended
+www: stopped
+blog-1 alive
+www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000; \
+release 2 had ended, and was started again
+  hint: build and publish the image again
+www: release 2 (xen pvh, …) goes on running
+2 hello "you"
+"""
+
+AGAIN = r"""
+cat /proc/1/comm
+echo '- cron at host boot, with the network not yet there'
+tick
+domains
+bridge
+tick
+page 2/
+page 3/
+domains
+echo '- a push and a pull replace'
+publish www www-1
+publish blog blog-2
+tick
+page 2/
+page 3/
+domains
+echo '- taken out of mirage.yml'
+sed -i '/unikernels:/,$d' blog.yml
+echo 'unikernels: {}' >>blog.yml
+tick
+domains
+ip -o link show master xenbr0 | wc -l
+"""
+
+
+@pytest.fixture(scope='module')
+def installed(xen: rig.Rig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk with mirage-hooks installed in dom0, offline."""
+    folder = tmp_path_factory.mktemp('installed')
+    wheels.carry(folder)
+    (folder / 'www.yml').write_text(SETTINGS)
+    (folder / 'blog.yml').write_text(BLOG)
+    disk = folder.with_name('installed.qcow2')
+    assert xen.run(folder, INSTALL, disk=disk, timeout=1200) == rig.Result(0, INSTALLED)
+    return disk
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    """What is published, by name."""
+    images = {
+        'www-1': guests.build('pvh', CACHE),
+        'www-2': guests.build('pvh', CACHE, '2'),
+        'www-crashes': guests.build('pvh', CACHE, '3', fail='CRASH'),
+        'blog-1': guests.build('pv', CACHE),
+        'blog-2': guests.build('pv', CACHE, '2'),
+    }
+    for name, image in images.items():
+        shutil.copy(image, tmp_path / name)
+    (tmp_path / 'www-half').write_bytes(images['www-2'].read_bytes()[:4000])
+    return tmp_path
+
+
+def test_push_and_cron_boot_replace_and_bring_back_across_a_host_reboot(
+    xen: rig.Rig, installed: Path, share: Path
+) -> None:
+    disk = share / 'disk.qcow2'
+    shutil.copy(installed, disk)
+    assert xen.run(share, WORDS + LIVE, disk=disk, timeout=600) == rig.Result(0, LIVED)
+    assert xen.run(share, WORDS + AGAIN, disk=disk, systemd=True, timeout=600) == rig.Result(
+        0, 'systemd\n'
+    )
