@@ -52,5 +52,9 @@ def console(domain: str) -> Path:
 
 
 def _put_aside(domain: str) -> None:
-    number = system.run('xl', 'domid', domain).strip()
-    system.run('xl', 'rename', domain, f'dead-{number}-{domain}')
+    try:
+        number = system.run('xl', 'domid', domain).strip()
+        system.run('xl', 'rename', domain, f'dead-{number}-{domain}')
+    except errors.Unavailable:
+        if domain in domains():  # else it went after all
+            raise
