@@ -22,6 +22,7 @@ class Remembered(errors.Refused):
 
 
 def not_again(shelf: store.Shelf, fingerprint: str, found: model.Found) -> None:
+    """Raise Remembered when `found` did not serve, and nothing has changed since."""
     known = shelf.failure()
     if known is None or (known.blob, known.fingerprint) != (found.blob, fingerprint):
         return
