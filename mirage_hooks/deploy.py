@@ -199,7 +199,7 @@ class _Converge:
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
-            if not self.candidates.passed_gate(new) and not overlap.beside(old, new, wanted):
+            if not self.candidates.passed_gate(new) and not overlap.beside(serving, new, wanted):
                 self.candidates.rehearsed(shelf, wanted, new)
             self.live.switch(shelf, serving, new, wanted)
         except errors.Refused:
