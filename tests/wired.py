@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks.host import facts
+from mirage_hooks import store
+from mirage_hooks.host import facts, system
 from tests import guests
 from tests.deployment import Deployment, run
 
@@ -160,6 +161,39 @@ class Wired(Deployment):
             act('ip', '-n', self.inner, *line.split())
         for line in ('link set lo up', f'addr add {CLIENT}/24 dev eth0', 'link set eth0 up'):
             act('ip', '-n', self.outer, *line.split())
+
+
+class Pushed(Wired):
+    """The same with the bare repository on the host: a push is the deployment."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.kind = kind
+        super().__init__(folder)
+        self.hooks(self.hub, 'post-receive')
+
+    def state(self, git_dir: Path | None = None) -> store.Store:
+        return super().state(git_dir or self.hub)
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        return (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(self.hub), *arguments)
+
+    def push(self, image: bytes | None = None, before: str = 'true') -> str:
+        """Push the next version, or `image`; what the hook said. `before` is as for `mirage`."""
+        self.version += 1
+        path = self.site / 'unix' / 'www'
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(guest(self.version, self.kind) if image is None else image)
+        path.chmod(0o755)
+        self.commit(f'release {self.version}', push=False)
+        script = f'PATH=$PATH:/usr/sbin:/sbin; {before} && exec git push -q origin +HEAD:master'
+        done = run(*self.inside(), 'sh', '-c', script, cwd=self.site)
+        assert done.returncode == 0, done.stderr
+        return str(done.stderr)
+
+    def crash(self) -> None:
+        """Kill everything of every release, its walls included."""
+        for _, process in system.marked(self.state().root):
+            process.kill()
 
 
 class Asking:
