@@ -58,7 +58,7 @@ def site(tmp_path: Path) -> Iterator[Pushed]:
         made.end()
 
 
-@pytest.mark.proves('virtio', 'static', 'QEMU, on a bridge in a namespace; page fetched')
+@pytest.mark.proves('virtio', 'static', 'QEMU ({before}), on a bridge in a namespace; page fetched')
 def test_pushed_served_replaced_crashed_and_removed(site: Pushed, before: str) -> None:
     assert f'www: release 1 (virtio (Solo5 ABI 1), {size()}, network service, ' in (
         site.push(before=before))

@@ -3,6 +3,7 @@ other end of a cable of it. The unikernel is the test guest with a stack of its 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -91,8 +92,8 @@ class Wired(Deployment):
     def outside(self) -> tuple[str, ...]:
         return ('ip', 'netns', 'exec', self.outer)
 
-    def page(self) -> str:
-        done = run(*self.outside(), 'curl', '-s', '-m', '3', f'http://{ADDRESS}:8080/',
+    def page(self, address: str = ADDRESS) -> str:
+        done = run(*self.outside(), 'curl', '-s', '-m', '3', f'http://{address}:8080/',
                    cwd=self.folder)
         return str(done.stdout).strip()
 
@@ -192,8 +193,9 @@ class Pushed(Wired):
 
     def crash(self) -> None:
         """Kill everything of every release, its walls included."""
-        for _, process in system.marked(self.state().root):
-            process.kill()
+        for _, process in list(system.marked(self.state().root)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
+                process.kill()
 
 
 class Asking:

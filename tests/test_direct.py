@@ -1,0 +1,124 @@
+"""unix/direct for real: the project's own guest, pushed by git into a namespace, on a tap."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mirage_hooks.host import system
+from tests import wired
+from tests.wired import ADDRESS, Pushed
+
+LACKING = ', '.join(name for name in ('bwrap', 'curl', 'dnsmasq') if not system.find(name))
+MISSING = wired.missing() or (f'missing: {LACKING}' if LACKING else '')
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or 'nothing')
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Pushed]:
+    made = Pushed(tmp_path, 'direct')
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+class Leases:
+    """dnsmasq on the bridge. It has several addresses to give: an image of this target takes
+    another hardware address at each start, and is leased another IP address with it."""
+
+    def __init__(self, site: Pushed) -> None:
+        self.log = site.folder / 'dnsmasq'
+        self.process = subprocess.Popen((
+            *site.inside(), 'dnsmasq', '--no-daemon', '--conf-file=/dev/null', '--port=0',
+            '--interface=br0', '--bind-interfaces', f'--dhcp-leasefile={site.folder}/leases',
+            '--dhcp-range=10.9.0.50,10.9.0.99,255.255.255.0,2m', '--no-ping', '--user=root',
+            '--pid-file=', f'--log-facility={self.log}',
+        ))
+
+    def given(self) -> list[str]:
+        """The addresses that were leased, in turn."""
+        found = re.findall(r'DHCPACK\(br0\) (\S+) ', self.log.read_text())
+        return [str(address) for address in found]
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.fixture
+def leases(site: Pushed) -> Iterator[Leases]:
+    dhcp(site)
+    made = Leases(site)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def dhcp(site: Pushed, *arguments: str) -> None:
+    site.configure(
+        network={'mode': 'direct', 'bridge': 'br0'}, arguments=list(arguments),
+        health={'console': '^listening on', 'within': '5s'},
+    )
+
+
+def walk(site: Pushed, address: Callable[[], str]) -> None:
+    """Push, push again, crash, remove: each time the page at `address` says what serves."""
+    assert 'www: release 1 (unix, ' in site.push()
+    assert site.page(address()) == 'release-0001'
+    assert 'now runs' in site.push()
+    assert site.page(address()) == 'release-0002'
+    alone(site, 2)
+    site.crash()
+    assert site.page(address()) == ''
+    done = site.mirage('pull', '--quiet')
+    assert (done.returncode, done.stdout.splitlines()[-1][-10:]) == (0, 'runs again')
+    assert site.page(address()) == 'release-0002'
+    alone(site, 2)
+    site.configure('unikernels: {}\n')
+    done = site.mirage('deploy')
+    assert (done.returncode, done.stdout) == (0, 'www: stopped: it is no longer in mirage.yml\n')
+    assert (site.processes(), site.links(), site.tables()) == ([], [], [])
+
+
+def alone(site: Pushed, release: int) -> None:
+    site.drained()
+    assert site.processes() == [release]
+    assert len(site.links()) == 1
+    assert site.tables() == []
+
+
+@pytest.mark.proves('unix/direct', 'static', 'a tap on a bridge in a namespace; page fetched')
+def test_static_pushed_served_replaced_crashed_and_removed(site: Pushed) -> None:
+    site.configure(drain='0s')
+    walk(site, lambda: ADDRESS)
+
+
+@pytest.mark.proves('unix/direct', 'DHCP', 'a tap on a bridge in a namespace, leased by dnsmasq; '
+                    'page fetched')
+def test_dhcp_pushed_served_replaced_crashed_and_removed(site: Pushed, leases: Leases) -> None:
+    walk(site, lambda: leases.given()[-1])
+    assert len(leases.given()) == 3
+
+
+def test_an_image_that_ends_gives_the_bridge_back_to_the_old_one(
+    site: Pushed, leases: Leases
+) -> None:
+    site.push()
+    dhcp(site, '--fail=exit:3')
+    said = site.push()
+    assert 'www: REFUSED: it ended with exit code 3' in said
+    assert site.page(leases.given()[-1]) == 'release-0001'
+    alone(site, 1)
+
+
+def test_without_a_server_it_is_refused_and_the_bridge_is_empty(site: Pushed) -> None:
+    dhcp(site)
+    said = site.push()
+    assert "www: REFUSED: the console did not say '^listening on' within 5s" in said
+    assert (site.processes(), site.links()) == ([], [])
