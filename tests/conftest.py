@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests import rig
+from tests import proofs, rig
 from tests.deployment import Deployment, web
 from tests.rig import build
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--table', type=Path, metavar='FILE',
+                     help='write there what the tests marked `proves` came to')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if table := config.getoption('table'):
+        config.pluginmanager.register(proofs.Proofs(table))
 
 
 @pytest.fixture(autouse=True)

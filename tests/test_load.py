@@ -98,6 +98,8 @@ def test_a_control_run_without_a_switch_loses_nothing(
     assert (visitor.failed, visitor.pages) == (0, {b'version-0'})
 
 
+@pytest.mark.proves('unix/socket', "the host's port", 'switched under load by `mirage-hooks pull`; '
+                    'pages fetched')
 def test_a_switch_in_one_port_costs_as_little_as_one_boot(
     serving: Deployment, tmp_path: Path, record_property: Record
 ) -> None:

@@ -26,6 +26,7 @@ SWITCHES = int(os.environ.get('MIRAGE_HOOKS_SWITCHES', '10'))
 """How many switches under load; the figures in docs/reliability.md take 100."""
 STRIDE = int(os.environ.get('MIRAGE_HOOKS_STRIDE', '5'))
 """Kill at every so manyth step; 1 takes some minutes."""
+UNDER_LOAD = 'switched under load on a bridge in a namespace; no request fails'
 KILLED = Path(__file__).with_name('killed.py')
 
 
@@ -80,7 +81,10 @@ def test_a_control_run_without_a_switch_loses_nothing(site: Wired) -> None:
     assert costs(load.end()) == NOTHING
 
 
-@pytest.mark.parametrize('kind', ['direct', 'virtio'])
+@pytest.mark.parametrize('kind', [
+    pytest.param('direct', marks=pytest.mark.proves('unix/direct', 'static', UNDER_LOAD)),
+    pytest.param('virtio', marks=pytest.mark.proves('virtio', 'static', UNDER_LOAD)),
+])
 def test_no_request_fails_through_many_switches(
     site: Wired, kind: str, record_property: Callable[[str, object], None]
 ) -> None:

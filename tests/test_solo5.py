@@ -132,6 +132,7 @@ def serving(site: Site) -> Site:
     return site
 
 
+@pytest.mark.proves('{target}', 'compiled in', "Solo5's tender and test_net; answers ping")
 @BOTH
 def test_a_push_boots_a_kernel_that_answers_pings(site: Site, target: str) -> None:
     site.configure(**NETWORK)
@@ -165,6 +166,7 @@ def test_a_newer_kernel_takes_the_place_of_the_older_one(site: Site, target: str
     assert len(site.taps()) == 1
 
 
+@pytest.mark.proves('{target}', 'compiled in', "Solo5's tender killed, test_net comes back")
 @BOTH
 def test_a_killed_tender_comes_back(site: Site, target: str) -> None:
     site.configure(**NETWORK)
@@ -205,6 +207,7 @@ def test_a_missing_device_is_refused_by_name_and_the_old_kernel_goes_on(serving:
     assert serving.pings()
 
 
+@pytest.mark.proves('spt', 'two, compiled in', "Solo5's tender and test_net_2if; both answer ping")
 def test_two_interfaces_are_two_taps(site: Site) -> None:
     site.ip('address', 'add', '10.1.0.1/24', 'dev', 'br0')
     network = {'mode': 'direct', 'bridge': 'br0'}
@@ -223,6 +226,7 @@ def test_a_kernel_out_of_memory_costs_nothing(serving: Site) -> None:
     assert serving.pings()
 
 
+@pytest.mark.proves('{target}', 'none, a disk', "Solo5's tender and test_blk; sectors compared")
 @BOTH
 def test_a_disk_is_read_and_written(site: Site, target: str, tmp_path: Path) -> None:
     disk = tmp_path / 'disk.img'

@@ -70,6 +70,8 @@ def domain(folder: Path, name: str, kind: str, extra: str, *vif: str) -> None:
     (folder / f'{name}.cfg').write_text('\n'.join(lines) + '\n')
 
 
+@pytest.mark.proves('xen PVH', 'static', 'Xen in QEMU, the guest by `xl create`; page fetched')
+@pytest.mark.proves('xen PV', 'static', 'Xen in QEMU, the guest by `xl create`; page fetched')
 def test_serve_crash_and_live_on_under_xen(xen: rig.Rig, tmp_path: Path) -> None:
     # xl undoes one level of backslashes itself
     domain(tmp_path, 'pvh', 'pvh', r'--ipv4=10.99.0.2/24 "--message=hello \\"pvh\\"" --port=80',
