@@ -29,6 +29,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix='mirage-hooks-benchmark-') as folder:
             os.environ.update(IDENTITY, HOME=folder)
             (Path(folder) / 'work').mkdir()
+            # What the hooks run is not root's alone: a guest runs as a user of its own.
+            Path(folder).chmod(0o755)
             print(f'\n## {title}\n', *table(Path(folder) / 'work'), sep='\n', flush=True)
     return 0
 

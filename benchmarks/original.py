@@ -1,7 +1,8 @@
 """The original's host scripts, rewritten from their description: what ours is measured against.
 
 As they were: every merge reads xen/latest, destroys the domain, unpacks and creates it again;
-`xl` is a stub that does nothing, so only the scripts' own cost is seen."""
+`xl` is a stub: it does nothing, so that only the scripts' own cost is seen, or runs the image as a
+process of this host."""
 
 from __future__ import annotations
 
@@ -26,12 +27,25 @@ xl destroy {name} || true
 xl create xl.conf
 """
 
+# `xl create` came back when the domain was built, not when it served.
+RUNS = """#!/bin/sh
+case $1 in
+    destroy) [ ! -e {folder}/pid ] || kill "$(cat {folder}/pid)" ;;
+    create)
+        kernel=$(sed -n "s/^kernel = '\\(.*\\)'/\\1/p" "$2")
+        setsid "$kernel" --ipv4=127.0.0.1/8 --port={port} </dev/null >/dev/null 2>&1 &
+        echo $! >{folder}/pid ;;
+esac
+"""
 
-def install(clone: Path, folder: Path, name: str = 'www') -> None:
-    """Put the original's post-merge hook into `clone`, with a stub `xl` below `folder`."""
+
+def install(clone: Path, folder: Path, name: str = 'www', port: int | None = None) -> None:
+    """Put the original's post-merge hook into `clone`, with a stub `xl` below `folder`; with a
+    `port` it runs the image there."""
     stubs = folder / 'stubs'
     stubs.mkdir(exist_ok=True)
-    (stubs / 'xl').write_text('#!/bin/sh\nexit 0\n')
+    text = '#!/bin/sh\nexit 0\n' if port is None else RUNS.format(folder=stubs, port=port)
+    (stubs / 'xl').write_text(text)
     (stubs / 'xl').chmod(0o755)
     hook = clone / '.git' / 'hooks' / 'post-merge'
     hook.write_text(HOOK.format(stubs=stubs, name=name))
