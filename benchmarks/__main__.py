@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import pull, releases
+from benchmarks import boot, deployment, pull, releases
 
 IDENTITY = {
     'GIT_AUTHOR_NAME': 'A Site', 'GIT_AUTHOR_EMAIL': 'site@example.org',
@@ -21,6 +21,15 @@ def main() -> int:
     quick = '--quick' in sys.argv[1:]
     tables: dict[str, Callable[[Path], list[str]]] = {
         'What a pull costs': lambda folder: pull.measure(folder, 3 if quick else 15),
+        'What a deployment costs a visitor': lambda folder: deployment.visitor(
+            folder, 3 if quick else 15
+        ),
+        'From `git push` to the first answer, and back': lambda folder: deployment.push(
+            folder, 3 if quick else 15
+        ),
+        "From the hook's start to the first reply, Solo5's test_net": lambda folder: boot.measure(
+            folder, 3 if quick else 10
+        ),
         'What a release costs as releases pile up': lambda folder: releases.measure(
             folder, (10, 50) if quick else (10, 100, 1000), 1_000_000 if quick else 6_000_000
         ),

@@ -250,6 +250,8 @@ def share(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.proves('xen PVH', 'static', 'Xen in QEMU, push, cron, host boot; page fetched')
+@pytest.mark.proves('xen PV', 'static', 'Xen in QEMU, push, cron, host boot; page fetched')
 def test_push_and_cron_boot_replace_and_bring_back_across_a_host_reboot(
     xen: rig.Rig, installed: Path, share: Path
 ) -> None:
