@@ -144,9 +144,11 @@ def _digit(number: int) -> str:
 
 
 def owned(owner: str) -> list[str]:
-    """The interfaces that `owner` made."""
-    names = [entry.name for entry in INTERFACES.iterdir()] if INTERFACES.is_dir() else []
-    return sorted(name for name in names if _is_ours(name, owner))
+    """The interfaces that `owner` made. A vif has a device behind it and goes with its domain:
+    the kernel refuses to delete it."""
+    entries = list(INTERFACES.iterdir()) if INTERFACES.is_dir() else []
+    made = [entry.name for entry in entries if not (entry / 'device').exists()]
+    return sorted(name for name in made if _is_ours(name, owner))
 
 
 def exists(name: str) -> bool:
