@@ -20,6 +20,7 @@ unikernels:
     network: {mode: static, bridge: xenbr0, ipv4: 10.99.0.2/24}
     arguments: ['--message=hello "you"', --port=80]
     health: {http: 'http://10.99.0.2/', contains: hello, within: 60s}
+    drain: 2s
 """
 BLOG = r"""
 unikernels:
@@ -29,6 +30,7 @@ unikernels:
     arguments: ['--message=good evening', --port=80]
     mirage: '3.8'
     health: {console: '^listening on 80/TCP', within: 60s}
+    drain: 2s
 """
 
 # www is a bare repository that its site pushes to; blog a clone that cron pulls from a hub.
@@ -102,6 +104,7 @@ tick() {  # brings on cron's next minute, and waits until its jobs are done; wha
 }
 page() { curl -s --max-time 5 "http://10.99.0.$1"; }
 domains() { xl list | awk 'NR > 2 { print $1, $5 ~ /[scd]/ ? "dead" : "alive" }' | sort; }
+gone() { while xl domid "$1" >/dev/null 2>&1; do sleep 1; done; }
 www() { mirage-hooks -C www.git "$@" 2>&1 | told; }
 """
 
@@ -119,6 +122,7 @@ domains
 echo '- a push replaces'
 publish www www-2
 page 2/
+gone www-1
 domains
 echo '- an image that crashes is refused, without a loop'
 publish www www-crashes
@@ -131,6 +135,7 @@ publish www www-half
 [ "$(xl domid www-2)" = "$before" ] || echo touched
 echo '- what crashes stays down until the next tick'
 page 2/crash
+gone www-2
 sleep 3
 domains
 tick
@@ -212,6 +217,8 @@ publish blog blog-2
 tick
 page 2/
 page 3/
+gone www-2
+gone blog-1
 domains
 echo '- taken out of mirage.yml'
 sed -i '/unikernels:/,$d' blog.yml
