@@ -47,20 +47,31 @@ class Live:
             for interface in launcher.mend(release):
                 self.road.report.step(name, f'put {interface} back on its bridge')
             return False
+        before = shelf.crashes()
         if name in self.road.wish.anew or name in self.road.wish.stopped:
             shelf.set_crashes(None)  # a person wants it now
         else:
             crashes.count(shelf, release, launcher.ended(shelf, release))
         launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
         self.road.report.step(name, f'release {release.number} is not running: starting it')
+        try:
+            self._start(name, shelf, release, wanted)
+        except errors.Unavailable:  # no crash: it must not wait once the cause is gone
+            shelf.set_crashes(before)
+            raise
+        self.road.note(name, 'restarted', release)
+        return True
+
+    def _start(
+        self, name: str, shelf: store.Shelf, release: model.Release,
+        wanted: model.Unikernel | None,
+    ) -> None:
         if wanted is not None and overlap.beside(None, release, wanted):
             overlap.take_over(shelf, self.road.owner, None, release, wanted, self.road.say(name))
         elif wanted is not None:
             switch.begin(shelf, self.road.owner, release, wanted, self.road.say(name))
         else:
             launcher.start(shelf, release, self.road.owner)
-        self.road.note(name, 'restarted', release)
-        return True
 
     def stopped(self, name: str, shelf: store.Shelf) -> model.Outcome | None:
         """The outcome while a person has stopped it, ended if need be; None when nobody has."""

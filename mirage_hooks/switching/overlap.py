@@ -33,6 +33,7 @@ def take_over(
     known = wire.side_of(shelf, new)
     if known is not None and old is not None:  # still there for its connections: a quick way back
         return _exchange(shelf, owner, old, new, known.mac, wanted, say)
+    network.require(new.plan.taps[0].bridge)
     say(f'starting release {new.number} on a stage')
     with _proved(shelf, owner, new, wanted) as mac:
         say(f'release {new.number} serves there')
