@@ -25,7 +25,9 @@ def spool(tmp_path: Path) -> Spool:
 @pytest.fixture
 def cron(spool: Spool) -> Iterator[subprocess.Popen[bytes]]:
     # Debian's cron calls the table 'crontabs/root' by its owner alone, and mails nobody here.
+    spool.write(b'MAILTO=""\n')
     daemon = subprocess.Popen(spool.command('cron', '-f'), stdin=subprocess.DEVNULL)
+    time.sleep(1.1)  # cron tells a changed table by whole seconds
     yield daemon
     daemon.terminate()
     daemon.wait(timeout=10)
@@ -36,7 +38,6 @@ def test_a_tick_of_the_installed_line_boots_what_was_published(
 ) -> None:
     deployment.publish(web('one'), '1' * 40)
     git(deployment.folder, 'clone', '-q', str(deployment.hub), str(deployment.host))
-    spool.write(b'MAILTO=""\n')
     done = spool.run(
         MIRAGE, 'install', str(deployment.host), '--config', str(deployment.config),
         '--cron', '* * * * *',
