@@ -15,6 +15,7 @@ import yaml
 
 from . import errors, model
 
+MERGED = 1000  # keys of one mapping
 LARGEST = 1024 * 1024  # bytes; nobody writes a longer mirage.yml
 
 
@@ -124,6 +125,15 @@ class _Loader(yaml.SafeLoader):
                                            problem_mark=key.start_mark)
             seen[name] = True
         return super().construct_mapping(node, deep=deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put what `<<` names into `node`, unless merges of merges make more and more of it."""
+        super().flatten_mapping(node)
+        if len(node.value) > MERGED:
+            raise yaml.MarkedYAMLError(
+                problem=f'merge keys (<<) make more than {MERGED} keys of it',
+                problem_mark=node.start_mark,
+            )
 
 
 # YAML 1.1 reads 4.10 as 4.1, 52:54 as 3174 and `on` as true; versions, addresses and names

@@ -15,6 +15,7 @@ from .. import errors, model
 from ..host import system
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5  # seconds between two questions
+LAST_CHANCE = 1.0  # seconds that a question has at least, however little time is left
 PAGE_LIMIT = 1024 * 1024  # bytes of a page that are searched
 
 Dead = Callable[[], str]
@@ -82,7 +83,7 @@ def _insist(
         if reason := dead():
             raise errors.Refused(reason)
         left = limit - time.monotonic()
-        wrong = _ask(question, console, max(left, 0.05), own)
+        wrong = _ask(question, console, max(left, LAST_CHANCE), own)
         if not wrong:
             return
         if left <= pause:
