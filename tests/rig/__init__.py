@@ -17,7 +17,7 @@ DOM0_MEMORY = 512  # MB
 
 XEN = (
     f'xen console=com1 com1=115200,8n1 dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M dom0_max_vcpus=1 '
-    'no-watchdog spec-ctrl=no xpti=no'
+    'no-watchdog spec-ctrl=no,eager-fpu xsave=no xpti=no'
 )
 LINUX = (
     'console=hvc0 loglevel=4 nokaslr mitigations=off audit=0 apparmor=0 net.ifnames=0 '
