@@ -161,10 +161,11 @@ class Deployment:
         """End what runs behind mirage-hooks' back, as a crash or a reboot does."""
         system.end([process for _, process in self.processes()])
 
-    def hold_port(self) -> socket.socket:
-        """A TCP port of 127.0.0.1 that another program holds until this is closed."""
+    def hold_port(self, port: int = 0) -> socket.socket:
+        """A TCP port of 127.0.0.1 (any by default) that another program holds until this is
+        closed."""
         held = socket.socket()
-        held.bind(('127.0.0.1', 0))
+        held.bind(('127.0.0.1', port))
         held.listen()
         return held
 

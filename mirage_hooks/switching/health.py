@@ -9,7 +9,6 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import Callable
-from pathlib import Path
 
 from .. import errors, model
 from ..host import system
@@ -20,6 +19,9 @@ PAGE_LIMIT = 1024 * 1024  # bytes of a page that are searched
 
 Dead = Callable[[], str]
 """Why the release no longer runs; '' while it does."""
+
+Printed = Callable[[], str]
+"""What the release has printed since it was started this time."""
 
 
 def questions(wanted: model.Unikernel, address: str = '') -> tuple[model.Health, ...]:
@@ -49,13 +51,13 @@ def at_port(wanted: model.Unikernel, port: int) -> tuple[model.Health, ...]:
 
 
 def prove(
-    asked: tuple[model.Health, ...], console: Path, dead: Dead, own: tuple[str, ...] = ()
+    asked: tuple[model.Health, ...], printed: Printed, dead: Dead, own: tuple[str, ...] = ()
 ) -> None:
     """Return when every question is answered; raises Refused with the last answer otherwise. With
     `own`, the release is alone on its wire at these addresses: it is asked whatever the questions
     name, also where no name can be looked up."""
     for question in asked:
-        _insist(question, console, dead, own)
+        _insist(question, printed, dead, own)
     if reason := dead():
         raise errors.Refused(reason)
 
@@ -73,7 +75,7 @@ def watch(duration: float, dead: Dead) -> None:
 
 
 def _insist(
-    question: model.Health, console: Path, dead: Dead, own: tuple[str, ...]
+    question: model.Health, printed: Printed, dead: Dead, own: tuple[str, ...]
 ) -> None:
     if question.alive:
         return watch(model.seconds(question.alive), dead)
@@ -83,7 +85,7 @@ def _insist(
         if reason := dead():
             raise errors.Refused(reason)
         left = limit - time.monotonic()
-        wrong = _ask(question, console, max(left, LAST_CHANCE), own)
+        wrong = _ask(question, printed, max(left, LAST_CHANCE), own)
         if not wrong:
             return
         if left <= pause:
@@ -93,7 +95,7 @@ def _insist(
 
 
 def _ask(
-    question: model.Health, console: Path, timeout: float, own: tuple[str, ...]
+    question: model.Health, printed: Printed, timeout: float, own: tuple[str, ...]
 ) -> str:
     """What is wrong with the answer; '' for nothing."""
     try:
@@ -104,10 +106,8 @@ def _ask(
             _reach(host.strip('[]'), int(port), timeout, own).close()
         elif question.ping:
             system.run('ping', '-n', '-c', '1', '-W', '1', _asked(question.ping, own))
-        elif question.console:
-            text = console.read_bytes()[-PAGE_LIMIT:].decode(errors='replace')
-            if not re.search(question.console, text, re.M):
-                return f'the console did not say {question.console!r}'
+        elif question.console and not re.search(question.console, printed(), re.M):
+            return f'the console did not say {question.console!r}'
     except (OSError, http.client.HTTPException, errors.Unavailable) as error:
         return f'{_where(question)} did not answer ({_short(error)})'
     return ''

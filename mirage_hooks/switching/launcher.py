@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import model, secret, settled, store, targets
 from ..host import network, supervisor, system, xen
+from . import health
 
 CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
 
@@ -15,7 +17,7 @@ _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
 
 
-def start(shelf: store.Shelf, release: model.Release, owner: str) -> None:
+def start(shelf: store.Shelf, release: model.Release, owner: str) -> health.Printed:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
     folder = shelf.folder(release.number)
     plan = secret.filled(release.plan, targets.write)
@@ -30,6 +32,7 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> None:
     for name, text in plan.files.items():
         with store.writing(folder):
             (folder / name).write_text(text)
+    printed = printing(lambda: console(shelf, release))
     if plan.domain:
         xen.create(plan)
     elif plan.unit:
@@ -37,15 +40,18 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> None:
     else:
         spawn(folder, release.plan)
         shelf.set_run(release.number, system.identity(_children[str(folder)].pid))
+    return printed
 
 
-def spawn(folder: Path, plan: model.Plan) -> None:
+def spawn(folder: Path, plan: model.Plan) -> health.Printed:
     """Run `plan` as the process of the release in `folder`."""
+    printed = printing(lambda: folder / store.CONSOLE)
     command = secret.filled(plan, targets.write).command
     with store.writing(folder):
         _children[str(folder)] = system.spawn(
             command, folder, folder / store.CONSOLE, folder / store.ENDED
         )
+    return printed
 
 
 def alive(shelf: store.Shelf, release: model.Release) -> bool:
@@ -158,6 +164,28 @@ def console(shelf: store.Shelf, release: model.Release) -> Path:
     if release.plan.domain:
         return xen.console(release.plan.domain)
     return shelf.folder(release.number) / store.CONSOLE
+
+
+def printing(path: Callable[[], Path]) -> health.Printed:
+    """What is added to the console at `path` from now on: what an earlier run of the same release,
+    or of its domain, printed there proves nothing. Where the file was begun anew, all of it."""
+    before = _size(path())
+
+    def printed() -> str:
+        size = _size(path())
+        start = before if size >= before else 0
+        try:
+            with path().open('rb') as file:
+                file.seek(max(start, size - health.PAGE_LIMIT))
+                return file.read(health.PAGE_LIMIT).decode(errors='replace')
+        except FileNotFoundError:
+            return ''
+
+    return printed
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def trim(path: Path) -> None:

@@ -64,11 +64,10 @@ def _proved(
     with staging.stage(owner, static) as stage:
         staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
         try:
-            launcher.start(shelf, staged, owner)
+            printed = launcher.start(shelf, staged, owner)
             with stage.entered():
                 health.prove(
-                    health.questions(wanted, own[0]), launcher.console(shelf, new),
-                    switch.dead(shelf, new), own,
+                    health.questions(wanted, own[0]), printed, switch.dead(shelf, new), own,
                 )
             yield stage.mac(own[0])
         except errors.Refused:

@@ -38,9 +38,8 @@ def rehearse(
     folder = shelf.folder(release.number)
     say(f'trying release {release.number} on a spare port')
     try:
-        launcher.spawn(folder, plan)
-        console = folder / 'console.log'
-        health.prove(asked, console, lambda: _ended(launcher.exited(folder), release.plan))
+        printed = launcher.spawn(folder, plan)
+        health.prove(asked, printed, lambda: _ended(launcher.exited(folder), release.plan))
     finally:
         launcher.end(folder)
 
@@ -73,9 +72,9 @@ def begin(
     if wanted.port is not None:
         _free(wanted.port)
     say(f'starting release {release.number}')
-    launcher.start(shelf, release, owner)
+    printed = launcher.start(shelf, release, owner)
     ended = dead(shelf, release)
-    health.prove(health.questions(wanted), launcher.console(shelf, release), ended)
+    health.prove(health.questions(wanted), printed, ended)
     health.watch(model.seconds(wanted.confirm), ended)
 
 
