@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import psutil
-import sh
 
 from .. import errors, model, settled
 
@@ -50,6 +49,8 @@ def run(*command: str, timeout: float = 60, feed: str = '') -> str:
     words = (program, *command[1:])
     if command[0] in PRIVILEGED and os.geteuid() != 0 and (sudo := find('sudo')):
         words = (sudo, '-n', *words)
+    import sh  # asyncio and more come with it: a socket's release needs none of them
+
     running = sh.Command(words[0])(
         *words[1:], _tty_out=False, _env=_environment(), _in=feed,
         _bg=True, _bg_exc=False,
