@@ -122,9 +122,9 @@ class _Converge:
             self.candidates.digest_secrets(name, wanted)
             branch = self.road.branch(wanted, settings)
             revision = self.road.repository.revision(branch)
-            self.road.read.setdefault(revision, []).extend(found.read)
+            self.road.seen.lines(revision, found.read)
             if settings.trust is not None:
-                self.road.commits[revision] = commit
+                self.road.seen.commits[revision] = commit
             key = found.blob
             if (pinned := self._pinned(name, shelf, wanted, found)) is not None:
                 return pinned

@@ -85,23 +85,27 @@ class Repository:
         self.bare = self._git.working_tree_dir is None
         self.git_dir = Path(self._git.common_dir).resolve()
         self.state = self.git_dir / 'mirage-hooks'
+        self._settings: dict[str, str] = {}
         if not self.bare and not (self.folder / '.git').exists():  # git init --separate-git-dir
             self._git.git.update_environment(GIT_DIR=str(self.git_dir))
 
     def setting(self, key: str) -> str:
-        """The value of `key` in git's configuration, '' when it is not set."""
-        try:
-            return str(self._git.git.config('--get', key))
-        except git.exc.GitCommandError as error:
-            if error.status == 1:
-                return ''
-            raise _said(error, self.folder) from None
+        """The value of `key` in git's configuration, '' when it is not set; asked once."""
+        if key not in self._settings:
+            try:
+                self._settings[key] = str(self._git.git.config('--get', key))
+            except git.exc.GitCommandError as error:
+                if error.status != 1:
+                    raise _said(error, self.folder) from None
+                self._settings[key] = ''
+        return self._settings[key]
 
     def configure(self, key: str, value: str) -> None:
         """Set `key` in the repository's own configuration; '' takes it out."""
         arguments = (key, value) if value else ('--unset-all', key)
         try:
             self._git.git.config('--local', *arguments)
+            self._settings.clear()
         except git.exc.GitCommandError as error:
             if value or error.status != 5:  # 5: it was not there
                 raise _said(error, self.folder) from None

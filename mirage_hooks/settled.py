@@ -3,9 +3,11 @@ here, because every pull and push pays for it. It never decides what to do, only
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,29 +61,28 @@ def boot() -> str:
     return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
 
 
-def facts(
-    config: Path, named: str, head: str, read: dict[str, list[str]],
-    runs: list[tuple[int, int, str]], consoles: list[Path], secrets: list[Path],
-    ports: dict[str, str], commits: dict[str, str],
-) -> dict[str, Any]:
-    """What must still be true for nothing to be to do: the file `config`, which git's
-    configuration calls `named`, the branch that is checked out, the lines `read`
-    of each revision's tree, the processes, `consoles` that are not too long, `secrets` that have
-    not changed, the bridges of `ports`, and, where commits must be trusted, `commits`: what each
-    revision is at."""
-    return {
-        'version': __version__,
-        'config': str(config),
-        'named': named,
-        'stat': _stat(config),
-        'head': head,
-        'read': {revision: sorted(set(lines)) for revision, lines in read.items()},
-        'runs': [list(run) for run in runs],
-        'consoles': [str(path) for path in consoles],
-        'ports': ports,
-        'secrets': {str(path): _stat(path) for path in secrets},
-        'commits': commits,
-    }
+class Seen:
+    """What one converge read and left: while all of it is still so, nothing is to do."""
+
+    def __init__(self, head: str, named: str) -> None:
+        self.version = __version__
+        self.head = head  # what is checked out
+        self.named = named  # what git's configuration calls mirage.yml
+        self.files: dict[str, list[int]] = {}  # mirage.yml and secrets
+        self.read: dict[str, list[str]] = {}  # lines of each revision's tree
+        self.commits: dict[str, str] = {}  # what each revision is at, where that must be trusted
+        self.runs: list[tuple[int, int, str]] = []  # processes
+        self.consoles: list[str] = []  # which are not too long
+        self.ports: dict[str, str] = {}  # interfaces and the bridges that they are on
+
+    def file(self, path: Path) -> None:
+        """Remember `path` as it is, before it is read: what is changed after that is news."""
+        with contextlib.suppress(OSError):  # who reads it says so
+            self.files.setdefault(str(path), _stat(path))
+
+    def lines(self, revision: str, lines: Iterable[str]) -> None:
+        """Remember `lines` of the tree of `revision`."""
+        self.read[revision] = sorted({*self.read.get(revision, []), *lines})
 
 
 def holds(git_dir: Path) -> bool:
@@ -90,11 +91,10 @@ def holds(git_dir: Path) -> bool:
         known = json.loads((git_dir / FOLDER / 'settled.json').read_bytes())
         return bool(
             known['version'] == __version__
-            and known['stat'] == _stat(Path(known['config']))
             and all(_lives(run) for run in known['runs'])
             and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
             and all(_bridge(name) == bridge for name, bridge in known['ports'].items())
-            and all(_stat(Path(path)) == stat for path, stat in known['secrets'].items())
+            and all(_stat(Path(path)) == stat for path, stat in known['files'].items())
             and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
             and (git_dir / 'HEAD').read_text().strip() == known['head']
             and all(_tree(git_dir, *read) == read[1] for read in known['read'].items())

@@ -150,3 +150,18 @@ def test_pulls_by_hand_and_by_cron_in_one_clone_at_once(host: Deployment) -> Non
     done = host.mirage('pull', '--quiet')
     assert done.returncode == 0, done.stdout
     once_and_alone(host, host.host / '.git', newest(AT_ONCE // 2))
+
+
+def test_a_configuration_that_is_changed_during_a_deployment_is_news_to_the_next_one(
+    deployment: Deployment,
+) -> None:
+    deployment.publish(web('one'))
+    deployment.clone()
+    deployment.configure(confirm='1s')
+    with subprocess.Popen(deployment.command('deploy'), stdout=subprocess.PIPE, text=True) as busy:
+        assert busy.stdout is not None
+        assert any('starting release 1' in line for line in busy.stdout)
+        deployment.configure(arguments=['--message=changed'])
+        busy.communicate()
+    assert deployment.mirage('pull', '--quiet').returncode == 0
+    assert deployment.current().plan.command[-1] == '--message=changed'

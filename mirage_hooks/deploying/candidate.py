@@ -23,6 +23,8 @@ class Candidates:
     def digest_secrets(self, name: str, wanted: model.Unikernel) -> None:
         """Let the fingerprint of `name` change with its secrets too."""
         if wanted.secrets:
+            for file in wanted.secrets.values():
+                self.road.seen.file(Path(file))
             secret.check(wanted, (self.road.repository.folder, self.road.repository.git_dir))
             secrets = secret.digest(wanted, self.road.state.key())
             self.fingerprints[name] = f'{wanted.fingerprint[:8]}{secrets[:8]}'

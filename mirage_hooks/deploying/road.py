@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from .. import config, errors, journal, model, store, trust
+from .. import config, errors, journal, model, settled, store, trust
 from ..host import facts, system
 from ..report import Reporter
 from ..repository import Repository
@@ -23,20 +23,21 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Road:
-    """One walk from the tree to what runs, for one reason. `read` and `commits` are what it saw in
-    the repository, `switched` whether it touched what serves."""
+    """One walk from the tree to what runs, for one reason. `seen` is what it saw, `switched`
+    whether it touched what serves."""
 
     def __init__(
         self, repository: Repository, state: store.Store, wish: Wish, report: Reporter
     ) -> None:
         self.repository, self.state, self.wish, self.report = repository, state, wish, report
         self.owner = facts.owner(state.root)
-        self.read: dict[str, list[str]] = {}
-        self.commits: dict[str, str] = {}
+        self.seen = settled.Seen(repository.head(), repository.setting('mirage.config'))
         self.switched = False
 
     def settings(self) -> model.Settings:
-        return config.load(self.repository.config_path())
+        path = self.repository.config_path()
+        self.seen.file(path)
+        return config.load(path)
 
     def commit(self, wanted: model.Unikernel, settings: model.Settings) -> str:
         """The commit whose tree says what should run."""

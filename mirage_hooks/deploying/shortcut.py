@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .. import model, settled, store
+from .. import model, store
 from ..host import network
 from ..switching import drain, launcher
 from .road import Road
@@ -12,26 +10,19 @@ from .road import Road
 
 def leave(road: Road, outcomes: list[model.Outcome]) -> None:
     """Let the next hook go home at once when all is well and nothing changed since."""
-    runs, consoles, secrets = [], [], []
-    ports: dict[str, str] = {}
     if drain.draining(road.state):
         return
     for outcome in outcomes:
         release = outcome.running
         if outcome.failed or (release is not None and release.plan.domain):
             return  # only the long way can tell
-        run = road.state.of(outcome.unikernel).run(release.number) if release else None
-        if release is not None and run is None:
+        if release is None:
+            continue
+        shelf = road.state.of(outcome.unikernel)
+        run = shelf.run(release.number)
+        if run is None:
             return
-        runs += [(run.pid, run.started, run.boot)] if run else []
-        if release is not None:
-            consoles.append(launcher.console(road.state.of(outcome.unikernel), release))
-            secrets += [Path(one.file) for one in release.plan.secrets.values()]
-            ports |= {t.name: network.bridge_of(t.name) for t in release.plan.taps}
-    named = road.repository.setting('mirage.config')
-    path = road.repository.config_path()
-    head = road.repository.head()
-    facts = settled.facts(
-        path, named, head, road.read, runs, consoles, secrets, ports, road.commits
-    )
-    store.write(road.state.settled, facts)
+        road.seen.runs.append((run.pid, run.started, run.boot))
+        road.seen.consoles.append(str(launcher.console(shelf, release)))
+        road.seen.ports |= {tap.name: network.bridge_of(tap.name) for tap in release.plan.taps}
+    store.write(road.state.settled, vars(road.seen))
