@@ -36,7 +36,10 @@ def test_beyond_it_is_the_gateway_or_some_neighbour(
 ) -> None:
     text = staging.inside('peer', model.Static(bridge='br0', **given))
     assert text.splitlines() == [
-        *(f'addr add {one} dev peer nodad' for one in neighbours), 'link set dev peer up'
+        *(f'addr add {one} dev peer nodad' for one in neighbours),
+        'ntable change name arp_cache dev peer retrans 20',
+        'ntable change name ndisc_cache dev peer retrans 20',
+        'link set dev peer up',
     ]
 
 

@@ -12,6 +12,8 @@ import msgspec
 from .. import errors, model
 from . import arp, namespace, network, system
 
+RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at the first question
+
 
 class Stage:
     """A staging bridge and the namespace beyond it."""
@@ -81,6 +83,10 @@ def inside(interface: str, static: model.Static) -> str:
             (static.ipv4, static.gateway), (static.ipv6, static.ipv6_gateway)
         )
         if address
+    ]
+    lines += [
+        f'ntable change name {cache} dev {interface} retrans {RETRY}'
+        for cache in ('arp_cache', 'ndisc_cache')
     ]
     return ''.join(f'{line}\n' for line in (*lines, f'link set dev {interface} up'))
 

@@ -68,7 +68,7 @@ def rules(owner: str) -> frozenset[str]:
 
 def transact(transaction: str) -> None:
     if transaction:
-        system.run('nft', '-f', '-', feed=transaction)
+        system.swiftly('nft', '-f', '-', feed=transaction)
 
 
 def pin(side: model.Side) -> None:
