@@ -17,7 +17,7 @@ from mirage_hooks import cli, image, journal, store
 from mirage_hooks.host import system
 
 DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (system, ('run', 'spawn', 'end')),
+    (system, ('run', 'swiftly', 'spawn', 'end')),
     (store, ('write',)),
     (store.Shelf, ('begin', 'point', 'unpoint', 'fail', 'discard')),
     (image, ('take',)),

@@ -28,7 +28,8 @@ PARTS = {
 }
 ABOUT = {
     'Killed anywhere': 'After each kill one converge follows; then exactly one healthy release '
-    'runs and nothing else is left: no process, temporary file, release or lock.',
+    'runs and nothing else is left: no process, tap, rule, temporary file, release or lock. Old '
+    'releases are pruned at every switch.',
     'Under load': 'A visitor asks every 2 ms. `replace` is for a port that has room for one '
     'release at a time: between the end of the old one and the first answer of the new one lies a '
     'boot. `overlap` boots the new one beside the old one.',
@@ -52,12 +53,14 @@ def main() -> int:
     for name, number in (('kills', 1000), ('at-once', 50), ('switches', 100), ('bad', 100),
                          ('fuzz', 5000)):
         parser.add_argument(f'--{name}', type=int, default=number, metavar='N')
+    parser.set_defaults(stride=1)
     parser.add_argument('parts', nargs='*', metavar='PART', help='only these; the others stay')
     given = vars(parser.parse_args())
     parts = given.pop('parts') or list(PARTS)
     for name, number in given.items():
         os.environ[f'MIRAGE_HOOKS_{name.upper()}'] = str(number)
-    numbers = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items())
+    numbers = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items()
+                       if name != 'stride')
     how = f'{machine()} Made by `python -m tests.reliability {numbers}`.\n'
     failed = False
     for title in parts:

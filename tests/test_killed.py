@@ -4,100 +4,183 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mirage_hooks.host import system
+from tests import wired
 from tests.deployment import Deployment, git, run, web
+from tests.wired import Wired
 
 KILLED = Path(__file__).with_name('killed.py')
 RANDOM = int(os.environ.get('MIRAGE_HOOKS_KILLS', '12'))
 """How many random moments to kill at; the figures in docs/reliability.md take 1000."""
-
+STRIDE = int(os.environ.get('MIRAGE_HOOKS_STRIDE', '5'))
+"""Kill at every so manyth step; the figures take 1."""
+CASES = ('a good image', 'a bad image', 'a rollback')
+BAD = b'#!/bin/sh\nexit 3\n'
 
 Record = Callable[[str, object], None]
 
 
-@pytest.fixture
-def serving(deployment: Deployment) -> Deployment:
-    deployment.configure(confirm='0s', keep=1)
-    deployment.publish(web('page 0'), f'{0:040x}')
-    deployment.clone()
-    assert deployment.mirage('deploy').returncode == 0
-    return deployment
+class Port(Deployment):
+    """The old release makes room for the new one: `replace`."""
+
+    MODE = 'one port'
+
+    def set_out(self) -> None:
+        self.version = 1
+        self.configure(confirm='0s', keep=1)
+        self.publish(web('page 1'), f'{1:040x}')
+        self.clone()
+        assert self.mirage('deploy').returncode == 0
+
+    def publish_next(self, bad: bool = False) -> str:
+        """Bring an image into the host's clone without a hook; its page."""
+        self.version += 1
+        page = f'page {self.version}'
+        self.publish(BAD + b'#%d' % self.version if bad else web(page), f'{self.version:040x}')
+        git(self.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+        return page
+
+    def inside(self) -> tuple[str, ...]:
+        return ()
+
+    def alone(self, release: int) -> None:
+        """`release` is the only thing of ours on the host."""
+        state = self.state()
+        assert {mark for mark, _ in system.marked(state.root)} == {
+            state.of('www').folder(release)
+        }
 
 
-def publish(deployment: Deployment, number: int, before: str = '') -> None:
-    """Bring image `number` into the host's clone without a hook."""
-    deployment.publish(web(f'page {number}', before), f'{number:040x}')
-    git(deployment.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+class Bridge(Wired):
+    """The new release is proved on a stage and joins the bridge: `overlap`."""
+
+    MODE = 'side by side'
+
+    def set_out(self) -> None:
+        self.configure(drain='100ms', confirm='0s', keep=1)
+        self.start()
+
+    def publish_next(self, bad: bool = False) -> str:
+        self.release(BAD + b'#%d' % self.version if bad else None)
+        git(self.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+        return f'release-{self.version:04}'
+
+    def alone(self, release: int) -> None:
+        found = self.state().of('www').release(release)
+        assert found is not None
+        self.drained()
+        assert self.processes() == [release]
+        assert (self.links(), self.tables()) == ([found.plan.taps[0].name], [])
+        assert self.state().of('www').overlap() is None
 
 
-def assert_one_healthy(deployment: Deployment, page: str) -> None:
-    """One release serves `page`, and nothing of another is left."""
-    assert deployment.page() == page
-    state = deployment.state()
-    shelf = state.of('www')
-    current = shelf.current()
-    assert current is not None
-    running = {mark for mark, _ in system.marked(state.root)}
-    assert running == {shelf.folder(current.number)}
-    assert not list(state.root.rglob('*.new')) and not list(state.root.rglob('*.part'))
-    assert state.holder() == ''
-    served = [release.number for release in shelf.releases()]
-    assert served == shelf.numbers(), 'a folder of a release that never served is left'
+Victim = Port | Bridge
+BRIDGE = pytest.param(Bridge, marks=pytest.mark.skipif(
+    bool(wired.missing()), reason=wired.missing() or 'nothing'))
 
 
-@pytest.mark.parametrize('when', ['before', 'after'])
-@pytest.mark.parametrize('case', ['a good image', 'a bad image', 'a rollback'])
-def test_killed_at_every_step(
-    serving: Deployment, case: str, when: str, record_property: Record
-) -> None:
-    serves = 'page 0'
-    for step in range(1, 200):
-        number = step  # every try brings an image of its own
+@pytest.fixture(params=[Port, BRIDGE], ids=lambda kind: str(kind.MODE))
+def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
+    """A host's clone that serves its first release."""
+    made: Victim = request.param(tmp_path)
+    try:
+        made.set_out()
+        yield made
+    finally:
+        made.end()
+
+
+class Story:
+    """What is done to a victim, and the page that it must serve then."""
+
+    def __init__(self, victim: Victim) -> None:
+        self.victim, self.serves, self.before = victim, victim.page(), ''
+
+    def prepare(self, case: str) -> str:
+        """Publish what `case` is about; the command that is to be killed."""
         if case == 'a rollback':
-            publish(serving, number)
-            assert serving.mirage('deploy').returncode == 0
-            before, serves = serves, f'page {number}'
-            arguments = ['rollback', 'www']
-        else:
-            publish(serving, number, 'sys.exit(2)' if case == 'a bad image' else '')
-            arguments = ['deploy']
-        done = run(
-            sys.executable, '-I', str(KILLED), str(step), when, '-C', str(serving.host),
-            *arguments, cwd=serving.folder,
-        )
-        serving.mirage('pull', '--quiet')
+            if not self.before:
+                self._good()
+                assert self.victim.mirage('pull', '--quiet').returncode == 0
+            return 'rollback www'
         if case == 'a good image':
-            serves = f'page {number}'
-        elif case == 'a rollback' and (serving.state().of('www').pin() is not None):
-            serves = before  # the decision was written down in time, and is carried out
-        assert_one_healthy(serving, serves)
-        if done.returncode != -signal.SIGKILL:
+            self._good()
+        else:
+            self.victim.publish_next(bad=True)
+        return 'deploy'
+
+    def check(self, case: str) -> None:
+        """The next tick of cron ends with one healthy release, the right one, and no more."""
+        self.victim.mirage('pull', '--quiet')
+        state = self.victim.state()
+        shelf = state.of('www')
+        if case == 'a rollback':
+            if shelf.pin() is not None:  # the decision was written down in time
+                self.serves = self.before
+            self.before = ''
+        current = shelf.current()
+        assert current is not None
+        assert self.victim.page() == self.serves
+        self.victim.alone(current.number)
+        assert not list(state.root.rglob('*.new')) and not list(state.root.rglob('*.part'))
+        assert state.holder() == ''
+        served = [release.number for release in shelf.releases()]
+        assert served == shelf.numbers(), 'a folder of a release that never served is left'
+
+    def _good(self) -> None:
+        self.before, self.serves = self.serves, self.victim.publish_next()
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_killed_at_every_step(victim: Victim, case: str, record_property: Record) -> None:
+    story, step, killed = Story(victim), 1, 0
+    while True:
+        command = story.prepare(case)
+        # After a step is as good as before the next one, but for the last.
+        when = 'after' if step % 2 else 'before'
+        done = run(
+            *victim.inside(), sys.executable, '-I', str(KILLED), str(step), when, '-C',
+            str(victim.host), *command.split(), cwd=victim.folder,
+        )
+        story.check(case)
+        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
+        # After a step that fails there is nothing to be killed after: it goes on.
+        if through and int(through[1]) < step:
             break
-    assert step > 8, done.stdout  # it was killed, and more than once
-    assert f'steps: {step - 1}' in done.stdout
-    record_property(f'SIGKILL {when} every step of {case}', f'{step - 1} kills, all recovered')
+        killed += done.returncode == -signal.SIGKILL
+        step += STRIDE
+    assert killed >= 8 / STRIDE, done.stdout
+    record_property(f'SIGKILL before or after every step of {case}, {victim.MODE}',
+                    f'{killed} kills, all recovered')
 
 
-def test_killed_at_random_moments(serving: Deployment, record_property: Record) -> None:
-    chance = random.Random(7)
-    for number in range(1, RANDOM + 1):
-        publish(serving, number)
+def test_killed_at_random_moments(victim: Victim, record_property: Record) -> None:
+    chance, story = random.Random(7), Story(victim)
+    began = time.monotonic()
+    assert victim.mirage(story.prepare('a good image')).returncode == 0
+    took = time.monotonic() - began
+    killed = 0
+    for number in range(RANDOM // 2):
+        case = CASES[number % 3]
         process = subprocess.Popen(
-            (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(serving.host), 'deploy'),
+            (*victim.inside(), *victim.command(*story.prepare(case).split())),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        time.sleep(chance.uniform(0.1, 0.7))
+        time.sleep(chance.uniform(0, took))
         process.kill()
-        process.wait()
-        serving.mirage('pull', '--quiet')
-        assert_one_healthy(serving, f'page {number}')
-    record_property('SIGKILL at random moments of a deployment', f'{RANDOM} kills, all recovered')
+        killed += process.wait() == -signal.SIGKILL
+        story.check(case)
+    record_property(
+        f'SIGKILL at random moments of deployments and rollbacks, {victim.MODE}',
+        f'{RANDOM // 2} tries, {killed} killed before their end, all recovered',
+    )

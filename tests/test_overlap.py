@@ -6,9 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,16 +16,12 @@ import pytest
 
 from mirage_hooks.host import system
 from tests import wired
-from tests.deployment import run
 from tests.wired import Wired, act
 
 pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
 SWITCHES = int(os.environ.get('MIRAGE_HOOKS_SWITCHES', '10'))
 """How many switches under load; the figures in docs/reliability.md take 100."""
-STRIDE = int(os.environ.get('MIRAGE_HOOKS_STRIDE', '5'))
-"""Kill at every so manyth step; 1 takes some minutes."""
 UNDER_LOAD = 'switched under load on a bridge in a namespace; no request fails'
-KILLED = Path(__file__).with_name('killed.py')
 
 
 @pytest.fixture
@@ -285,46 +279,6 @@ def test_a_bridge_of_taps_alone_keeps_its_address(site: Wired) -> None:
     assert site.mirage('pull').returncode == 0
     site.drained()
     assert act(*site.inside(), 'cat', '/sys/class/net/br0/address') == before
-
-
-@pytest.mark.parametrize('case', ['a good image', 'a bad image', 'a rollback'])
-def test_killed_at_a_step_one_healthy_release_is_left(site: Wired, case: str) -> None:
-    site.configure(drain='100ms', confirm='0s', keep=1)
-    when, step, killed = ('before', 'after'), 1, 0
-    while True:
-        site.configure(drain='100ms', confirm='0s', keep=1)
-        if case == 'a bad image':
-            serves = site.page()
-        site.release()
-        command = 'deploy'
-        if case == 'a rollback':
-            serves = site.page()
-            assert site.mirage('pull').returncode == 0
-            site.drained()
-            command = 'rollback www'
-        elif case == 'a bad image':
-            site.configure(drain='100ms', confirm='0s', keep=1, arguments=['--fail=exit:3'])
-        run('git', '-c', 'core.hooksPath=/dev/null', 'pull', '-q', cwd=site.host)
-        done = run(
-            *site.inside(), sys.executable, '-I', str(KILLED), str(step), when[step % 2], '-C',
-            str(site.host), *command.split(), cwd=site.folder,
-        )
-        site.mirage('pull', '--quiet')
-        current = site.state().of('www').current()
-        assert current is not None
-        if case == 'a good image' or (
-            case == 'a rollback' and site.state().of('www').pin() is None
-        ):
-            serves = f'release-{site.version:04}'
-        assert site.page() == serves, (step, done.stdout)
-        alone(site, current.number)
-        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
-        # After a step that fails there is nothing to be killed after: it goes on.
-        if through and int(through[1]) < step:
-            break
-        killed += done.returncode == -signal.SIGKILL
-        step += STRIDE
-    assert killed > 20 / STRIDE
 
 
 def emulated(folder: Path) -> Path:
