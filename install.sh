@@ -8,8 +8,8 @@ usage() {
 ./install.sh --demo [--keep] [--image FILE]
     see it work: no root, no hypervisor, nothing left behind
 ./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] [--adopt] REPOSITORY
-    put the hooks, a mirage.yml and one cron line to REPOSITORY, a clone or a bare
-    repository; safe to run again, also to upgrade
+    put the hooks, a mirage.yml and two cron lines (one for boot) to REPOSITORY, a
+    clone or a bare repository; safe to run again, also to upgrade
 ./install.sh [the same options] --from URL [DIR]
     first clone URL into DIR, with only what a host needs: no old images, no work tree
 ./install.sh --uninstall [--prefix DIR] REPOSITORY
@@ -19,7 +19,7 @@ usage() {
                 (~/.local/share/mirage-hooks; as root /opt/mirage-hooks)
 --config FILE   the host's mirage.yml; a commented one is made if there is none
 --cron SPEC     when to pull, as crontab has it (*/7 * * * *)
---no-cron       no line in the crontab
+--no-cron       no lines in the crontab
 --adopt         write the mirage.yml that does what the repository's old scripts did
 --keep          leave the demo running, and say how to stop it
 --image FILE    show a unix/socket image of yours in the demo

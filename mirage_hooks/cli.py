@@ -340,7 +340,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command('inspect', _inspect, 'what an image is, from its bytes')
     one.add_argument('image', metavar='IMAGE')
     one.add_argument('--json', action='store_true')
-    one = command('install', _install, 'put hooks, a mirage.yml and a cron line to a repository')
+    one = command('install', _install, 'put hooks, a mirage.yml and cron lines to a repository')
     one.add_argument('path', metavar='REPOSITORY')
     one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
     when = one.add_mutually_exclusive_group()

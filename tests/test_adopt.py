@@ -180,7 +180,7 @@ def test_the_old_interval_is_kept_and_the_old_line_is_told(
     done = spool.run(mirage, 'install', str(old.host), '--config', f'{tmp_path}/new.yml', '--adopt')
     assert (done.returncode, done.stderr) == (0, '')
     assert done.stdout.splitlines()[-2:] == [
-        'cron: */3 * * * *',
+        'cron: */3 * * * *, and at boot',
         'your crontab also has its own pull, no longer needed: it can stay, or be removed '
         f'(`crontab -e`): {line}',
     ]

@@ -1,4 +1,4 @@
-"""One marked line is ours; every other line stays byte for byte."""
+"""The marked lines are ours; every other line stays byte for byte."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mirage_hooks import errors
 from mirage_hooks.installing import crontab
 
 HOST = Path('/srv/host')
-OURS = b'*/7 * * * * /opt/mirage-hooks/bin/mirage-hooks -C /srv/host pull --quiet' \
-    b' # mirage-hooks: /srv/host'
+JOB = b'/opt/mirage-hooks/bin/mirage-hooks -C /srv/host pull --quiet # mirage-hooks: /srv/host'
+OURS = b'*/7 * * * * ' + JOB + b'\n@reboot sleep 20; ' + JOB
 
 
-def test_our_line_is_as_the_shell_and_cron_take_it() -> None:
+def test_our_lines_are_as_the_shell_and_cron_take_them() -> None:
     command = Path('/opt/mirage-hooks/bin/mirage-hooks')
-    assert crontab.line('*/7 * * * *', HOST, command) == OURS
+    assert crontab.ours('*/7 * * * *', HOST, command) == OURS
     odd = Path("/srv/50% it's here")
-    assert crontab.line('@hourly', odd, command) == (
-        b'@hourly /opt/mirage-hooks/bin/mirage-hooks -C '
+    assert crontab.ours('@reboot', odd, command) == (
+        b'@reboot sleep 20; /opt/mirage-hooks/bin/mirage-hooks -C '
         b"'/srv/50\\% it'\"'\"'s here' pull --quiet # mirage-hooks: /srv/50\\% it's here"
     )
 
@@ -43,7 +43,7 @@ def test_a_crontab_without_a_final_newline_gets_one() -> None:
     assert crontab.removed(added, HOST) == b'0 5 * * * a\n'
 
 
-def test_a_new_schedule_takes_the_place_of_the_old_line_and_of_its_doubles() -> None:
+def test_a_new_schedule_takes_the_place_of_the_old_lines_and_of_their_doubles() -> None:
     old = OURS.replace(b'*/7', b'*/9')
     before = b'# a\n' + old + b'\n# b\n' + old
     assert crontab.added(before, HOST, OURS) == b'# a\n' + OURS + b'\n# b\n'
@@ -52,6 +52,7 @@ def test_a_new_schedule_takes_the_place_of_the_old_line_and_of_its_doubles() -> 
 def test_the_schedule_is_read_back() -> None:
     assert crontab.when(OURS + b'\n', HOST) == '*/7 * * * *'
     assert crontab.when(OURS.replace(b'*/7 * * * *', b'@hourly'), HOST) == '@hourly'
+    assert crontab.when(b'@reboot sleep 20; ' + JOB, HOST) == '@reboot'
     assert crontab.when(b'0 5 * * * a\n', HOST) == ''
 
 

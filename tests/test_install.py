@@ -342,25 +342,27 @@ def test_a_failure_half_way_leaves_everything_as_it_was(
 
 @needs_spool
 @pytest.mark.parametrize('before', [None, b'', b'# mine\n0 5 * * * a\n', b'# (a)\n#\n# b\n# c\n'])
-def test_one_line_is_added_to_the_crontab_and_taken_out_again(
+def test_our_lines_are_added_to_the_crontab_and_taken_out_again(
     host: Path, file: Path, spool: Spool, before: bytes | None
 ) -> None:
     if before is not None:
         spool.write(before)
     done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
     assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.splitlines()[-1] == 'cron: */7 * * * *'
-    ours = f'*/7 * * * * {MIRAGE} -C {host} pull --quiet # mirage-hooks: {host}\n'.encode()
+    assert done.stdout.splitlines()[-1] == 'cron: */7 * * * *, and at boot'
+    job = f'{MIRAGE} -C {host} pull --quiet # mirage-hooks: {host}\n'
+    ours = f'*/7 * * * * {job}@reboot sleep 20; {job}'.encode()
     assert spool.read() == (before or b'') + ours
     again = spool.run(MIRAGE, 'install', str(host))
-    assert again.stdout.splitlines()[-1] == 'cron: */7 * * * *, unchanged'
+    assert again.stdout.splitlines()[-1] == 'cron: */7 * * * *, and at boot, unchanged'
     assert spool.read() == (before or b'') + ours
     changed = spool.run(MIRAGE, 'install', str(host), '--cron', '@hourly')
-    assert changed.stdout.splitlines()[-1] == 'cron: @hourly'
-    assert spool.run(MIRAGE, 'install', str(host)).stdout.endswith('cron: @hourly, unchanged\n')
+    assert changed.stdout.splitlines()[-1] == 'cron: @hourly, and at boot'
+    assert spool.run(MIRAGE, 'install', str(host)).stdout.endswith(
+        'cron: @hourly, and at boot, unchanged\n')
     assert spool.read() == (before or b'') + ours.replace(b'*/7 * * * *', b'@hourly')
     gone = spool.run(MIRAGE, 'install', '--uninstall', str(host))
-    assert gone.stdout.splitlines()[0] == 'cron: our line is out'
+    assert gone.stdout.splitlines()[0] == 'cron: our lines are out'
     assert spool.read() == (before or None)
 
 
@@ -400,7 +402,7 @@ def test_a_repository_that_was_deleted_can_still_be_taken_out_of_the_crontab(
     spool.run(MIRAGE, 'install', str(host), '--config', str(file))
     host.rename(host.with_name('gone'))
     done = spool.run(MIRAGE, 'install', '--uninstall', str(host))
-    assert (done.returncode, done.stdout) == (0, 'cron: our line is out\n')
+    assert (done.returncode, done.stdout) == (0, 'cron: our lines are out\n')
     assert spool.read() is None
 
 

@@ -239,14 +239,13 @@ def test_a_prefix_with_a_space_works(person: Person, offline: dict[str, str]) ->
 
 
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
-def test_the_users_crontab_gets_one_line(person: Person, offline: dict[str, str]) -> None:
+def test_the_users_crontab_gets_our_lines(person: Person, offline: dict[str, str]) -> None:
     assert person.spool is not None
     done = person.install(str(person.repository), **offline)
     assert (done.returncode, done.stderr) == (0, '')
-    assert person.spool.read('nobody') == (
-        f'*/7 * * * * {person.prefix}/bin/mirage-hooks -C {person.repository} pull --quiet '
-        f'# mirage-hooks: {person.repository}\n'
-    ).encode()
+    job = (f'{person.prefix}/bin/mirage-hooks -C {person.repository} pull --quiet '
+           f'# mirage-hooks: {person.repository}\n')
+    assert person.spool.read('nobody') == f'*/7 * * * * {job}@reboot sleep 20; {job}'.encode()
     assert person.install('--uninstall', str(person.repository)).returncode == 0
     assert person.spool.read('nobody') is None
 
@@ -288,7 +287,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
     assert lines[2:] == [
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {git_dir}/hooks',
         'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
-        'cron: */7 * * * *',
+        'cron: */7 * * * *, and at boot',
         '/opt/mirage-hooks/bin/mirage-hooks',
         'mirage-hooks 0.1.0',
         f'==> {git_dir}/hooks/post-receive <==',
@@ -296,7 +295,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         '',
         '==> /etc/mirage-hooks/www.yml <==',
         f'# What should run on this host, for the deployment repository {git_dir}',
-        'cron: our line is out',
+        'cron: our lines are out',
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of {git_dir}/hooks',
         'kept: /etc/mirage-hooks/www.yml',
         '/opt/mirage-hooks is gone: no repository used it any more.',

@@ -59,7 +59,9 @@ crontab -l
 """
 INSTALLED = """\
 * * * * * /opt/mirage-hooks/bin/mirage-hooks -C /root/www.git pull --quiet # mirage-hooks: /root/www.git
+@reboot sleep 20; /opt/mirage-hooks/bin/mirage-hooks -C /root/www.git pull --quiet # mirage-hooks: /root/www.git
 * * * * * /opt/mirage-hooks/bin/mirage-hooks -C /root/blog pull --quiet # mirage-hooks: /root/blog
+@reboot sleep 20; /opt/mirage-hooks/bin/mirage-hooks -C /root/blog pull --quiet # mirage-hooks: /root/blog
 """  # noqa: E501
 
 WORDS = r"""
@@ -90,8 +92,7 @@ cron_is() {  # start or stop
     fi
 }
 cron_is stop  # it ticks when the test wants it: under emulation a minute is short
-while pgrep -f CRON >/dev/null; do sleep 0.1; done
-: >mail
+while pgrep -f CRON >/dev/null; do sleep 0.1; done  # nor what it began at boot
 tick() {  # brings on cron's next minute, and waits until its jobs are done; what it mailed
     date -s "@$(($(date +%s) / 60 * 60 + 52))" >/dev/null
     cron_is start
@@ -110,6 +111,7 @@ www() { mirage-hooks -C www.git "$@" 2>&1 | told; }
 
 LIVE = r"""
 bridge
+: >mail
 echo '- a push boots'
 publish www www-1
 page 2/args
@@ -204,7 +206,8 @@ www: release 2 (xen pvh, …) goes on running
 AGAIN = r"""
 cat /proc/1/comm
 echo '- cron at host boot, with the network not yet there'
-tick | sort
+told <mail | sort
+: >mail
 domains
 bridge
 tick | sort

@@ -1,4 +1,4 @@
-"""The user's crontab: one marked line of ours, every other line left byte for byte."""
+"""The user's crontab: our marked lines, every other line left byte for byte."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .. import errors
 from ..host import system
 
 DEFAULT = '*/7 * * * *'
+BOOT = '@reboot'
+PAUSE = 20  # seconds after cron's start, for bridges, Xen and the network to come up
 _WORDS = 'reboot|yearly|annually|monthly|weekly|daily|midnight|hourly'
 _SPEC = re.compile(rf'@({_WORDS})|[0-9A-Za-z*,/~-]+( [0-9A-Za-z*,/~-]+){{4}}')
 
@@ -32,14 +34,16 @@ def spec(text: str) -> str:
     return tidy
 
 
-def line(when: str, repository: Path, command: Path) -> bytes:
-    """Our line: pull, then converge, whatever the pull did."""
+def ours(when: str, repository: Path, command: Path) -> bytes:
+    """Our lines, for `when` and for the host's boot: pull, then converge, whatever the pull did."""
     words = shlex.join([str(command), '-C', str(repository), 'pull', '--quiet'])
-    return when.encode() + b' ' + _escaped(words) + _mark(repository)
+    job = _escaped(words) + _mark(repository)
+    boot = f'{BOOT} sleep {PAUSE}; '.encode() + job
+    return boot if when == BOOT else when.encode() + b' ' + job + b'\n' + boot
 
 
 def added(table: bytes, repository: Path, ours: bytes) -> bytes:
-    """`table` with `ours` in the place of the marked line for `repository`, else at its end."""
+    """`table` with `ours` in the place of the marked lines for `repository`, else at its end."""
     lines = table.split(b'\n')
     places = [index for index, each in enumerate(lines) if each.endswith(_mark(repository))]
     if not places:
@@ -52,18 +56,17 @@ def added(table: bytes, repository: Path, ours: bytes) -> bytes:
 
 
 def removed(table: bytes, repository: Path) -> bytes:
-    """`table` without the marked line for `repository`."""
+    """`table` without the marked lines for `repository`."""
     lines = table.split(b'\n')
     return b'\n'.join(each for each in lines if not each.endswith(_mark(repository)))
 
 
 def when(table: bytes, repository: Path) -> str:
-    """The schedule of the marked line for `repository`, '' when there is none."""
-    for each in table.split(b'\n'):
-        found = _SPEC.match(each.decode(errors='replace'))
-        if found and each.endswith(_mark(repository)):
-            return found[0]
-    return ''
+    """The schedule of the marked lines for `repository`, '' when there is none."""
+    marked = [each.decode(errors='replace') for each in table.split(b'\n')
+              if each.endswith(_mark(repository))]
+    found = [match[0] for each in marked if (match := _SPEC.match(each))]
+    return next((one for one in found if one != BOOT), BOOT if found else '')
 
 
 def pulls(table: bytes, repository: Path) -> list[str]:

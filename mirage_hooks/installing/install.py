@@ -1,4 +1,4 @@
-"""Puts mirage-hooks into a repository, and takes it out again: hooks, mirage.yml, the cron line."""
+"""Into a repository, and out of it again: hooks, mirage.yml, the cron lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def install(
     path: Path, settings: Path | None = None, when: str | None = None, old: bool = False
 ) -> list[str]:
     """Install into the repository at `path`; what was done, for a person. `when` is a cron
-    schedule, '' for no cron line; None keeps the one that is there. With `old` the repository's old
+    schedule, '' for none; None keeps the one that is there. With `old` the repository's old
     scripts are adopted. Raises Refused, with nothing changed."""
     where = repository.Repository(path)
     decision = _decide(where, settings, when, old)
@@ -190,12 +190,13 @@ def _put_line(
         ]
     after = crontab.removed(before, where.folder)
     if decision.when:
-        ours = crontab.line(decision.when, where.folder, decision.command)
+        ours = crontab.ours(decision.when, where.folder, decision.command)
         after = crontab.added(before, where.folder, ours)
     if after != before:
         undo.callback(crontab.write, before)
         crontab.write(after)
-    said = [f'cron: {decision.when or "none"}{"" if after != before else ", unchanged"}']
+    boot = ', and at boot' if decision.when not in ('', crontab.BOOT) else ''
+    said = [f'cron: {decision.when or "none"}{boot}{"" if after != before else ", unchanged"}']
     for line in crontab.pulls(before, where.folder):
         said.append('your crontab also has its own pull, no longer needed: it can stay, or be '
                     f'removed (`crontab -e`): {line}')
@@ -208,7 +209,7 @@ def _take_line(folder: Path) -> list[str]:
     if table is None or after == table:
         return []
     crontab.write(after)
-    return ['cron: our line is out']
+    return ['cron: our lines are out']
 
 
 def _take_hooks(where: repository.Repository) -> list[str]:
