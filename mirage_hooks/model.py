@@ -48,7 +48,7 @@ class Socket(_Settings, frozen=True, tag='socket', tag_field='mode'):
 
 
 class Direct(_Settings, frozen=True, tag='direct', tag_field='mode'):
-    """Its own network stack, its address by DHCP."""
+    """Its own network stack, its address by DHCP (unix: from another MAC at each start)."""
 
     bridge: Annotated[
         Interface | None, Meta(description='the bridge that its tap or vif joins')
@@ -162,7 +162,9 @@ class Unikernel(_Settings, frozen=True):
         Meta(description='what the image must be built for; read from its bytes when left out'),
     ] = None
     tender: Annotated[
-        str, Meta(description='the program that runs it, in place of the one found on PATH')
+        str, Meta(description='the program that runs it, in place of the one found on PATH; for '
+                  'virtio where /dev/kvm is there but does not run the image, a script that calls '
+                  'QEMU without it')
     ] = ''
     memory: Annotated[int, Meta(ge=1, le=1048576, description='MB of memory')] = 32
     arguments: Annotated[
