@@ -93,7 +93,8 @@ class _Converge:
         except errors.Refused as refused:
             if not self.road.state.names():
                 raise
-            return [self.refusals.kept(name, refused) for name in self.road.state.names()]
+            return self.refusals.all_kept(refused)
+        self.road.state.news('settings', '')
         outcomes = [
             self._one(name, one, settings)
             for name, one in settings.unikernels.items()

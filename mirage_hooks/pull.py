@@ -10,19 +10,25 @@ PATIENCE = 900.0  # seconds to wait for another pull of the same repository
 
 
 def pull(repository: Repository, report: Reporter) -> int:
-    """Pull as the user's git configuration says; 1 when that failed, which is told. What should
-    run is converged by the caller in any case."""
+    """Pull as the user's git configuration says; 1 when that failed, which is told, to cron once.
+    What should run is converged by the caller in any case."""
+    state = store.Store(repository.state)
     try:
         settings = config.load(repository.config_path())
+    except errors.Refused:
+        return 1  # whoever converges says so
+    try:
         branch = repository.branch(settings.branch)
         if not repository.remote(branch):
             return 0  # a bare repository that is pushed to, or a branch of its own
         # Two at once would trip over each other's FETCH_HEAD and work tree.
-        with store.Store(repository.state).lock('pull', PATIENCE, report.waiting, 'pulling'):
+        with state.lock('pull', PATIENCE, report.waiting, 'pulling'):
             told = _brought(repository, branch, settings.rewound)
     except errors.Refused as refused:
-        report.refused(refused.reason, refused.hint)
+        if state.news('pull', refused.reason) or not report.quiet:
+            report.refused(refused.reason, refused.hint)
         return 1
+    state.news('pull', '')
     for line in told.splitlines():
         report.line(plain(line))
     return 0

@@ -51,6 +51,16 @@ class Store:
         for name in self.names():
             self.of(name).sweep()
 
+    def news(self, topic: str, trouble: str) -> bool:
+        """Whether `trouble` with `topic` is other than the one told last; '' ends it."""
+        path = self.root / f'{topic}-trouble.json'
+        with contextlib.suppress(errors.Refused):  # what cannot be remembered is told each time
+            if read(path, str) == trouble:
+                return False
+            if trouble or path.exists():
+                write(path, trouble or None)
+        return bool(trouble)
+
     def key(self) -> bytes:
         """What secrets are digested with; made when it is first wanted."""
         path = self.root / 'key'

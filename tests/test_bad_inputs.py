@@ -298,6 +298,8 @@ def test_a_bad_mirage_yml_is_refused_and_the_old_release_answers(
         assert said[0] == f'www: REFUSED: {serving.config}:{colon}{reason}'
     assert said[-1] == f'www: {called(1, web("one"), good)} goes on running'
     assert serving.page() == 'one'
+    again = serving.mirage('pull', '--quiet')
+    assert (again.returncode, again.stdout) == (1, '')  # told once
 
 
 def refused(done: subprocess.CompletedProcess[str], *lines: str) -> None:

@@ -17,9 +17,6 @@ BACK_OFF = (60, 3600)  # seconds before the second try after an outside cause, a
 class Remembered(errors.Refused):
     """A failure that is already known, and not tried again."""
 
-    def __init__(self, known: model.Failure) -> None:
-        super().__init__(known.reason, known.hint)
-
 
 def not_again(shelf: store.Shelf, fingerprint: str, found: model.Found) -> None:
     """Raise Remembered when `found` did not serve, and nothing has changed since."""
@@ -28,7 +25,7 @@ def not_again(shelf: store.Shelf, fingerprint: str, found: model.Found) -> None:
         return
     # The clock may have been set back since: then nobody knows how long ago that was.
     if not known.retry or known.at - 1 <= time.time() < known.retry:
-        raise Remembered(known)
+        raise Remembered(known.reason, known.hint)
 
 
 class Refusals:
@@ -50,7 +47,8 @@ class Refusals:
         outside = isinstance(refused, errors.Unavailable)
         found = not key.startswith(('commit ', 'no commit'))
         if known and again and not found and not outside and known.reason == refused.reason:
-            return self.kept(name, Remembered(known))  # found out anew, but told before
+            # Found out anew, but told before.
+            return self.kept(name, Remembered(known.reason, known.hint))
         count = known.count + 1 if known and again else 1
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
         with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
@@ -60,6 +58,12 @@ class Refusals:
             ))
         self.road.note(name, 'refused', None, reason=refused.reason)
         return self.kept(name, refused, launcher.tail(shelf.failed_console) if found else ())
+
+    def all_kept(self, refused: errors.Refused) -> list[model.Outcome]:
+        """The outcomes while mirage.yml itself is refused."""
+        if not self.road.state.news('settings', refused.reason):
+            refused = Remembered(refused.reason, refused.hint)
+        return [self.kept(name, refused) for name in self.road.state.names()]
 
     def kept(
         self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
