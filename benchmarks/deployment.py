@@ -127,9 +127,7 @@ def _side_by_side(folder: Path, rounds: int) -> list[dict[str, float]]:
             parts = _parts(pushed, pushed.at('on a stage'), pushed.at('serves there'),
                            pushed.at('switched in'))
             site.drained()
-            began = time.time()
-            site.mirage('rollback', 'www')
-            back = time.time() - began
+            back = watch.until('switched in', *site.inside(), *site.command('rollback', 'www'))
             site.drained()
             found.append({**parts, 'boot': _boot(folder, site), 'rollback': back})
     finally:

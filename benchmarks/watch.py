@@ -90,6 +90,15 @@ def push(site: Path, *inside: str) -> Push:
                 ended)
 
 
+def until(words: str, *command: str) -> float:
+    """Seconds from the start of `command` until it says `words`."""
+    began = time.time()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [time.time() for line in process.stdout if words in line]
+    return said[0] - began
+
+
 def page(port: int) -> str:
     connection = http.client.HTTPConnection('127.0.0.1', port, timeout=1)
     try:
