@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import config, errors, store
+from . import config, errors, model, store
 from .report import Reporter, plain
 from .repository import Repository
 
@@ -17,30 +17,53 @@ def pull(repository: Repository, report: Reporter) -> int:
         settings = config.load(repository.config_path())
     except errors.Refused:
         return 1  # whoever converges says so
+    troubles = []
     try:
-        branch = repository.branch(settings.branch)
-        if not repository.remote(branch):
-            return 0  # a bare repository that is pushed to, or a branch of its own
+        branches = _tracked(repository, settings)
+        if not branches:
+            return 0  # a bare repository that is pushed to, or branches of its own
         # Two at once would trip over each other's FETCH_HEAD and work tree.
         with state.lock('pull', PATIENCE, report.waiting, 'pulling'):
-            told = _brought(repository, branch, settings.rewound)
+            seen = {branch: repository.upstream(branch) for branch in branches}
+            for remote in dict.fromkeys(map(repository.remote, branches)):
+                repository.fetch(remote)
+            for branch in branches:
+                try:
+                    told = _taken_in(repository, branch, seen[branch], settings.rewound)
+                    for line in told.splitlines():
+                        report.line(plain(line))
+                except errors.Refused as refused:
+                    troubles.append(refused)
     except errors.Refused as refused:
-        if state.news('pull', refused.reason) or not report.quiet:
-            report.refused(refused.reason, refused.hint)
-        return 1
-    state.news('pull', '')
-    for line in told.splitlines():
-        report.line(plain(line))
-    return 0
+        troubles.append(refused)
+    news = state.news('pull', '; '.join(trouble.reason for trouble in troubles))
+    for trouble in troubles if news or not report.quiet else ():
+        report.refused(trouble.reason, trouble.hint)
+    return int(bool(troubles))
 
 
-def _brought(repository: Repository, branch: str, rewound: str) -> str:
-    """Fetch and take in what came; what a person should know of it."""
-    seen = repository.upstream(branch)
-    repository.fetch(branch)
+def _tracked(repository: Repository, settings: model.Settings) -> list[str]:
+    """The branches that something is deployed from, and that a remote has."""
+    named = [settings.branch, *(one.branch or settings.branch
+                                for one in settings.unikernels.values())]
+    branches = list(dict.fromkeys(repository.branch(name) for name in named))
+    for branch in branches:
+        repository.track(branch)
+    return [branch for branch in branches if repository.remote(branch)]
+
+
+def _taken_in(repository: Repository, branch: str, seen: str, rewound: str) -> str:
+    """Take in what came to `branch`, which was at `seen`; what a person should know of it."""
     after = repository.upstream(branch)
+    if not after:
+        raise errors.Refused(
+            f'{branch} is no longer on the remote',
+            hint='name the branch that is to be deployed in mirage.yml: branch: main',
+        )
     # Not only what this fetch changed: an earlier one may have brought a rewind that was refused.
-    before = repository.fork_point(branch) or seen
+    # A bare repository has no reflog that tells it, and no commits of its own.
+    before = repository.local(branch) if repository.bare else repository.fork_point(branch)
+    before = before or seen
     if not before or repository.contains(after, before):
         if not repository.contains(repository.commit(branch), after):
             return repository.merge(branch)

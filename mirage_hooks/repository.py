@@ -315,10 +315,26 @@ class Repository:
         """The remote that `branch` is pulled from, '' when it has none."""
         return self.setting(f'branch.{branch}.remote')
 
+    def track(self, branch: str) -> None:
+        """Make `branch` where only the remote has it, so that pulls move it. (One that is checked
+        out and has no commit yet is made by `git pull`, with its files.)"""
+        held = self.revision(branch)
+        if held.startswith('refs/remotes/') and not self._checked_out(branch):
+            self._run('branch', '--quiet', '--track', branch, held.removeprefix('refs/remotes/'))
+            self._settings.clear()
+
     def upstream(self, branch: str) -> str:
-        """The commit where the remote's branch was last seen, '' before the first fetch."""
+        """The commit where the remote's branch was last seen, '' before the first fetch, or when
+        it is gone."""
+        return self._at(f'{branch}@{{upstream}}')
+
+    def local(self, branch: str) -> str:
+        """The commit that `branch` is at here, '' when it is not there."""
+        return self._at(f'refs/heads/{branch}')
+
+    def _at(self, name: str) -> str:
         try:
-            return self._run('rev-parse', '--verify', '--quiet', f'{branch}@{{upstream}}')
+            return self._run('rev-parse', '--verify', '--quiet', name)
         except errors.Refused:
             return ''
 
@@ -331,13 +347,12 @@ class Repository:
             return ''
 
     @_bounded
-    def fetch(self, branch: str) -> None:
-        """Ask the remote what is new. In a partial clone too all of it comes at once: the remote
+    def fetch(self, remote: str) -> None:
+        """Ask `remote` what is new. In a partial clone too all of it comes at once: the remote
         then knows the image that is here, and sends a delta of kilobytes where fetching the new
         one alone, when it is read, takes megabytes."""
         # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
-        self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules',
-                  self.remote(branch))
+        self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
 
     @_bounded
     def contains(self, commit: str, ancestor: str) -> bool:
@@ -352,8 +367,9 @@ class Repository:
         elif self._checked_out(branch):
             return self._heard('pull', '--quiet', '--no-edit', '--no-recurse-submodules')
         else:
+            came = self._run('rev-parse', '--symbolic-full-name', f'{branch}@{{upstream}}')
             self._run('fetch', '--quiet', '--no-recurse-submodules', '.',
-                      f'{branch}@{{upstream}}:refs/heads/{branch}')
+                      f'{came}:refs/heads/{branch}')
         return ''
 
     @_bounded

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from tests.deployment import Deployment, called, git, run, web
 
@@ -201,6 +202,77 @@ def test_a_rewound_upstream_is_not_followed_over_commits_of_the_clone(
         '  hint: rebase or drop them: git rebase @{upstream}\n'
     ))
     assert serving.page() == 'two'
+
+
+def test_a_bare_repository_stays_rewound_at_every_tick(deployment: Deployment) -> None:
+    deployment.publish(web('one'), 'a' * 40)
+    git(deployment.folder, 'clone', '-q', '--bare', f'file://{deployment.hub}', 'host')
+    git(deployment.host, 'config', 'remote.origin.fetch', '+refs/heads/*:refs/remotes/origin/*')
+    git(deployment.host, 'config', 'branch.master.remote', 'origin')
+    git(deployment.host, 'config', 'branch.master.merge', 'refs/heads/master')
+    deployment.hooks(deployment.host)
+    deployment.publish(web('two'), 'b' * 40)
+    assert deployment.mirage('pull').returncode == 0
+    rewound(deployment)
+    for _ in range(3):
+        assert deployment.mirage('pull', '--quiet').returncode == 1
+        assert deployment.page() == 'two'
+
+
+# Other branches than the one that is checked out.
+
+
+def aside(deployment: Deployment, page: str) -> None:
+    """Publish `page` on the branch staging."""
+    deployment.publish(web(page), push=False)
+    git(deployment.site, 'push', '-q', 'origin', 'HEAD:staging')
+
+
+def test_a_branch_that_only_the_remote_has_is_followed(serving: Deployment) -> None:
+    aside(serving, 'two')
+    serving.configure(branch='staging')
+    git(serving.host, 'fetch', '-q')
+    for page in ('two', 'three'):
+        aside(serving, page)
+        done = serving.mirage('pull', '--quiet')
+        assert (done.returncode, serving.page()) == (0, page), done.stdout
+    assert git(serving.host, 'branch', '--show-current') == 'master'
+
+
+def test_the_branch_of_one_unikernel_is_followed_too(serving: Deployment) -> None:
+    aside(serving, 'two')
+    git(serving.host, 'fetch', '-q')
+    git(serving.host, 'branch', '-q', '--track', 'staging', 'origin/staging')
+    network = {'mode': 'socket', 'port': serving.port}
+    serving.config.write_text(yaml.safe_dump({'unikernels': {
+        'www': {'image': 'xen/latest', 'branch': 'staging', 'network': network}}}))
+    aside(serving, 'three')
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    assert serving.page() == 'three'
+
+
+def test_a_branch_that_is_gone_from_the_remote_is_said_and_what_ended_is_started(
+    serving: Deployment,
+) -> None:
+    git(serving.host, 'config', 'fetch.prune', 'true')
+    git(serving.site, 'push', '-q', 'origin', 'HEAD:main')
+    git(serving.hub, 'symbolic-ref', 'HEAD', 'refs/heads/main')
+    git(serving.site, 'push', '-q', 'origin', ':master')
+    serving.crash()
+    done = serving.mirage('pull', '--quiet')
+    assert done.returncode == 1
+    assert 'mirage-hooks: master is no longer on the remote\n' in done.stderr + done.stdout
+    assert serving.page() == 'one'
+
+
+def test_a_unikernel_under_another_name_gets_the_port_of_the_old_one(serving: Deployment) -> None:
+    text = serving.config.read_text()
+    serving.config.write_text(text.replace('www:', 'blog:'))
+    done = serving.mirage('pull')
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-2] == 'www: stopped: it is no longer in mirage.yml'
+    assert done.stdout.splitlines()[-1].startswith('blog: release 1 ')
+    assert serving.page() == 'one'
 
 
 # What was refused.
