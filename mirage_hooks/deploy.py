@@ -95,12 +95,10 @@ class _Converge:
                 raise
             return self.refusals.all_kept(refused)
         self.road.state.news('settings', '')
-        outcomes = [
-            self._one(name, one, settings)
-            for name, one in settings.unikernels.items()
-        ]
+        # First, for what is renamed wants the port that its old name still has.
         gone = [name for name in self.road.state.names() if name not in settings.unikernels]
-        outcomes += [outcome for name in gone if (outcome := self.live.removed(name)) is not None]
+        outcomes = [outcome for name in gone if (outcome := self.live.removed(name)) is not None]
+        outcomes += [self._one(name, one, settings) for name, one in settings.unikernels.items()]
         self.road.state.forget_proofs()
         self.road.drain()
         shortcut.leave(self.road, outcomes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import urllib.parse
 from typing import Annotated, Literal
 
 import msgspec
@@ -77,6 +78,11 @@ class Static(Direct, frozen=True, tag='static', tag_field='mode'):
     compiled_in: Annotated[
         bool, Meta(description='the image has its addresses already: nothing of them is passed')
     ] = False
+    ipv4_only: Annotated[
+        bool,
+        Meta(description='without `ipv6`, MirageOS from 3.10 on: tell its dual stack so; false for '
+             'an image whose stack is for IPv4 alone, and does not know --ipv4-only'),
+    ] = True
 
     def __post_init__(self) -> None:
         _require_cidr(self.ipv4, 4)
@@ -129,6 +135,9 @@ class Health(_Settings, frozen=True):
         given = [k for k in ('http', 'tcp', 'ping', 'console', 'alive') if getattr(self, k)]
         if len(given) != 1:
             raise ValueError(f'give one of http, tcp, ping, console, alive; got {given or "none"}')
+        for place in (self.http, self.tcp and f'//{self.tcp}'):
+            if place:
+                _require_place(place)
         if self.console is not None:
             try:
                 re.compile(self.console)
@@ -491,6 +500,20 @@ def seconds(duration: str) -> float:
     """`duration` ('500ms', '30s', '5m', '1h') in seconds."""
     number, unit = re.fullmatch(r'([0-9]+)(ms|s|m|h)', duration).groups()  # type: ignore[union-attr]
     return int(number) * {'ms': 0.001, 's': 1.0, 'm': 60.0, 'h': 3600.0}[unit]
+
+
+def _require_place(url: str) -> None:
+    """Raise ValueError when the host or the port of `url` can never be asked."""
+    shown = url.removeprefix('//')
+    try:
+        found = urllib.parse.urlsplit(url)
+        named = found.port != 0 and (found.hostname or '').encode('idna')
+    except UnicodeError:
+        raise ValueError(f'{shown} cannot be asked: its host is no name') from None
+    except ValueError as error:
+        raise ValueError(f'{shown} cannot be asked: {error}') from None
+    if not named:
+        raise ValueError(f'{shown} cannot be asked: it names no host, or port 0')
 
 
 def _require_cidr(text: str | None, version: int) -> None:

@@ -108,6 +108,14 @@ WRONG = (
      ": www.health[0]: give one of http, tcp, ping, console, alive; got ['http', 'tcp']", ''),
     (WWW + 'health: {tcp: a}}',
      ": www.health[0].tcp: expected str matching regex '^.+:[0-9]+$(?!\\\\n)', got 'a'", ''),
+    (WWW + 'health: {http: "http://10.0.0.2:80800/"}}',
+     ': www.health[0]: http://10.0.0.2:80800/ cannot be asked: Port out of range 0-65535', ''),
+    (WWW + 'health: {http: "http://www..example.org/"}}',
+     ': www.health[0]: http://www..example.org/ cannot be asked: its host is no name', ''),
+    (WWW + 'health: {tcp: "a:0"}}',
+     ': www.health[0]: a:0 cannot be asked: it names no host, or port 0', ''),
+    (WWW + 'health: {tcp: ":80"}}',
+     ': www.health[0].tcp: expected str matching regex \'^.+:[0-9]+$(?!\\\\n)\', got \':80\'', ''),
     (WWW + 'health: {console: "("}}',
      ': www.health[0]: console: not a regular expression: missing ), unterminated '
      'subpattern at position 0', ''),
@@ -171,7 +179,8 @@ WRONG = (
      'document', ''),
 )
 
-ONLY_THE_PARSER_KNOWS = ('wants a prefix', 'does not appear to be', 'is not an IPv', 'regular')
+ONLY_THE_PARSER_KNOWS = ('wants a prefix', 'does not appear to be', 'is not an IPv', 'regular',
+                         'cannot be asked')
 """What a JSON schema cannot say: addresses and regular expressions."""
 
 

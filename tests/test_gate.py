@@ -111,6 +111,16 @@ def test_an_image_that_ends_refuses_the_push_with_its_last_words(gated: Gated) -
     ]
 
 
+def test_a_refusal_says_so_when_nothing_runs(bare: Gated) -> None:
+    assert bare.deployment.mirage('stop', 'www', repository=bare.git_dir).returncode == 0
+    bare.publish('two', 'b', 'sys.exit(2)')
+    done = bare.push()
+    assert done.returncode == 1
+    assert bare.told(done)[-2:] == [
+        'www: nothing runs', 'mirage-hooks: the push is refused; the branch stays where it was'
+    ]
+
+
 def test_an_image_that_never_answers_refuses_the_push(bare: Gated) -> None:
     kept = bare.kept()
     bare.publish('two', 'b', "import time; print('deep in thought', flush=True); time.sleep(600)")

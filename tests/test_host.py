@@ -3,12 +3,14 @@ domains are lines of a file. Real ones are in test_xen."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, store
-from mirage_hooks.host import network, system, xen
+from mirage_hooks import errors, model, secret, store, targets
+from mirage_hooks.host import network, supervisor, system, xen
+from mirage_hooks.switching import crashes, launcher, switch
 
 XL = """#!/bin/sh
 cd {folder}
@@ -84,6 +86,80 @@ def test_the_console_of_a_refused_domain_is_copied_for_it_is_not_ours(tmp_path: 
     shelf.fail(shelf.begin(), log)
     assert (shelf.failed_console.read_text(), log.exists()) == ('Solo5: ABORT\n', True)
     assert shelf.numbers() == []
+
+
+SYSTEMD = """#!/bin/sh
+case $0 in
+*systemd-run)
+    if [ -e {folder}/unit ]; then echo "$*" >{folder}/asked; exit; fi
+    echo 'Failed to connect to bus' >&2; exit 1 ;;
+esac
+[ "$1" = show ] && /bin/cat {folder}/unit
+exit 0
+"""
+WAITING = """\
+ActiveState=activating
+MainPID=0
+ExecMainCode=1
+ExecMainStatus=2
+NRestarts=0
+ExecMainStartTimestampMonotonic=1000000
+ExecMainExitTimestampMonotonic=1250000
+"""
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> model.Plan:
+    """A plan for the stand-ins of systemctl and systemd-run: this machine's PID 1 is no systemd."""
+    for name in ('systemctl', 'systemd-run'):
+        (tmp_path / name).write_text(SYSTEMD.format(folder=tmp_path))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(system, 'PATH', str(tmp_path))
+    (tmp_path / 'token').write_text("it's $5\n")
+    (tmp_path / 'token').chmod(0o600)
+    return model.Plan(
+        'spt', ('systemd-run', '--quiet', '--', 'x', '$$HOME', '--token=\0token\0'),
+        unit='mirage-hooks-www-1.service',
+        secrets={'token': model.Secret(str(tmp_path / 'token'), 'plain')},
+    )
+
+
+def made(shelf: store.Shelf, plan: model.Plan) -> model.Release:
+    return model.Release(
+        unikernel='www', number=shelf.begin(), commit='', path='', blob='', digest='', size=0,
+        description='', fingerprint='', slot='blue', created=0, plan=plan, network=None,
+    )
+
+
+def test_a_unit_that_systemd_will_start_again_has_ended(
+    systemd: model.Plan, tmp_path: Path
+) -> None:
+    (tmp_path / 'unit').write_text(WAITING)
+    assert supervisor.state(systemd) == supervisor.State(True, 0, 2, 0.25)
+    shelf = store.Shelf(tmp_path / 'www')
+    release = made(shelf, systemd)
+    assert switch.dead(shelf, release)() == 'it ended with exit code 2: an OCaml exception'
+    with pytest.raises(crashes.Waiting, match='ended with exit code 1 0 s after its start'):
+        crashes.count(shelf, release, 1)
+
+
+def test_a_secret_is_not_told_when_systemd_refuses_its_command(systemd: model.Plan) -> None:
+    with pytest.raises(errors.Unavailable) as failure:
+        supervisor.start(secret.filled(systemd, targets.write))
+    assert failure.value.reason == '`systemd-run` failed with 1: Failed to connect to bus'
+
+
+def test_systemd_is_not_told_a_secret_for_it_tells_everybody(
+    systemd: model.Plan, tmp_path: Path
+) -> None:
+    (tmp_path / 'unit').write_text(WAITING)
+    shelf = store.Shelf(tmp_path / 'www')
+    release = made(shelf, systemd)
+    launcher.start(shelf, release, '0' * 16)
+    script = shelf.folder(release.number) / 'start.sh'
+    assert (tmp_path / 'asked').read_text() == f'--quiet -- /bin/sh {script}\n'
+    assert script.stat().st_mode & 0o777 == 0o600
+    assert shlex.split(script.read_text()) == ['exec', 'x', '$HOME', "--token=it's $5"]
 
 
 def test_interfaces_of_ours_are_told_from_a_strangers_and_from_vifs(

@@ -184,3 +184,27 @@ def test_killed_at_random_moments(victim: Victim, record_property: Record) -> No
         f'SIGKILL at random moments of deployments and rollbacks, {victim.MODE}',
         f'{RANDOM // 2} tries, {killed} killed before their end, all recovered',
     )
+
+
+def test_interrupted_while_the_new_release_is_watched_the_old_one_serves_again(
+    tmp_path: Path,
+) -> None:
+    victim = Port(tmp_path)
+    try:
+        victim.set_out()
+        victim.configure(confirm='20s', keep=1)
+        victim.publish_next()
+        with subprocess.Popen(
+            victim.command('deploy'), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert any('starting release 2' in line for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+        assert process.returncode == 130
+        limit = time.monotonic() + 5
+        while victim.page() != 'page 1' and time.monotonic() < limit:
+            time.sleep(0.02)
+        assert victim.page() == 'page 1'
+    finally:
+        victim.end()

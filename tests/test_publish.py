@@ -509,6 +509,7 @@ def test_the_deploy_key_is_read_in_each_of_its_forms() -> None:
     packed = base64.b64encode(text.encode()).decode()
     assert ci.key({'DEPLOY_KEY': text}) == text
     assert ci.key({'DEPLOY_KEY': packed}) == text
+    assert ci.key({'DEPLOY_KEY': f'{packed[:20]}\n{packed[20:]}\n'}) == text  # as base64 prints it
     assert ci.key({'XSECRET_default_num': '2', 'XSECRET_default_0': packed[:20],
                    'XSECRET_default_1': packed[20:]}) == text
     assert ci.key({}) == ''

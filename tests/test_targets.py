@@ -120,6 +120,18 @@ def test_a_tender_gets_every_device_of_the_manifest_by_its_name(target: str) -> 
     )
 
 
+def test_an_image_with_an_ipv4_stack_alone_is_not_told_so() -> None:
+    plan = targets.plan(request('spt', {'devices': net('service')}, network=static(
+        ipv4_only=False)))
+    assert plan.command[-2:] == ('--ipv4=10.0.0.2/24', '--ipv4-gateway=10.0.0.1')
+
+
+def test_a_sector_of_512_bytes_is_what_a_tender_takes_unasked() -> None:
+    blocks = {'storage': model.Block('/srv/disk.img')}
+    plan = targets.plan(request('spt', {'devices': (Device('storage', 'block'),)}, blocks=blocks))
+    assert [word for word in plan.command if 'block' in word] == ['--block:storage=/srv/disk.img']
+
+
 def test_a_stack_of_a_group_has_its_flags_with_the_groups_name() -> None:
     asked = request('spt', {'devices': net('service')}, network=static(group='admin'))
     assert targets.plan(asked).command[-3:] == (

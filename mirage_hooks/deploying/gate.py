@@ -40,8 +40,10 @@ class Gate:
             tried = proof.release(proof.last())
             console = launcher.tail(launcher.console(proof, tried)) if tried else ()
             self.road.note(name, 'refused', None, reason=refused.reason)
+            current = shelf.current()
+            serving = current if current and launcher.alive(shelf, current) else None
             return model.Outcome(
-                name, 'refused', shelf.current(), refused.reason, refused.hint, console
+                name, 'refused', serving, refused.reason, refused.hint, console
             )
         return None
 

@@ -46,7 +46,7 @@ class Refusals:
         again = known is not None and (known.blob, known.fingerprint) == (key, fingerprint)
         outside = isinstance(refused, errors.Unavailable)
         found = not key.startswith(('commit ', 'no commit'))
-        if known and again and not found and not outside and known.reason == refused.reason:
+        if known and again and not found and known.reason == refused.reason:
             # Found out anew, but told before.
             return self.kept(name, Remembered(known.reason, known.hint))
         count = known.count + 1 if known and again else 1

@@ -9,18 +9,20 @@ from . import system
 
 
 class State(msgspec.Struct, frozen=True):
-    """What systemd knows of a unit; `code` is how its process last ended, None before it did."""
+    """What systemd knows of a unit; `code` is how its process last ended, None before it did, and
+    `lived` for how many seconds it had run then."""
 
     active: bool = False
     pid: int = 0
     code: int | None = None
+    lived: float | None = None
 
 
 def start(plan: model.Plan) -> int:
     """Run `plan`'s unit; its process. Raises Refused when it does not even start."""
     stop(plan)  # a failed unit of the same name would be in the way
     try:
-        system.run(*plan.command)
+        system.run(*plan.command, shown=1)
     except errors.Unavailable as error:
         raise errors.Unavailable(
             error.reason, hint=f'`{" ".join(_systemctl(plan))} status {plan.unit}` tells more'
@@ -32,14 +34,17 @@ def state(plan: model.Plan) -> State:
     """`plan`'s unit now; a unit that systemd does not know is not active."""
     said = system.run(
         *_systemctl(plan), 'show', '--property=ActiveState,MainPID,ExecMainCode,ExecMainStatus,'
-        'NRestarts', plan.unit
+        'NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic', plan.unit
     )
     found = dict(line.split('=', 1) for line in said.splitlines() if '=' in line)
     active = found['ActiveState'] in ('active', 'activating')
     killed = found['ExecMainCode'] in ('2', '3')  # CLD_KILLED, CLD_DUMPED
     code = int(found['ExecMainStatus']) + (128 if killed else 0)
     ended = found['ExecMainCode'] != '0' or found['NRestarts'] != '0'
-    return State(active, int(found['MainPID']), code if ended else None)
+    began, end = (int(found.get(f'ExecMain{moment}TimestampMonotonic') or 0)
+                  for moment in ('Start', 'Exit'))
+    lived = (end - began) / 1e6 if end >= began > 0 else None
+    return State(active, int(found['MainPID']), code if ended else None, lived)
 
 
 def stop(plan: model.Plan) -> None:

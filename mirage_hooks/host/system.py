@@ -38,9 +38,12 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=PATH)
 
 
-def run(*command: str, timeout: float = 60, feed: str = '') -> str:
+def run(
+    *command: str, timeout: float = 60, feed: str = '', shown: int | None = None
+) -> str:
     """What `command` prints, given `feed` to read; raises Unavailable when it is missing, fails
-    or takes too long (seconds)."""
+    or takes too long (seconds). Where the command holds secrets, only its first `shown` words are
+    told."""
     words = _located(command)
     if command[0] in PRIVILEGED and os.geteuid() != 0 and (sudo := find('sudo')):
         words = (sudo, '-n', *words)
@@ -59,11 +62,11 @@ def run(*command: str, timeout: float = 60, feed: str = '') -> str:
     except sh.ErrorReturnCode as error:
         if not late.is_alive():
             raise errors.Unavailable(
-                f'`{" ".join(command)}` took more than {timeout:g} s'
+                f'`{" ".join(command[:shown])}` took more than {timeout:g} s'
             ) from None
         said = (error.stderr or error.stdout).decode(errors='replace').strip()
         hint = '`mirage-hooks check` prints the sudoers lines' if 'sudo' in words[0] else ''
-        raise _failed(command, error.exit_code, said, hint) from None
+        raise _failed(command[:shown], error.exit_code, said, hint) from None
     finally:
         late.cancel()
 

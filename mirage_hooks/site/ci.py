@@ -69,7 +69,8 @@ def key(variables: Mapping[str, str]) -> str:
     try:
         pieces = [variables[f'XSECRET_default_{number}']
                   for number in range(int(variables.get('XSECRET_default_num', '0')))]
-        return base64.b64decode(given or ''.join(pieces), validate=True).decode('ascii')
+        text = ''.join((given or ''.join(pieces)).split())  # base64(1) breaks its lines
+        return base64.b64decode(text, validate=True).decode('ascii')
     except (KeyError, ValueError):
         raise errors.Refused(
             f'the deploy key in {"DEPLOY_KEY" if given else "XSECRET_default_*"} is not whole',

@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from .. import errors, model, settled, store
+from ..host import supervisor
 from ..targets.unit import FOR_GOOD
 
 PAUSES = (60, 3600)  # seconds before the second start, and at most
@@ -97,6 +98,8 @@ def _calm(known: model.Crashes, lived: float | None, now: float) -> bool:
 def _lived(shelf: store.Shelf, release: model.Release) -> float | None:
     """Seconds that the process of `release` lived; None when nobody saw its end, or it was before
     this boot."""
+    if release.plan.unit:
+        return supervisor.state(release.plan).lived
     folder = shelf.folder(release.number)
     run = shelf.run(release.number)
     if run is None or run.boot != settled.boot():

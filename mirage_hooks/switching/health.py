@@ -16,6 +16,7 @@ from ..host import system
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5  # seconds between two questions
 LAST_CHANCE = 1.0  # seconds that a question has at least, however little time is left
 PAGE_LIMIT = 1024 * 1024  # bytes of a page that are searched
+SENT_AS_IT_IS = "%/?:@!$&'()*+,;=-._~"  # RFC 3986, besides letters and digits
 
 Dead = Callable[[], str]
 """Why the release no longer runs; '' while it does."""
@@ -108,7 +109,7 @@ def _ask(
             system.run('ping', '-n', '-c', '1', '-W', '1', _asked(question.ping, own))
         elif question.console and not re.search(question.console, printed(), re.M):
             return f'the console did not say {question.console!r}'
-    except (OSError, http.client.HTTPException, errors.Unavailable) as error:
+    except (OSError, ValueError, http.client.HTTPException, errors.Unavailable) as error:
         return f'{_where(question)} did not answer ({_short(error)})'
     return ''
 
@@ -130,6 +131,7 @@ def _http(question: model.Health, timeout: float, own: tuple[str, ...]) -> str:
     )
     try:
         path = urllib.parse.urlunsplit(('', '', url.path or '/', url.query, ''))
+        path = urllib.parse.quote(path, safe=SENT_AS_IT_IS)
         headers = {'Host': question.host} if question.host else {}
         connection.request('GET', path, headers={**headers, 'User-Agent': 'mirage-hooks'})
         answer = connection.getresponse()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
 
 from .. import model, secret, settled, store, targets
 from ..host import network, supervisor, system, xen
@@ -36,11 +39,28 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> health.Prin
     if plan.domain:
         xen.create(plan)
     elif plan.unit:
-        shelf.set_run(release.number, system.identity(supervisor.start(plan)))
+        pid = supervisor.start(_hidden(folder, release.plan))
+        shelf.set_run(release.number, system.identity(pid))
     else:
         spawn(folder, release.plan)
         shelf.set_run(release.number, system.identity(_children[str(folder)].pid))
     return printed
+
+
+def _hidden(folder: Path, plan: model.Plan) -> model.Plan:
+    """`plan` with its secrets in a file of its owner: systemd tells everybody what a unit runs."""
+    if not plan.secrets:
+        return plan
+    ours = plan.command.index('--') + 1
+    words = tuple(word.replace('$$', '$') for word in plan.command[ours:])  # `$$` is systemd's
+    filled = secret.filled(msgspec.structs.replace(plan, command=words), targets.write)
+    script = folder / 'start.sh'
+    with store.writing(folder):
+        script.touch(0o600)
+        script.write_text(f'exec {shlex.join(filled.command)}\n')
+    return msgspec.structs.replace(
+        plan, command=(*plan.command[:ours], '/bin/sh', str(script))
+    )
 
 
 def spawn(folder: Path, plan: model.Plan) -> health.Printed:

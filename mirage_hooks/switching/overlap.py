@@ -70,7 +70,7 @@ def _proved(
                     health.questions(wanted, own[0]), printed, switch.dead(shelf, new), own,
                 )
             yield stage.mac(own[0])
-        except errors.Refused:
+        except BaseException:
             launcher.stop(shelf, new)
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable
 
@@ -55,7 +56,7 @@ def replace(
         launcher.stop(shelf, old)
     try:
         begin(shelf, owner, new, wanted, say)
-    except errors.Refused:
+    except BaseException:  # also when a person interrupts it: nothing serves now
         launcher.stop(shelf, new)
         if old is not None:
             say(f'starting release {old.number} again')
@@ -69,8 +70,8 @@ def begin(
     shelf: store.Shelf, owner: str, release: model.Release, wanted: model.Unikernel, say: Say
 ) -> None:
     """Start `release` and wait until it serves; raises Refused when it does not."""
-    if wanted.port is not None:
-        _free(wanted.port)
+    if isinstance(wanted.network, model.Socket) and wanted.network.port is not None:
+        _free(wanted.network)
     say(f'starting release {release.number}')
     printed = launcher.start(shelf, release, owner)
     ended = dead(shelf, release)
@@ -79,23 +80,26 @@ def begin(
 
 
 def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
-    """Why `release` no longer runs, whenever asked."""
+    """Why `release` no longer runs, whenever asked. What systemd starts again has ended."""
     def reason() -> str:
-        if launcher.alive(shelf, release):
+        ended = launcher.ended(shelf, release) if release.plan.unit else None
+        if ended is None and launcher.alive(shelf, release):
             return ''
-        return _ended(launcher.ended(shelf, release), release.plan) or 'it ended'
+        code = launcher.ended(shelf, release) if ended is None else ended
+        return _ended(code, release.plan) or 'it ended'
 
     return reason
 
 
-def _free(port: int) -> None:
+def _free(network: model.Socket) -> None:
+    port, address = network.port, (network.ipv4 or '127.0.0.1').partition('/')[0]
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(('127.0.0.1', port))
-        except PermissionError:
-            return  # a port below 1024: the image's own affair
-        except OSError:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return  # a port below 1024, an address of elsewhere: the image's own affair
             raise errors.Unavailable(
                 f'port {port} is held by another program', hint=f'see who: ss -ltnp sport = {port}'
             ) from None
@@ -106,4 +110,6 @@ def _ended(code: int | None, plan: model.Plan) -> str:
         return ''
     tender = code != 1 or plan.target in ('spt', 'hvt')
     known = f': {ENDED[code]}' if code in ENDED and tender else ''
+    if code == 64 and any('--ipv4-only' in word for word in plan.command):
+        known += ' (--ipv4-only? `ipv4_only: false` in mirage.yml keeps it away)'
     return f'it ended with exit code {code}{known}'

@@ -122,7 +122,7 @@ def _cidr(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str
     found = [('ipv4', network.ipv4), ('ipv4-gateway', network.gateway)]
     if mirage >= DUAL_STACK:
         found += [('ipv6', network.ipv6), ('ipv6-gateway', network.ipv6_gateway)]
-        if network.ipv4 and not network.ipv6:
+        if network.ipv4 and not network.ipv6 and network.ipv4_only:
             # Else the stack waits a second for IPv6's duplicate address detection.
             found.append(('ipv4-only', 'true'))
     return [(key, value) for key, value in found if value]

@@ -6,6 +6,8 @@ from .. import errors, model
 from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
+SECTOR = 512  # bytes, what a tender takes unasked; before Solo5 0.7.4 it could not be asked
+
 
 def plan(request: Request) -> model.Plan:
     wanted = request.wanted
@@ -46,6 +48,7 @@ def _devices(
                 f'disk {device} of {request.unikernel} {wrong}, which Solo5 tenders do not know',
                 hint=f'mend {request.unikernel}.blocks.{device} in mirage.yml',
             )
-        found += [f'--block:{device}={block.path}',
-                  f'--block-sector-size:{device}={block.sector}']
+        found.append(f'--block:{device}={block.path}')
+        if block.sector != SECTOR:
+            found.append(f'--block-sector-size:{device}={block.sector}')
     return found
