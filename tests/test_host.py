@@ -20,6 +20,7 @@ destroy)
     if [ -e stubborn ]; then echo 'libxl: rc -15' >&2; exit 1; fi
     /bin/sed -i "/^$2 /d" domains ;;
 domid) echo 7 ;;
+create) echo "xc: error: can't allocate low memory for domain: Out of memory" >&2; exit 3 ;;
 rename) /bin/sed -i "s/^$2 /$3 /" domains ;;
 esac
 """
@@ -66,6 +67,16 @@ def test_a_living_domain_that_cannot_be_destroyed_is_said(xl: Path) -> None:
         xen.destroy('www-1')
     assert failure.value.reason == '`xl destroy www-1` failed with 1: libxl: rc -15'
     assert 'www-1' in xen.domains()
+
+
+def test_a_domain_that_does_not_fit_is_refused_with_the_ways_out(xl: Path) -> None:
+    with pytest.raises(errors.Unavailable) as failure:
+        xen.create(model.Plan('xen', ('xl', 'create', 'xl.cfg'), 'www-2'))
+    assert failure.value.reason == (
+        "`xl create xl.cfg` failed with 3: xc: error: can't allocate low memory for domain: "
+        'Out of memory'
+    )
+    assert '`switch: replace`' in failure.value.hint
 
 
 def test_a_console_is_where_xenconsoled_logs_it(

@@ -25,7 +25,15 @@ def domains() -> dict[str, bool]:
 def create(plan: model.Plan) -> None:
     """Create `plan`'s domain, anew when one of its name is left over."""
     destroy(plan.domain)
-    system.run(*plan.command)
+    try:
+        system.run(*plan.command)
+    except errors.Unavailable as error:
+        if 'memory' not in error.reason.lower():
+            raise
+        raise errors.Unavailable(error.reason, hint=(
+            'Xen has too little memory for it: lower `memory:`, or, where two do not fit beside '
+            'each other, say `switch: replace` in mirage.yml'
+        )) from None
 
 
 def destroy(domain: str) -> None:
