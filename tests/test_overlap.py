@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,3 +294,19 @@ exec qemu-system-x86_64 "${@/#kvm/tcg}"
 
 def run_of(site: Wired, release: int) -> Any:
     return site.state().of('www').run(release)
+
+
+@pytest.mark.parametrize(('gateway', 'whose'), [
+    (wired.GATEWAY, 'br0'), (wired.CLIENT, 'eth0'), ('10.9.0.77', ''),
+])
+def test_on_the_stage_the_gateway_has_the_hardware_address_that_an_image_will_remember(
+    site: Wired, gateway: str, whose: str
+) -> None:
+    side = site.outside() if whose == 'eth0' else site.inside()
+    wanted = act(*side, 'cat', f'/sys/class/net/{whose}/address').strip() if whose else ''
+    asked = (
+        'from mirage_hooks import model; from mirage_hooks.host import staging; '
+        f'print(staging.played(model.Static(bridge="br0", ipv4="{wired.ADDRESS}/24", '
+        f'gateway="{gateway}")))'
+    )
+    assert act(*site.inside(), sys.executable, '-I', '-c', asked).strip() == wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import socket
 from collections.abc import Iterator
 
 import msgspec
@@ -18,12 +19,21 @@ RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at th
 class Stage:
     """A staging bridge and the namespace beyond it."""
 
-    def __init__(self, bridge: str, wire: str, beyond: namespace.Namespace) -> None:
-        self.bridge, self.wire, self.beyond = bridge, wire, beyond
+    def __init__(
+        self, bridge: str, wire: str, beyond: namespace.Namespace, static: model.Static
+    ) -> None:
+        self.bridge, self.wire, self.beyond, self.static = bridge, wire, beyond, static
 
     def entered(self) -> contextlib.AbstractContextManager[None]:
         """Whatever is asked meanwhile is asked from where the gateway is."""
         return self.beyond.entered()
+
+    def introduce(self) -> None:
+        """Tell the release who its neighbour is on the real bridge. MirageOS remembers for minutes
+        the one that it met here, and its answers would go nowhere after the switch."""
+        if mac := played(self.static):
+            with self.entered():
+                arp.announce(self.wire, _played(self.static), mac)
 
     def mac(self, address: str) -> str:
         """The hardware address at `address` here; raises Refused when nobody has it."""
@@ -49,7 +59,7 @@ def stage(owner: str, static: model.Static) -> Iterator[Stage]:
             system.run('ip', '-batch', '-', feed=outside(owner, beyond.path))
             with beyond.entered():
                 system.run('ip', '-batch', '-', feed=inside(peer, static))
-            yield Stage(bridge, peer, beyond)
+            yield Stage(bridge, peer, beyond, static)
         finally:
             network.remove(wire)
             network.remove(bridge)
@@ -72,6 +82,24 @@ def outside(owner: str, namespace: str) -> str:
         f'add {wire} type veth peer name {peer} netns {namespace}',
         f'set dev {wire} {alias} addrgenmode none master {bridge} up',
     ))
+
+
+def played(static: model.Static) -> str:
+    """The hardware address of the IPv4 neighbour that the namespace stands for, as it is on the
+    real bridge; '' when nobody has it there."""
+    if not static.ipv4:
+        return ''
+    bridge, address = static.bridge or '', _played(static)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return arp.ask(bridge, address, within=0.3)
+    return (network.INTERFACES / bridge / 'address').read_text().strip()  # it is this host's own
+
+
+def _played(static: model.Static) -> str:
+    return _neighbour(str(static.ipv4), static.gateway).split()[0].partition('/')[0]
 
 
 def inside(interface: str, static: model.Static) -> str:

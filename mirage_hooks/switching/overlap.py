@@ -69,7 +69,9 @@ def _proved(
                 health.prove(
                     health.questions(wanted, own[0]), printed, switch.dead(shelf, new), own,
                 )
-            yield stage.mac(own[0])
+            mac = stage.mac(own[0])
+            stage.introduce()
+            yield mac
         except BaseException:
             launcher.stop(shelf, new)
             raise
