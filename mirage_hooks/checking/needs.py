@@ -113,8 +113,7 @@ def _bridges(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
                 name, network.exists(one.bridge), f'bridge {one.bridge}',
                 f'make it: ip link add {one.bridge} type bridge && ip link set {one.bridge} up',
             )
-            where = system.find('ip')
-            yield Finding(name, bool(where), f'ip is {where}', demands.GET['ip'])
+            yield program(name, 'ip', demands.GET['ip'])
             if wanted.overlapped is not None:
                 yield from _overlap(name, wanted)
         if one.interface:
@@ -127,8 +126,7 @@ def _bridges(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
 def _overlap(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
     """What it takes that two releases serve side by side."""
     if os.geteuid() == 0:
-        where = system.find('nft')
-        yield Finding(name, bool(where), f'nft is {where}', demands.GET['nft'])
+        yield program(name, 'nft', demands.GET['nft'])
     elif wanted.switch == 'overlap':
         yield _looked(name, 'switch: overlap', lambda: demands.side_by_side(name, wanted))
     else:
@@ -136,6 +134,13 @@ def _overlap(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
             name, True, 'it switches by `replace`, with a moment without an answer, and the gate '
             'does not try it: `overlap` wants root, for network namespaces and nft',
         )
+
+
+def program(subject: str, name: str, hint: str) -> Finding:
+    """Whether the program `name` is on this host, and where."""
+    where = system.find(name)
+    text = f'{name} is {where}' if where else f'{name} is not installed'
+    return Finding(subject, bool(where), text, hint)
 
 
 def _rules(request: targets.Request, state: str) -> Iterator[Finding]:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import errors, model
-from ..host import system
 from ..installing import hookfolder
 from ..repository import Repository
-from .needs import Finding
+from .needs import Finding, program
 
 
 def findings(repository: Repository, settings: model.Settings) -> Iterator[Finding]:
@@ -25,9 +24,9 @@ def _trust(wanted: model.Trust | None) -> Iterator[Finding]:
     if wanted is None:
         return
     if wanted.signers is not None:
-        yield _program('trust', 'ssh-keygen', 'apt install openssh-client')
+        yield program('trust', 'ssh-keygen', 'apt install openssh-client')
     if wanted.keyring is not None:
-        yield _program('trust', 'gpg', 'apt install gnupg')
+        yield program('trust', 'gpg', 'apt install gnupg')
     for key in ('signers', 'revoked', 'keyring'):
         if (name := getattr(wanted, key)) is not None:
             yield _unwritten(key, Path(name))
@@ -68,10 +67,4 @@ def _gate(repository: Repository, settings: model.Settings) -> Iterator[Finding]
 
 def _notify(wanted: model.Notify | None) -> Iterator[Finding]:
     if wanted is not None and wanted.command:
-        yield _program('notify', wanted.command[0], 'mend `notify:` in mirage.yml')
-
-
-def _program(subject: str, program: str, hint: str) -> Finding:
-    where = system.find(program)
-    text = f'{program} is {where}' if where else f'{program} is not installed'
-    return Finding(subject, bool(where), text, hint)
+        yield program('notify', wanted.command[0], 'mend `notify:` in mirage.yml')
