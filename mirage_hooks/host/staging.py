@@ -31,9 +31,9 @@ class Stage:
     def introduce(self) -> None:
         """Tell the release who its neighbour is on the real bridge. MirageOS remembers for minutes
         the one that it met here, and its answers would go nowhere after the switch."""
-        if mac := played(self.static):
+        if self.static.ipv4 and (mac := played(self.static)):
             with self.entered():
-                arp.announce(self.wire, _played(self.static), mac)
+                arp.announce(self.wire, _neighbour(self.static.ipv4, self.static.gateway), mac)
 
     def mac(self, address: str) -> str:
         """The hardware address at `address` here; raises Refused when nobody has it."""
@@ -89,7 +89,7 @@ def played(static: model.Static) -> str:
     real bridge; '' when nobody has it there."""
     if not static.ipv4:
         return ''
-    bridge, address = static.bridge or '', _played(static)
+    bridge, address = static.bridge or '', _neighbour(static.ipv4, static.gateway)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))
@@ -98,15 +98,11 @@ def played(static: model.Static) -> str:
     return (network.INTERFACES / bridge / 'address').read_text().strip()  # it is this host's own
 
 
-def _played(static: model.Static) -> str:
-    return _neighbour(str(static.ipv4), static.gateway).split()[0].partition('/')[0]
-
-
 def inside(interface: str, static: model.Static) -> str:
     """For `ip -batch` in the namespace: the addresses of the gateways, or of some neighbour where
     there is none."""
     lines = [
-        f'addr add {_neighbour(address, gateway)} dev {interface} nodad'
+        f'addr add {_beside(address, _neighbour(address, gateway))} dev {interface} nodad'
         for address, gateway in (
             (static.ipv4, static.gateway), (static.ipv6, static.ipv6_gateway)
         )
@@ -131,11 +127,18 @@ def moved(plan: model.Plan, bridge: str) -> model.Plan:
 
 
 def _neighbour(address: str, gateway: str | None) -> str:
+    """Who the namespace stands for: the gateway, else some host of the network."""
+    if gateway is not None:
+        return gateway
     own = ipaddress.ip_interface(address)
-    if gateway is None:
-        hosts = (host for _, host in zip(range(3), own.network.hosts(), strict=False))
-        gateway = next((str(host) for host in hosts if host != own.ip), None)
-    if gateway is None or ipaddress.ip_address(gateway) not in own.network:
+    hosts = (host for _, host in zip(range(3), own.network.hosts(), strict=False))
+    return next((str(host) for host in hosts if host != own.ip), '169.254.1.1')
+
+
+def _beside(address: str, neighbour: str) -> str:
+    """`neighbour` as `ip addr add` wants it."""
+    own = ipaddress.ip_interface(address)
+    if ipaddress.ip_address(neighbour) not in own.network:
         # Beside its own network, as some providers have it: a wire between the two.
-        return f'{gateway or "169.254.1.1"} peer {own.ip}'
-    return f'{gateway}/{own.network.prefixlen}'
+        return f'{neighbour} peer {own.ip}'
+    return f'{neighbour}/{own.network.prefixlen}'

@@ -35,8 +35,9 @@ def take_over(
         return _exchange(shelf, owner, old, new, known.mac, wanted, say)
     network.require(new.plan.taps[0].bridge)
     say(f'starting release {new.number} on a stage')
-    with _proved(shelf, owner, new, wanted) as mac:
+    with _proved(shelf, owner, new, wanted) as (stage, mac):
         say(f'release {new.number} serves there')
+        stage.introduce()
         if old is None or not _same_place(old, new):
             _join(shelf, old, new, mac, wanted)
         else:
@@ -57,9 +58,9 @@ def rehearse(
 @contextlib.contextmanager
 def _proved(
     shelf: store.Shelf, owner: str, new: model.Release, wanted: model.Unikernel
-) -> Iterator[str]:
-    """`new` on a stage, serving: its hardware address. It is ended when it does not serve, or when
-    what is done with it raises Refused."""
+) -> Iterator[tuple[staging.Stage, str]]:
+    """`new` on a stage, serving: the stage, its hardware address. It is ended when it does not
+    serve, or when what is done with it fails."""
     static, own = wire.static(new), wire.addresses(wire.static(new))
     with staging.stage(owner, static) as stage:
         staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
@@ -69,9 +70,7 @@ def _proved(
                 health.prove(
                     health.questions(wanted, own[0]), printed, switch.dead(shelf, new), own,
                 )
-            mac = stage.mac(own[0])
-            stage.introduce()
-            yield mac
+            yield stage, stage.mac(own[0])
         except BaseException:
             launcher.stop(shelf, new)
             raise
