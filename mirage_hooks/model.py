@@ -47,6 +47,11 @@ class Socket(_Settings, frozen=True, tag='socket', tag_field='mode'):
     def __post_init__(self) -> None:
         _require_cidr(self.ipv4, 4)
 
+    @property
+    def address(self) -> str:
+        """Where it listens; the loopback address when that is not said."""
+        return (self.ipv4 or '127.0.0.1').partition('/')[0]
+
 
 class Direct(_Settings, frozen=True, tag='direct', tag_field='mode'):
     """Its own network stack, its address by DHCP (unix: from another MAC at each start)."""

@@ -178,8 +178,7 @@ def _replaced(question: model.Health, http: str, host: str) -> model.Health:
 
 
 def _host(wanted: model.Unikernel) -> str:
-    given = wanted.network.ipv4 if isinstance(wanted.network, model.Socket) else None
-    address = given.partition('/')[0] if given else '127.0.0.1'
+    address = wanted.network.address if isinstance(wanted.network, model.Socket) else '127.0.0.1'
     return '127.0.0.1' if address == '0.0.0.0' else address  # noqa: S104
 
 

@@ -63,15 +63,13 @@ def _hidden(folder: Path, plan: model.Plan) -> model.Plan:
     )
 
 
-def spawn(folder: Path, plan: model.Plan) -> health.Printed:
+def spawn(folder: Path, plan: model.Plan) -> None:
     """Run `plan` as the process of the release in `folder`."""
-    printed = printing(lambda: folder / store.CONSOLE)
     command = secret.filled(plan, targets.write).command
     with store.writing(folder):
         _children[str(folder)] = system.spawn(
             command, folder, folder / store.CONSOLE, folder / store.ENDED
         )
-    return printed
 
 
 def alive(shelf: store.Shelf, release: model.Release) -> bool:

@@ -39,7 +39,8 @@ def rehearse(
     folder = shelf.folder(release.number)
     say(f'trying release {release.number} on a spare port')
     try:
-        printed = launcher.spawn(folder, plan)
+        printed = launcher.printing(lambda: folder / store.CONSOLE)
+        launcher.spawn(folder, plan)
         health.prove(asked, printed, lambda: _ended(launcher.exited(folder), release.plan))
     finally:
         launcher.end(folder)
@@ -71,7 +72,7 @@ def begin(
 ) -> None:
     """Start `release` and wait until it serves; raises Refused when it does not."""
     if isinstance(wanted.network, model.Socket) and wanted.network.port is not None:
-        _free(wanted.network)
+        _free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
     printed = launcher.start(shelf, release, owner)
     ended = dead(shelf, release)
@@ -82,17 +83,15 @@ def begin(
 def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
     """Why `release` no longer runs, whenever asked. What systemd starts again has ended."""
     def reason() -> str:
-        ended = launcher.ended(shelf, release) if release.plan.unit else None
-        if ended is None and launcher.alive(shelf, release):
+        again = release.plan.unit and launcher.ended(shelf, release) is not None
+        if launcher.alive(shelf, release) and not again:
             return ''
-        code = launcher.ended(shelf, release) if ended is None else ended
-        return _ended(code, release.plan) or 'it ended'
+        return _ended(launcher.ended(shelf, release), release.plan) or 'it ended'
 
     return reason
 
 
-def _free(network: model.Socket) -> None:
-    port, address = network.port, (network.ipv4 or '127.0.0.1').partition('/')[0]
+def _free(address: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
