@@ -318,8 +318,10 @@ class Repository:
     def track(self, branch: str) -> None:
         """Make `branch` where only the remote has it, so that pulls move it. (One that is checked
         out and has no commit yet is made by `git pull`, with its files.)"""
+        if self._checked_out(branch):
+            return
         held = self.revision(branch)
-        if held.startswith('refs/remotes/') and not self._checked_out(branch):
+        if held.startswith('refs/remotes/'):
             self._run('branch', '--quiet', '--track', branch, held.removeprefix('refs/remotes/'))
             self._settings.clear()
 
