@@ -74,24 +74,17 @@ def walk(site: Pushed, address: Callable[[], str]) -> None:
     assert site.page(address()) == 'release-0001'
     assert 'now runs' in site.push()
     assert site.page(address()) == 'release-0002'
-    alone(site, 2)
+    site.alone(2)
     site.crash()
     assert site.page(address()) == ''
     done = site.mirage('pull', '--quiet')
     assert (done.returncode, done.stdout.splitlines()[-1][-10:]) == (0, 'runs again')
     assert site.page(address()) == 'release-0002'
-    alone(site, 2)
+    site.alone(2)
     site.configure('unikernels: {}\n')
     done = site.mirage('deploy')
     assert (done.returncode, done.stdout) == (0, 'www: stopped: it is no longer in mirage.yml\n')
     assert (site.processes(), site.links(), site.tables()) == ([], [], [])
-
-
-def alone(site: Pushed, release: int) -> None:
-    site.drained()
-    assert site.processes() == [release]
-    assert len(site.links()) == 1
-    assert site.tables() == []
 
 
 @pytest.mark.proves('unix/direct', 'static', 'a tap on a bridge in a namespace; page fetched')
@@ -116,7 +109,7 @@ def test_an_image_that_ends_gives_the_bridge_back_to_the_old_one(
     assert 'www: REFUSED: it ended with exit code 3' in said
     # It was started again, and asks for a lease anew; the push does not wait for that.
     until(lambda: site.page(leases.given()[-1]) == 'release-0001')
-    alone(site, 1)
+    site.alone(1)
 
 
 def test_without_a_server_it_is_refused_and_the_bridge_is_empty(site: Pushed) -> None:

@@ -16,7 +16,7 @@ import yaml
 from mirage_hooks import model, store
 from tests import wired
 from tests.deployment import git, run
-from tests.test_overlap import NOTHING, Load, alone, costs, tap
+from tests.test_overlap import NOTHING, Load, costs
 from tests.wired import Wired
 
 pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
@@ -106,9 +106,9 @@ def test_an_image_that_does_not_serve_refuses_the_push_and_costs_no_request(
     assert f'www: REFUSED: {reason}' in told(done)
     assert told(done)[-1] == 'mirage-hooks: the push is refused; the branch stays where it was'
     assert (gated.at(), gated.kept(), gated.live()) == (before, kept, live)
-    assert gated.links() == links == [tap(gated, 1)]
+    assert gated.links() == links == [gated.tap(1)]
     assert gated.page() == 'release-0001'
-    alone(gated, 1)
+    gated.alone(1)
 
 
 def test_an_image_that_serves_is_accepted_and_switched_to_without_a_failed_request(
@@ -127,7 +127,7 @@ def test_an_image_that_serves_is_accepted_and_switched_to_without_a_failed_reque
         'www: starting release 2 on a stage', 'www: release 2 serves there',
     ]
     assert gated.page() == 'release-0002'
-    alone(gated, 2)
+    gated.alone(2)
     assert not (gated.state().root / 'gate').exists()
 
 
@@ -157,4 +157,4 @@ def test_a_gate_that_was_killed_on_the_stage_leaves_nothing_after_the_next_push(
     gated.release()
     assert gated.push().returncode == 0
     assert gated.page() == f'release-{gated.version:04}'
-    alone(gated, gated.current().number)
+    gated.alone(gated.current().number)

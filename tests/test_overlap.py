@@ -55,21 +55,6 @@ def costs(found: list[dict[str, Any]]) -> list[tuple[int, int, dict[str, int]]]:
 NOTHING: list[tuple[int, int, dict[str, int]]] = [(0, 0, {}), (0, 0, {})]
 
 
-def alone(site: Wired, release: int) -> None:
-    """`release` is the only thing of ours on the host."""
-    site.drained()
-    assert site.processes() == [release]
-    assert site.links() == [tap(site, release)]
-    assert site.tables() == []
-    assert site.state().of('www').overlap() is None
-
-
-def tap(site: Wired, release: int) -> str:
-    found = site.state().of('www').release(release)
-    assert found is not None
-    return found.plan.taps[0].name
-
-
 def test_a_control_run_without_a_switch_loses_nothing(site: Wired) -> None:
     load = Load(site)
     time.sleep(2)
@@ -110,7 +95,7 @@ def test_no_request_fails_through_many_switches(
     assert all(one['held'] > 2 for one in found)
     assert all(len(one['pages']) == switches + 1 for one in found)
     assert site.page() == f'release-{site.version:04}'
-    alone(site, site.version)
+    site.alone(site.version)
 
 
 @pytest.mark.parametrize(('arguments', 'health', 'reason'), [
@@ -134,7 +119,7 @@ def test_a_bad_image_costs_no_request(
     assert done.returncode == 1
     assert f'www: REFUSED: {reason}' in done.stdout
     assert site.page() == 'release-0001'
-    alone(site, 1)
+    site.alone(1)
 
 
 def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wired) -> None:
@@ -156,7 +141,7 @@ def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wir
     assert [one['held_failed'] for one in found] == [0, 0]
     assert all(one['pages'].get('release-0002') for one in found), 'it never was switched to'
     assert site.page() == 'release-0001'
-    alone(site, 1)
+    site.alone(1)
 
 
 def test_a_rollback_to_a_release_that_is_still_drained_boots_nothing(site: Wired) -> None:
@@ -182,7 +167,7 @@ def test_a_rollback_to_an_ended_release_costs_no_request(site: Wired) -> None:
     for _ in range(2):
         site.release()
         assert site.mirage('pull').returncode == 0
-    alone(site, 3)
+    site.alone(3)
     load = Load(site)
     done = site.mirage('rollback', 'www', '1')  # of the same slot
     assert done.returncode == 0, done.stdout + done.stderr
@@ -190,7 +175,7 @@ def test_a_rollback_to_an_ended_release_costs_no_request(site: Wired) -> None:
     found = load.end()
     assert [one['failed'] for one in found] == [0, 0]
     assert site.page() == 'release-0001'
-    alone(site, 1)
+    site.alone(1)
 
 
 def test_what_is_drained_is_shown_and_ended(site: Wired) -> None:
@@ -200,7 +185,7 @@ def test_what_is_drained_is_shown_and_ended(site: Wired) -> None:
     said = site.mirage('status').stdout
     assert re.search(r'\n  release 1 keeps its connections, [34] s at most\n', said), said
     assert site.processes() == [1, 2]
-    alone(site, 2)
+    site.alone(2)
     assert 'release 1 of www has drained' in site.mirage('history').stdout
     assert 'keeps its connections' not in site.mirage('status').stdout
 
@@ -215,7 +200,7 @@ def test_without_the_drain_process_the_next_converge_ends_what_is_drained(site: 
     time.sleep(1.2)
     assert site.processes() == [1, 2]
     assert site.mirage('pull', '--quiet').returncode == 0
-    alone(site, 2)
+    site.alone(2)
 
 
 def test_stopped_by_hand_it_leaves_nothing_drained(site: Wired) -> None:
@@ -226,7 +211,7 @@ def test_stopped_by_hand_it_leaves_nothing_drained(site: Wired) -> None:
     assert (site.processes(), site.links(), site.tables()) == ([], [], [])
     assert site.mirage('start', 'www').returncode == 0
     assert site.page() == 'release-0002'
-    alone(site, 2)
+    site.alone(2)
 
 
 def test_rules_flushed_by_the_admin_come_back_and_the_site_answers_meanwhile(site: Wired) -> None:
@@ -248,7 +233,7 @@ def test_where_flows_cannot_be_pinned_the_ports_are_exchanged(site: Wired) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'release 1 will break: `nft -f -` failed with 1: it said nothing' in done.stdout
     assert site.page() == 'release-0002'
-    alone(site, 2)
+    site.alone(2)
 
 
 def test_what_is_not_ours_is_not_touched(site: Wired) -> None:
@@ -265,10 +250,10 @@ def test_what_is_not_ours_is_not_touched(site: Wired) -> None:
     assert site.mirage('pull').returncode == 0
     site.drained()
     assert site.tables() == tables
-    assert sorted(site.links()) == sorted([*links, tap(site, 2)])
+    assert sorted(site.links()) == sorted([*links, site.tap(2)])
     assert act(*site.inside(), 'cat', '/sys/class/net/br0/address') == bridge
     assert act(*site.inside(), 'ls', '/sys/class/net/br0/brif').split() == sorted(
-        ['stranger', 'wire', tap(site, 2)]
+        ['stranger', 'wire', site.tap(2)]
     )
 
 

@@ -30,7 +30,7 @@ def kvm_runs_guests() -> bool:
         '-kernel', str(guests.build('virtio', wired.CACHE)),
     )
     try:
-        return subprocess.run(command, capture_output=True, timeout=3).returncode == 83
+        return subprocess.run(command, capture_output=True, timeout=5).returncode == 83
     except subprocess.TimeoutExpired:
         return False
 
@@ -63,14 +63,14 @@ def test_pushed_served_replaced_crashed_and_removed(site: Pushed, before: str) -
 
     assert 'now runs' in site.push(before=before)
     assert site.page() == 'release-0002'
-    alone(site, 2)
+    site.alone(2)
 
     site.crash()
     assert site.page() == ''
     done = site.mirage('pull', '--quiet', before=before)
     assert (done.returncode, done.stdout.splitlines()[-1][-10:]) == (0, 'runs again')
     assert site.page() == 'release-0002'
-    alone(site, 2)
+    site.alone(2)
 
     site.configure('unikernels: {}\n')
     done = site.mirage('deploy')
@@ -86,7 +86,7 @@ def test_an_image_that_crashes_costs_nothing(site: Pushed) -> None:
     assert 'www: REFUSED: it ended with exit code 83' in said
     assert 'Solo5: ABORT' in said
     assert site.page() == 'release-0001'
-    alone(site, 1)
+    site.alone(1)
 
 
 def accelerated(site: Pushed, release: int, before: str) -> None:
@@ -94,13 +94,6 @@ def accelerated(site: Pushed, release: int, before: str) -> None:
     console = site.state().of('www').folder(release) / 'console.log'
     fell_back = 'falling back to tcg' in console.read_text()
     assert fell_back == (before == NO_KVM)
-
-
-def alone(site: Pushed, release: int) -> None:
-    site.drained()
-    assert site.processes() == [release]
-    assert len(site.links()) == 1
-    assert site.tables() == []
 
 
 def size() -> str:

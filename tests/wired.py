@@ -142,6 +142,19 @@ class Wired(Deployment):
             assert time.monotonic() < limit, (self.processes(), self.drainers())
             time.sleep(0.05)
 
+    def tap(self, release: int) -> str:
+        found = self.state().of('www').release(release)
+        assert found is not None
+        return found.plan.taps[0].name
+
+    def alone(self, release: int) -> None:
+        """`release` is the only thing of ours on the host."""
+        self.drained()
+        assert self.processes() == [release]
+        assert self.links() == [self.tap(release)]
+        assert self.tables() == []
+        assert self.state().of('www').overlap() is None
+
     def end(self) -> None:
         try:
             for process in self.drainers():
