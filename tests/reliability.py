@@ -1,7 +1,8 @@
 """Runs the long reliability tests and writes docs/reliability.md: python -m tests.reliability
 
-Options set how long: --kills 1000 --at-once 50 --switches 100 --bad 100 --fuzz 5000, the numbers
-that the figures are meant to have. What fails or is skipped is written down as such."""
+Options set how long: --kills 1000 --at-once 50 --switches 100 --bad 100 --fuzz 5000
+--stride 1, the numbers that the figures are meant to have. What fails or is skipped is written
+down as such."""
 
 from __future__ import annotations
 
@@ -51,16 +52,14 @@ class Result(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m tests.reliability', description=__doc__)
     for name, number in (('kills', 1000), ('at-once', 50), ('switches', 100), ('bad', 100),
-                         ('fuzz', 5000)):
+                         ('fuzz', 5000), ('stride', 1)):
         parser.add_argument(f'--{name}', type=int, default=number, metavar='N')
-    parser.set_defaults(stride=1)
     parser.add_argument('parts', nargs='*', metavar='PART', help='only these; the others stay')
     given = vars(parser.parse_args())
     parts = given.pop('parts') or list(PARTS)
     for name, number in given.items():
         os.environ[f'MIRAGE_HOOKS_{name.upper()}'] = str(number)
-    numbers = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items()
-                       if name != 'stride')
+    numbers = ' '.join(f'--{name.replace("_", "-")} {number}' for name, number in given.items())
     how = f'{machine()} Made by `python -m tests.reliability {numbers}`.\n'
     failed = False
     for title in parts:
