@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 BROKEN = b"""#!/bin/sh
 echo 'Fatal error: exception Invalid_argument("index out of bounds")' >&2
 exit 2
@@ -13,7 +15,7 @@ _PROGRAM = '''\
 import http.server
 import sys
 
-PAGE = b"""@PAGE@"""
+PAGES = @PAGES@
 HELP = """\\
 NAME
        www
@@ -35,11 +37,13 @@ for flag in flags:
 
 class Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200)
+        path = self.path + 'index.html' if self.path.endswith('/') else self.path
+        page = PAGES.get(path, b'There is no such page.\\n')
+        self.send_response(200 if path in PAGES else 404)
         self.send_header('Content-Type', 'text/html; charset=utf-8')
-        self.send_header('Content-Length', str(len(PAGE)))
+        self.send_header('Content-Length', str(len(page)))
         self.end_headers()
-        self.wfile.write(PAGE)
+        self.wfile.write(page)
 
 
 address = flags.get('--ipv4', '0.0.0.0/0').partition('/')[0]
@@ -55,6 +59,11 @@ _PAGE = """<!doctype html>
 """
 
 
+def image(pages: Mapping[str, bytes]) -> bytes:
+    """An image that serves `pages`, each at its path, `/index.html` at `/` too."""
+    return _PROGRAM.replace('@PAGES@', repr(dict(pages))).encode()
+
+
 def text(version: int) -> bytes:
     """The image of `version`, whose page says so."""
-    return _PROGRAM.replace('@PAGE@', _PAGE.format(version=version)).encode()
+    return image({'/index.html': _PAGE.format(version=version).encode()})
