@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import proofs, rig
+from tests import proofs, rig, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
 
@@ -97,3 +97,15 @@ def xen(request: pytest.FixtureRequest) -> rig.Rig:
     # The first build takes a minute, and says what it does.
     with capture.global_and_fixture_disabled():
         return rig.Rig.ready()
+
+
+@pytest.fixture(name='sshd')
+def fixture_sshd(tmp_path: Path) -> Iterator[sshd.Sshd]:
+    """A real one, for this test."""
+    if lacking := sshd.lacking():
+        pytest.skip(lacking)
+    made = sshd.Sshd(tmp_path / 'sshd')
+    try:
+        yield made
+    finally:
+        made.end()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 CRONTABS = '/var/spool/cron/crontabs'
@@ -42,6 +45,19 @@ class Spool:
             self.command(*command), text=True, capture_output=True, timeout=60, check=False,
             stdin=subprocess.DEVNULL,
         )
+
+    @contextlib.contextmanager
+    def cron(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Debian's cron daemon on it; it looks once a minute."""
+        # It calls the table 'crontabs/root' by its owner alone, and mails nobody here.
+        self.write(b'MAILTO=""\n')
+        daemon = subprocess.Popen(self.command('cron', '-f'), stdin=subprocess.DEVNULL)
+        time.sleep(1.1)  # cron tells a changed table by whole seconds
+        try:
+            yield daemon
+        finally:
+            daemon.terminate()
+            daemon.wait(timeout=10)
 
     def write(self, table: bytes, user: str = 'root') -> None:
         path = self.folder / 'crontabs' / user

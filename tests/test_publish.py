@@ -7,8 +7,6 @@ import bz2
 import gzip
 import json
 import os
-import pwd
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +20,8 @@ from mirage_hooks.site import ci, layout, parcel
 from mirage_hooks.site import deployment as elsewhere
 from tests import elf
 from tests.deployment import ROOT, free_port, git, run
+from tests.signing import sign_with, ssh_key
+from tests.sshd import Sshd
 
 HVT, SPT, MUEN, XEN = 1, 2, 4, 6  # Solo5's targets
 NET = 2
@@ -419,13 +419,10 @@ def test_twenty_publishers_at_once_lose_nothing(hub: Path) -> None:
 
 
 def test_the_commit_is_signed_when_git_is_told_to(hub: Path, here: Path, tmp_path: Path) -> None:
-    _keygen(tmp_path / 'signing')
-    public = (tmp_path / 'signing.pub').read_text()
-    (tmp_path / 'signers').write_text(f'site@example.org {public}')
+    public = ssh_key(tmp_path / 'signing')
+    (tmp_path / 'signers').write_text(f'site@example.org {public}\n')
     git(here, 'init', '-q')
-    for key, value in {'commit.gpgsign': 'true', 'gpg.format': 'ssh',
-                       'user.signingkey': str(tmp_path / 'signing')}.items():
-        git(here, 'config', key, value)
+    sign_with(here, tmp_path / 'signing')
     released(hub, A, 'one')
     git(hub, '-c', f'gpg.ssh.allowedSignersFile={tmp_path / "signers"}', 'verify-commit', 'master')
 
@@ -524,70 +521,34 @@ def test_the_deploy_key_is_read_in_each_of_its_forms() -> None:
 
 
 def test_publishing_over_ssh_with_a_deploy_key(
-    hub: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch,
+    hub: Path, home: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sshd = shutil.which('sshd', path=f'{os.environ["PATH"]}:/usr/sbin')
-    if sshd is None:
-        pytest.skip('sshd is missing: apt-get install openssh-server')
-    if pwd.getpwuid(os.getuid()).pw_shell.endswith(('nologin', 'false')):
-        pytest.skip('this user has no login shell: sshd runs nothing for it')
-    for name in ('host', 'deploy', 'stranger'):
-        _keygen(tmp_path / name)
-    (tmp_path / 'authorized').write_text((tmp_path / 'deploy.pub').read_text())
-    port = free_port()
-    (tmp_path / 'sshd_config').write_text(
-        f'ListenAddress 127.0.0.1:{port}\nHostKey {tmp_path}/host\nPidFile none\n'
-        f'AuthorizedKeysFile {tmp_path}/authorized\nStrictModes no\nUsePAM no\n'
-        'PasswordAuthentication no\n'
-    )
-    # sshd started by root wants a folder, which a Debian that booted without it lacks.
-    jail = Path('/run/sshd')
-    ours = os.getuid() == 0 and not jail.exists()
-    if ours:
-        jail.mkdir(mode=0o755)
-    with (tmp_path / 'sshd.log').open('w') as log:
-        server = subprocess.Popen([sshd, '-D', '-e', '-f', str(tmp_path / 'sshd_config')],
-                                  stderr=log)
-    try:
-        user = run('id', '-un', cwd=tmp_path).stdout.strip()
-        address = f'ssh://{user}@127.0.0.1:{port}{hub}'
-        known = f'[127.0.0.1]:{port} {(tmp_path / "host.pub").read_text()}'
-        monkeypatch.setenv('GIT_SSH_COMMAND', f'ssh -F none -o UserKnownHostsFile={home}/known '
-                           '-o ConnectionAttempts=20')
-        monkeypatch.setenv('DEPLOY_KEY', (tmp_path / 'deploy').read_text())
-        _hook(hub, 'post-receive', HOSTILE)
-        put('image', spt())
-        assert mirage('publish', 'image', '--to', address, '--source', A, '--name', 'www') == 0
-        assert 'remote: www now runs\\x1b[2J' in capsys.readouterr().out.splitlines()
-        assert show(hub, f'spt/{A}/www.spt') == spt()
-        assert (home / 'known').read_text().split() == known.split()[:3]
-        # Another host in its place, and a key that it does not know.
-        monkeypatch.setenv('GIT_SSH_COMMAND', 'ssh -F none')
-        stranger = f'[127.0.0.1]:{port} {(tmp_path / "stranger.pub").read_text()}'
-        monkeypatch.setenv('DEPLOY_KNOWN_HOSTS', stranger)
-        assert mirage('publish', 'image', '--to', address, '--source', B) == 1
-        assert 'Host key verification failed' in capsys.readouterr().err
-        monkeypatch.setenv('DEPLOY_KNOWN_HOSTS', known)
-        monkeypatch.setenv('DEPLOY_KEY', (tmp_path / 'stranger').read_text())
-        assert mirage('publish', 'image', '--to', address, '--source', B) == 1
-        assert 'Permission denied (publickey' in capsys.readouterr().err
-        assert git(hub, 'rev-list', '--count', 'master') == '1'
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
-        if ours:
-            jail.rmdir()
+    address = sshd.address(hub)
+    monkeypatch.setenv('GIT_SSH_COMMAND', f'ssh -F none -o UserKnownHostsFile={home}/known '
+                       '-o ConnectionAttempts=20')
+    monkeypatch.setenv('DEPLOY_KEY', (sshd.folder / 'deploy').read_text())
+    _hook(hub, 'post-receive', HOSTILE)
+    put('image', spt())
+    assert mirage('publish', 'image', '--to', address, '--source', A, '--name', 'www') == 0
+    assert 'remote: www now runs\\x1b[2J' in capsys.readouterr().out.splitlines()
+    assert show(hub, f'spt/{A}/www.spt') == spt()
+    assert (home / 'known').read_text().split() == sshd.known().split()[:3]
+    # Another host in its place, and a key that it does not know.
+    monkeypatch.setenv('GIT_SSH_COMMAND', 'ssh -F none')
+    monkeypatch.setenv('DEPLOY_KNOWN_HOSTS', sshd.known('stranger'))
+    assert mirage('publish', 'image', '--to', address, '--source', B) == 1
+    assert 'Host key verification failed' in capsys.readouterr().err
+    monkeypatch.setenv('DEPLOY_KNOWN_HOSTS', sshd.known())
+    monkeypatch.setenv('DEPLOY_KEY', (sshd.folder / 'stranger').read_text())
+    assert mirage('publish', 'image', '--to', address, '--source', B) == 1
+    assert 'Permission denied (publickey' in capsys.readouterr().err
+    assert git(hub, 'rev-list', '--count', 'master') == '1'
 
 
 def _hook(hub: Path, name: str, text: str) -> None:
     put(str(hub / 'hooks' / name), text.encode())
     (hub / 'hooks' / name).chmod(0o755)
-
-
-def _keygen(path: Path) -> None:
-    assert run('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', '', '-f', str(path),
-               cwd=path.parent).returncode == 0
 
 
 def _size(folder: Path) -> int:
