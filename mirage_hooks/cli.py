@@ -250,7 +250,7 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _slim(given: argparse.Namespace) -> int:
-    from . import config, store
+    from . import config, image, store
     from .installing import slim
     from .pull import PATIENCE
     from .report import Reporter, plain
@@ -260,7 +260,8 @@ def _slim(given: argparse.Namespace) -> int:
     branch = repository.branch(config.load(repository.config_path()).branch)
     with store.Store(repository.state).lock('slim', PATIENCE, report.waiting, 'pulling'):
         before, after = slim.slim(repository, branch)
-    report.line(plain(f'{repository.folder}: {slim.size(before)} before, {slim.size(after)} now'))
+    was, now = image.amount(before), image.amount(after)
+    report.line(plain(f'{repository.folder}: {was} before, {now} now'))
     return 0
 
 

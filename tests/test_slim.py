@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks import errors
+from mirage_hooks.image import amount
 from mirage_hooks.installing import slim
 from mirage_hooks.repository import Repository
 from tests.deployment import Deployment, git, web
@@ -144,26 +145,31 @@ def test_killed_before_the_old_packs_go_it_has_both(
 def test_check_says_how_it_grows_and_what_to_do(
     grown: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    history = held(grown.host)
+    checked_out = sum((grown.host / path).stat().st_size
+                      for path in git(grown.host, 'ls-files').splitlines())
     assert [line for line in grown.mirage('check').stdout.splitlines() if ' git: ' in line] == [
         f'ok       git: {RELEASES} releases in the tree; this clone, with every old image, '
-        f'takes {slim.size(held(grown.host))}, and {size_of_files(grown.host)} of files',
+        f'takes {amount(history)}, and {amount(checked_out)} of files: '
+        f'{amount((history + checked_out) // RELEASES)} for each of {RELEASES} commits',
     ]
     weight = slim.weigh(Repository(grown.host), 'master')
+    assert 0 < weight.light < 20_000
     assert weight == slim.Weight(
-        RELEASES, held(grown.host), weight.files, False, f'file://{grown.hub}'
+        RELEASES, RELEASES, history, weight.light, checked_out, False, f'file://{grown.hub}'
     )
-    for name in ('MANY', 'LARGE'):
+    for name in ('MANY', 'SMALL', 'LARGE'):
         monkeypatch.setattr(slim, name, 1)
+    saved = history + checked_out - weight.light
     assert slim.told(grown.host, weight)[1:] == [
-        f'old images could stay on the remote: mirage-hooks -C {grown.host} slim',
-        f'all but 10 releases could leave the tree: mirage-hooks prune --to file://{grown.hub} '
-        '--keep 10',
+        f'{amount(saved)} of old images could stay on the remote: '
+        f'mirage-hooks -C {grown.host} slim',
+        f'2 old releases, {amount(checked_out * 2 // RELEASES)} of every checkout, could leave '
+        f'the tree: mirage-hooks prune --to file://{grown.hub} --keep 10 (and the history: '
+        '--history)',
     ]
-
-
-def size_of_files(clone: Path) -> str:
-    found = (clone / path for path in git(clone, 'ls-files').splitlines())
-    return slim.size(sum(path.stat().st_size for path in found))
+    assert grown.mirage('slim').returncode == 0
+    assert history + checked_out - held(grown.host) == pytest.approx(saved, rel=0.01)
 
 
 def test_check_asks_no_network_and_fetches_no_old_image(grown: Deployment) -> None:

@@ -86,7 +86,7 @@ def describe(image: Image) -> str:
     devices = [f'{words[device.kind]} {device.name}' for device in image.devices or ()]
     if image.devices == () or len(devices) > FEW:
         devices = [f'{len(devices) or "no"} devices']
-    return ', '.join((target + abi, _amount(image.size), *devices))
+    return ', '.join((target + abi, amount(image.size), *devices))
 
 
 def _program(program: elf.Elf, head: bytes, name: str) -> Identity:
@@ -190,7 +190,8 @@ def _refuse_another_machine(program: elf.Elf, name: str) -> None:
         )
 
 
-def _amount(size: int) -> str:
+def amount(size: int) -> str:
+    """`size` bytes, for a person."""
     for unit, factor in (('GB', 10**9), ('MB', 10**6), ('kB', 10**3)):
         if size >= factor:
             return f'{size / factor:.1f} {unit}'

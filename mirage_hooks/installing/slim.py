@@ -14,6 +14,7 @@ import msgspec
 
 from .. import errors
 from ..host import system
+from ..image import amount
 from ..repository import Repository
 
 FILTER = 'blob:none'
@@ -26,11 +27,14 @@ MANY, KEEP = 50, 10  # releases
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """Of the clone: `releases` in the tree of its branch, `history` and `files` in bytes on disk
-    (the objects, the work tree), `partial` when old images may be missing, `remote` its URL."""
+    """Of the clone: `releases` in the tree of its branch, `commits` of all branches, in bytes on
+    disk its objects (`history`), those among them that are no files (`light`) and its work tree
+    (`files`), `partial` when old images may be missing, `remote` its URL."""
 
     releases: int
+    commits: int
     history: int
+    light: int
     files: int
     partial: bool
     remote: str
@@ -43,7 +47,9 @@ def weigh(repository: Repository, branch: str) -> Weight:
     places = [] if repository.bare else [repository.folder / path for path in paths]
     return Weight(
         releases=len({PurePosixPath(path).parent for path in paths if RELEASE.search(path)}),
+        commits=int(_git(repository.git_dir, 'rev-list', '--count', '--all')),
         history=_bytes((repository.git_dir / 'objects').rglob('*')),
+        light=_light(repository.git_dir),
         files=_bytes(places),
         partial=bool(remote) and repository.setting(f'remote.{remote}.promisor') == 'true',
         remote=masked(repository.setting(f'remote.{remote}.url')) if remote else '',
@@ -53,14 +59,20 @@ def weigh(repository: Repository, branch: str) -> Weight:
 def told(folder: Path, weight: Weight) -> list[str]:
     """`weight` for a person, with the commands that would make it less."""
     kind = 'without the old images' if weight.partial else 'with every old image'
-    files = f', and {size(weight.files)} of files' if weight.files > SMALL else ''
-    lines = [f'{weight.releases} releases in the tree; this clone, {kind}, '
-             f'takes {size(weight.history)}{files}']
-    if weight.remote and weight.history + weight.files > LARGE:
-        lines.append(f'old images could stay on the remote: mirage-hooks -C {folder} slim')
+    files = f', and {amount(weight.files)} of files' if weight.files > SMALL else ''
+    whole = weight.history + weight.files
+    each = amount(whole // max(weight.commits, 1))
+    lines = [f'{weight.releases} releases in the tree; this clone, {kind}, takes '
+             f'{amount(weight.history)}{files}: {each} for each of {weight.commits} commits']
+    if weight.remote and whole - weight.light > LARGE:
+        lines.append(f'{amount(whole - weight.light)} of old images could stay on the remote: '
+                     f'mirage-hooks -C {folder} slim')
     if weight.releases > MANY:
-        lines.append(f'all but {KEEP} releases could leave the tree: '
-                     f'mirage-hooks prune --to {weight.remote or folder} --keep {KEEP}')
+        gone = weight.releases - KEEP
+        freed = weight.files * gone // weight.releases
+        checkout = f', {amount(freed)} of every checkout,' if freed > SMALL else ''
+        lines.append(f'{gone} old releases{checkout} could leave the tree: mirage-hooks prune '
+                     f'--to {weight.remote or folder} --keep {KEEP} (and the history: --history)')
     return lines
 
 
@@ -92,10 +104,6 @@ def slim(repository: Repository, branch: str) -> tuple[int, int]:
         _git(repository.folder, 'sparse-checkout', 'set', '--cone')
     after = weigh(repository, branch)
     return before.history + before.files, after.history + after.files
-
-
-def size(count: int) -> str:
-    return f'{count / 1e6:.1f} MB'
 
 
 def masked(text: str) -> str:
@@ -143,6 +151,12 @@ def _packs_and_loose(folder: Path) -> list[Path]:
     loose = (path for path in folder.glob('[0-9a-f][0-9a-f]/*') if path.is_file())
     named = ('.idx', 'multi-pack-index')
     return [*sorted(packs, key=lambda path: not path.name.endswith(named)), *loose]
+
+
+def _light(git_dir: Path) -> int:
+    """What a clone without any file's content weighs: commits and trees."""
+    return int(_git(git_dir, 'rev-list', '--all', '--objects', f'--filter={FILTER}',
+                    '--disk-usage'))
 
 
 def _bytes(places: Iterator[Path] | list[Path]) -> int:
