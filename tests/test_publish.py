@@ -382,6 +382,23 @@ def test_a_host_that_declines_is_told_and_not_asked_again(
     assert git(hub, 'for-each-ref') == ''
 
 
+@pytest.mark.parametrize(('says', 'code'), [
+    ('www: REFUSED: it ended with exit code 2', 1),
+    ('blog: REFUSED: it ended with exit code 2', 1),
+    ('www: still refused: it ended with exit code 2', 1),
+    ('blog: still refused: it ended with exit code 2', 0),
+    ('    | www: REFUSED: as its console says', 0),
+])
+def test_the_exit_code_tells_whether_the_host_took_it(
+    hub: Path, capsys: pytest.CaptureFixture[str], says: str, code: int
+) -> None:
+    _hook(hub, 'post-receive', f'#!/bin/sh\necho "{says}"\n')
+    assert mirage('publish', put('www.spt', spt()), '--to', str(hub), '--source', A) == code
+    assert show(hub, f'spt/{A}/www.spt') == spt()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert (last == 'but the host refused it, as it says above') == bool(code)
+
+
 def test_a_checked_out_branch_is_refused_with_the_way_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

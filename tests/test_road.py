@@ -64,13 +64,13 @@ class Road:
         assert made.returncode == 0, made.stderr
         git(deployment.folder, 'init', '-q', '-b', 'main', str(self.site))
 
-    def publish(self, text: str) -> str:
+    def publish(self, text: str, ends: int = 0) -> str:
         """Write `text`, and have CI's script build and publish it; what that says."""
         (self.site / 'index.md').write_text(f'---\ntitle: {text}\n---\n{text} page\n')
         git(self.site, 'add', '-A')
         git(self.site, 'commit', '-q', '-m', text)
         done = run(str(self.site / 'ci/build'), cwd=self.site)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == ends, done.stdout + done.stderr
         return str(done.stdout)
 
     def arrived(self, text: str, within: float = 0) -> None:
@@ -100,12 +100,18 @@ def test_from_an_empty_folder_to_a_page_by_pull(road: Road) -> None:
     road.arrived('second')
 
 
-def test_from_an_empty_folder_to_a_page_by_push(road: Road) -> None:
+def test_from_an_empty_folder_to_a_page_by_push(road: Road, tmp_path: Path) -> None:
     road.deployment.hooks(road.deployment.hub, 'post-receive')
     for text in ('first', 'second'):
         said = road.publish(text)
         assert 'remote: www: release' in said
         road.arrived(text)
+    # One that does not serve is pushed all the same, but the build does not end well.
+    (tmp_path / 'tools/build.py').write_text('print("#!/bin/sh\\nexit 2")')
+    said = road.publish('third', ends=1)
+    assert 'remote: www: REFUSED: it ended with exit code 2' in said
+    assert said.splitlines()[-1] == 'but the host refused it, as it says above'
+    assert '<p>second page</p>' in road.deployment.page()
 
 
 @pytest.mark.skipif(bool(spool.lacking()), reason=spool.lacking())

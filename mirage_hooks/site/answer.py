@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # What git says when somebody else pushed first.
 RACED = re.compile(
@@ -27,6 +27,13 @@ def remote(err: str) -> Iterator[str]:
     for line in err.split('\n'):
         if line.startswith('remote:'):
             yield line.removeprefix('remote:').removeprefix(' ').rstrip()
+
+
+def refused(lines: Iterable[str], name: str) -> bool:
+    """Do mirage-hooks' own words on the host say that it did not take what was pushed? That another
+    unikernel than `name` is still refused is no news."""
+    return any(re.match(rf'([\w.-]+: REFUSED|{re.escape(name)}: still refused): ', line)
+               for line in lines)
 
 
 def why(said: str) -> str:

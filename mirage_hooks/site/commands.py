@@ -72,7 +72,7 @@ def init(given: argparse.Namespace) -> int:
 
 def publish(given: argparse.Namespace) -> int:
     from ..report import Reporter, plain
-    from . import ci
+    from . import answer, ci
     from . import publish as publishing
 
     os.chdir(given.repository)
@@ -81,8 +81,13 @@ def publish(given: argparse.Namespace) -> int:
     if reason:
         report.line(f'nothing published: {plain(reason)}')
         return 0
-    for text in told(publishing.publish(wanted(given, os.environ))):
+    want = wanted(given, os.environ)
+    published = publishing.publish(want)
+    for text in told(published):
         report.line(text)
+    if answer.refused(published.answer, want.name):
+        report.line('but the host refused it, as it says above')
+        return 1
     return 0
 
 
