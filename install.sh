@@ -62,6 +62,7 @@ main() {
     "$prefix/bin/mirage-hooks" "$@"
     done=1
     discard_oldest
+    if [ ! "$no_cron$adopt" ]; then first_tick; fi
     case ":$PATH:" in
         *":$commands:"*) ;;
         *) say "$commands is not on your PATH: call $commands/mirage-hooks, or add it." ;;
@@ -283,6 +284,12 @@ build() {
             'is the package index reachable? offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER'
     fi
     printf '%s\n' "$stamp" >"$1/mirage-hooks.stamp"
+}
+
+# What cron does from now on, once at once. (What --adopt wrote is to be read first.)
+first_tick() {
+    "$prefix/bin/mirage-hooks" -C "$repository" pull ||
+        say "It is installed all the same. cron tries again; mirage-hooks -C $repository check says more."
 }
 
 # Commands in an environment name it by its path: so each has a folder of its own, and `current` is

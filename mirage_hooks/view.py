@@ -80,12 +80,10 @@ def plans(found: dict[str, model.Plan], as_json: bool) -> None:
 
 def inspect(path: Path, as_json: bool) -> None:
     """Print what the image at `path` is, from its bytes."""
-    import tempfile
-
     if not path.is_file():
         raise errors.Refused(f'{path} is not a file')
-    with tempfile.TemporaryDirectory() as folder, path.open('rb') as stream:
-        found = image.take(stream, Path(folder) / 'image', name=str(path), limit=1 << 32)
+    with path.open('rb') as stream:
+        found = image.look(stream, name=str(path), limit=1 << 32)
     if as_json:
         return _json(msgspec.to_builtins(found))
     print(f'{plain(str(path))}: {image.describe(found)}')

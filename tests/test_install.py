@@ -13,6 +13,7 @@ import pytest
 from mirage_hooks import config, errors, model
 from mirage_hooks.installing import hookfolder, install, starter
 from mirage_hooks.repository import Repository
+from tests import elf
 from tests.deployment import Deployment, git, web
 from tests.spool import Spool, lacking
 
@@ -267,12 +268,40 @@ def test_the_starter_is_filled_in_from_the_repository(
     said = install.install(host, when='')
     path = Path.home() / '.config/mirage-hooks/host.yml'
     assert said[1] == f'mirage.yml: {path} is new: say there what should run'
-    assert config.load(path) == model.Settings(
-        branch='master', unikernels={'mort.io': model.Unikernel(image='xen/latest')}
-    )
+    # It is a unix image, which can run at once.
+    assert config.load(path) == model.Settings(branch='master', unikernels={
+        'mort.io': model.Unikernel(image='xen/latest', network=model.Socket(port=8080))})
     assert path.read_text().startswith(
         f'# What should run on this host, for the deployment repository {host}\n'
     )
+
+
+def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
+    deployment: Deployment, host: Path
+) -> None:
+    net = elf.solo5(2, elf.entry(b'service', 2))
+    git(deployment.site, 'rm', '-rq', 'xen')
+    for shelf, name, image in (('x', 'a', web('one')), ('y', 'b', net), ('z', 'c', web('two'))):
+        folder = deployment.site / shelf / 'abcdef0'
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(image)
+        (folder / name).chmod(0o755)
+        (folder.parent / 'latest').write_text('abcdef0\n')
+    deployment.commit('three')
+    git(host, 'pull', '-q')
+    text = starter.text(Repository(host))
+    assert text.partition('\nunikernels:\n')[2].splitlines() == [
+        '  a:',
+        '    image: x/latest',
+        '    network: {mode: socket, port: 8080}',
+        '  b:',
+        '    image: y/latest',
+        '    # network: {mode: …}  # one of the three above',
+        '  c:',
+        '    image: z/latest',
+        '    network: {mode: socket, port: 8081}',
+    ]
+    config.parse(text.encode(), 'starter')
 
 
 def test_every_comment_of_the_starter_can_be_used(host: Path) -> None:

@@ -288,6 +288,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {git_dir}/hooks',
         'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
         'cron: */7 * * * *, and at boot',
+        'mirage.yml names no unikernel: nothing to run',
         '/opt/mirage-hooks/bin/mirage-hooks',
         'mirage-hooks 0.1.0',
         f'==> {git_dir}/hooks/post-receive <==',
@@ -298,6 +299,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         'cron: our lines are out',
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of {git_dir}/hooks',
         'kept: /etc/mirage-hooks/www.yml',
+        f'kept: {git_dir}/mirage-hooks, with the releases and the history',
         '/opt/mirage-hooks is gone: no repository used it any more.',
     ]
     assert done.stderr.count('No such file or directory') == 2

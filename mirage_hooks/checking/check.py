@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,17 +71,9 @@ def _unikernel(
         branch = repository.branch(wanted.branch or settings.branch)
         found = repository.find(repository.commit(branch), name, wanted)
         yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
-        took = _taken(repository, found, settings.unpacked_limit)
+        took = image.look(repository.open(found.blob), name=found.path,
+                          limit=settings.unpacked_limit * 1024 * 1024)
         yield Finding(name, True, f'it is {image.describe(took)}')
     except errors.Refused as refused:
         yield Finding(name, False, refused.reason, refused.hint)
     yield from needs.of(name, wanted, took, repository)
-
-
-def _taken(repository: Repository, found: model.Found, limit: int) -> image.Image:
-    """What the image's bytes say; nothing of it is run."""
-    with tempfile.TemporaryDirectory() as folder:
-        return image.take(
-            repository.open(found.blob), Path(folder) / 'image', name=found.path,
-            limit=limit * 1024 * 1024,
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,12 +16,14 @@ from mirage_hooks.image import elf, solo5
 from mirage_hooks.image.archive import Packed, unpack
 from mirage_hooks.model import Device
 
-__all__ = ['Device', 'Identity', 'Image', 'Packed', 'describe', 'identify', 'take', 'unpack']
+__all__ = ['Device', 'Identity', 'Image', 'Packed', 'amount', 'describe', 'identify', 'look',
+           'take', 'unpack']
 
 # A multiboot header lies in the first 8 KiB, aligned to 4 bytes; Linux reads 256 bytes of a script.
 HEAD = 8 << 10
 SCRIPT_LINE = 256
 
+LIMIT = 512 << 20  # bytes unpacked; what mirage.yml allows by default
 FEW = 4  # devices that are named one by one
 
 MULTIBOOT = b'\x02\xb0\xad\x1b'
@@ -76,6 +79,12 @@ def identify(path: Path, *, name: str) -> Identity:
         f'{name} is not an image: it is neither an ELF file nor a script',
         hint='publish what `mirage build` made',
     )
+
+
+def look(stream: BinaryIO, *, name: str, limit: int = LIMIT) -> Image:
+    """What `take` finds, with nothing kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        return take(stream, Path(folder, 'image'), name=name, limit=limit)
 
 
 def describe(image: Image) -> str:

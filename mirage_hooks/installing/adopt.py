@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -160,10 +159,7 @@ def _generation(where: repository.Repository, commit: str, old: _Old) -> tuple[s
         name = PurePosixPath(found.path).name
         if name.startswith('mir-'):
             return '2.9', f'MirageOS 1 and 2 called their images mir-NAME, as {_shown(name)}'
-        with tempfile.TemporaryDirectory() as folder:
-            took = image.take(
-                where.open(found.blob), Path(folder, 'image'), name=found.path, limit=512 << 20
-            )
+        took = image.look(where.open(found.blob), name=found.path)
     except errors.Refused:
         return '3.0', f'{_shown(old.image)} shows no image to tell it from'
     if took.style == 'pvh':

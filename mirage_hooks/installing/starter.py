@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from .. import errors, repository
+from .. import errors, image, model, repository
+
+PORT = 8080  # of the first unix image; those after it get the next ones
 
 _HEAD = '# What should run on this host, for the deployment repository '
 
@@ -46,9 +50,7 @@ def text(wanted: repository.Repository) -> str:
     named = f'branch: {plain(branches[0])}\n' if branches else '# branch: master\n'
     if not found:
         return f'{head(wanted)}\n{named}\n{_REST}unikernels: {{}}\n'
-    entries = ''.join(
-        f'  {plain(name)}:\n    image: {plain(image)}\n' for name, image in found.items()
-    )
+    entries = ''.join(_entries(wanted, found))
     return f'{head(wanted)}\n{named}\n{_REST}unikernels:\n{entries}'
 
 
@@ -70,7 +72,23 @@ def _images(wanted: repository.Repository, branches: list[str]) -> dict[str, str
         found = wanted.images(wanted.commit(branches[0]))
     except errors.Refused:
         return {}
-    return {name: image for image, name in reversed(found)}
+    first = {name: image for image, name in reversed(found)}
+    return dict(sorted(first.items()))
+
+
+def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[str]:
+    """An entry for each image; one that is a process of the host can run as it stands here."""
+    commit = wanted.commit(wanted.branches()[0])
+    ports = itertools.count(PORT)
+    for name, path in found.items():
+        yield f'  {plain(name)}:\n    image: {plain(path)}\n'
+        try:
+            blob = wanted.find(commit, name, model.Unikernel(image=path))
+            kind = image.look(wanted.open(blob.blob), name=blob.path).target
+        except errors.Refused:
+            continue
+        yield (f'    network: {{mode: socket, port: {next(ports)}}}\n' if kind == 'unix' else
+               '    # network: {mode: …}  # one of the three above\n')
 
 
 def plain(text: str) -> str:

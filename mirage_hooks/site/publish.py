@@ -14,7 +14,6 @@ import msgspec
 from .. import errors, image
 from . import ci, deployment, layout, parcel, releases
 
-LIMIT = 512 << 20  # bytes unpacked; what mirage.yml allows by default
 # Every round of a race has a winner: this outlasts some dozens of publishers at once.
 ATTEMPTS = 60
 LONGEST = 3.0  # seconds between two attempts
@@ -95,7 +94,7 @@ def _same(
 def _taken(path: Path, raw: Path) -> image.Image:
     try:
         with path.open('rb') as stream:
-            identity = image.take(stream, raw, name=str(path), limit=LIMIT)
+            identity = image.take(stream, raw, name=str(path), limit=image.LIMIT)
     except OSError as error:
         raise errors.Refused(f'cannot read {path}: {error.strerror}') from None
     if identity.target not in layout.EXTENSIONS:
