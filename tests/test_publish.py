@@ -202,6 +202,54 @@ def test_targets_names_and_branches_lie_side_by_side(hub: Path) -> None:
         'spt/.latest/www.spt', f'spt/{A}/www.json', f'spt/{A}/www.spt', 'spt/latest']
 
 
+def test_unikernels_that_share_a_pointer_stay_beside_each_other(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    released(hub, A, 'one')
+    capsys.readouterr()
+    assert mirage('publish', put('blog.spt', spt('blog')), '--to', str(hub), '--source', B,
+                  '--compress', 'gzip') == 0
+    assert capsys.readouterr().out.startswith('beside it, as it was: www\npublished ')
+    assert show(hub, 'spt/latest') == f'{B}\n'.encode()
+    assert {path for path in tree(hub) if B in path} == {
+        f'spt/{B}/{file}' for file in ('blog.spt.gz', 'blog.json', 'www.spt', 'www.json')}
+    assert show(hub, f'spt/{B}/www.spt') == spt('one')
+    released(hub, C, 'two')
+    assert {path for path in tree(hub) if C in path} == {
+        f'spt/{C}/{file}' for file in ('blog.spt.gz', 'blog.json', 'www.spt', 'www.json')}
+    host, found = Repository(hub), model.Unikernel(image='spt/latest')
+    tip = host.commit('master')
+    assert [host.find(tip, name, found).path for name in ('www', 'blog')] == [
+        f'spt/{C}/www.spt', f'spt/{C}/blog.spt.gz']
+
+
+def test_one_packing_of_an_image_takes_the_place_of_another(hub: Path) -> None:
+    packed = {'': (), '.bz2': ('--compress', 'bzip2'), '.gz': ('--compress', 'gzip')}
+    for ending in ('', '.bz2', '.gz', ''):
+        released(hub, A, ending, *packed[ending])
+        assert {path for path in tree(hub) if '/www.spt' in path} == {
+            f'spt/{A}/www.spt{ending}', *(() if ending else ('spt/.latest/www.spt',))}
+
+
+@pytest.mark.parametrize(('layout', 'said'), [
+    ('spt/latest', 'spt/latest is there already, and is a file'),
+    ('spt/latest/{commit}', 'spt/latest is there already, and is a file'),
+    ('spt', 'spt/www.spt is there already, and is a folder'),
+])
+def test_nothing_else_in_the_tree_makes_room(
+    hub: Path, capsys: pytest.CaptureFixture[str], layout: str, said: str
+) -> None:
+    released(hub, A, 'one')
+    released(hub, A, 'two', '--layout', 'spt/www.spt')
+    before = git(hub, 'rev-parse', 'master')
+    capsys.readouterr()
+    assert mirage('publish', put('www.spt', spt()), '--to', str(hub), '--source', B,
+                  '--layout', layout) == 1
+    assert capsys.readouterr().err == (
+        f'mirage-hooks: {said}\n  hint: --layout or --name: another one\n')
+    assert git(hub, 'rev-parse', 'master') == before
+
+
 def test_keep_leaves_the_newest_the_pointed_and_what_is_no_release(
     hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,6 +344,10 @@ def test_a_dry_run_pushes_nothing(hub: Path, capsys: pytest.CaptureFixture[str])
     (spt(target=MUEN), (), 'image is built for muen, which no host of ours runs\n'
      '  hint: targets: hvt, spt, unix, virtio, xen'),
     (None, (), 'cannot read image: No such file or directory'),
+    (b'#!/bin/sh\n', ('--name', 'config.ml'), "a host would not take config.ml for the image of "
+     "'config.ml'\n  hint: --name: another one"),
+    (spt(), ('--layout', '.GIT/hooks'), "--layout '.GIT/hooks' gives '.GIT/hooks', which is not a "
+     'plain path in the repository'),
     (spt(), ('--name', '../x'), "'../x' cannot be the name of a unikernel\n  hint: --name: at most "
      '40 letters, digits, dots and dashes, a letter or digit first'),
     (spt(), ('--source', 'HEAD'), "the source commit 'HEAD' is not 7 to 64 hexadecimal digits\n"

@@ -141,6 +141,7 @@ def told(published: Published) -> list[str]:
     where = f'{published.branch} {published.commit[:12]}'.strip()
     return [
         *(f'{removal} {folder}' for folder in published.removed),
+        *(f'beside it, as it was: {name}' for name in published.beside),
         *(f'remote: {plain(line)}' for line in published.answer),
         f'{act} {what} on {where}',
     ]

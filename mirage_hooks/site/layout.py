@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from .. import errors
+from .. import errors, tree
 
 ORIGINAL = '{target}/{commit}'
 POINTER = 'latest'
@@ -24,13 +24,14 @@ PACKED = {'': '', 'bzip2': '.bz2', 'gzip': '.gz'}
 
 class Place(msgspec.Struct, frozen=True):
     """The paths of one release; `pointer` is '' for a layout without commit, `stable` when there
-    is no use for it."""
+    is no use for it. `others` would be taken for the same image, packed in another way."""
 
     image: str
     config: str
     description: str
     pointer: str = ''
     stable: str = ''
+    others: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -50,22 +51,56 @@ def place(
             f'--layout {template!r} is not a folder of {{target}}, {{commit}}, {{name}}, {{branch}}'
         ) from None
     plain = re.fullmatch(r'[A-Za-z0-9._/+-]+', folder)
-    if not plain or any(part in ('', '.', '..', '.git') for part in folder.split('/')):
+    if not plain or any(part.lower() in ('', '.', '..', '.git') for part in folder.split('/')):
         raise errors.Refused(
             f'--layout {template!r} gives {folder!r}, which is not a plain path in the repository'
         )
-    image = f'{folder}/{name}{EXTENSIONS[target]}{PACKED[compress]}'
+    file = f'{name}{EXTENSIONS[target]}'
+    if tree.parts(tree.Entry('100755', 'blob', '', file)) != (name, EXTENSIONS[target][1:]):
+        raise errors.Refused(
+            f'a host would not take {file} for the image of {name!r}', hint='--name: another one'
+        )
     parent, _, last = f'./{folder}'.rpartition('/')
     parent = parent[2:]
     pointed = last == commit
+    stable = _join(parent, f'{STABLE}/{file}') if pointed else ''
     return Place(
-        image=image,
+        image=f'{folder}/{file}{PACKED[compress]}',
         config=f'{folder}/config.ml',
         description=f'{folder}/{name}.json',
         pointer=_join(parent, POINTER) if pointed else '',
-        stable=_join(parent, f'{STABLE}/{name}{EXTENSIONS[target]}')
-        if pointed and not compress else '',
+        stable=stable if not compress else '',
+        others=(*(f'{folder}/{file}{packed}' for kind, packed in PACKED.items()
+                  if kind != compress), *((stable,) if compress and stable else ())),
     )
+
+
+def require_room(files: Iterable[str], fresh: Iterable[str]) -> None:
+    """Raise Refused when one of `fresh` would stand where `files` has a folder, or below a file:
+    git would drop what is there without a word."""
+    known = set(files)
+    folders = {str(parent) for path in known for parent in PurePosixPath(path).parents}
+    for path in fresh:
+        above = next((str(up) for up in PurePosixPath(path).parents if str(up) in known), '')
+        if above or path in folders:
+            raise errors.Refused(
+                f'{above or path} is there already, and is a {"file" if above else "folder"}',
+                hint='--layout or --name: another one',
+            )
+
+
+def names(files: Iterable[str], folder: str) -> dict[str, tuple[str, ...]]:
+    """What `publish` put into `folder`: the files of each unikernel, by its name."""
+    known = set(files)
+    described = [path for path in known if path.endswith('.json')
+                 and str(PurePosixPath(path).parent) == folder]
+    ways = (*(f'{kind}{packed}' for kind in EXTENSIONS.values() for packed in PACKED.values()),
+            '.json')
+    return {
+        PurePosixPath(path).stem: tuple(
+            each for way in ways if (each := f'{path.removesuffix(".json")}{way}') in known)
+        for path in sorted(described)
+    }
 
 
 def shelves(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,8 @@ LONGEST = 3.0  # seconds between two attempts
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What was pushed: `commit` is '' when there was nothing to do or it was a dry run."""
+    """What was pushed: `commit` is '' when there was nothing to do or it was a dry run. `beside`
+    are the unikernels whose images were taken over from the release before."""
 
     commit: str
     branch: str
@@ -29,6 +30,7 @@ class Published(msgspec.Struct, frozen=True):
     removed: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
     same: bool = False
+    beside: tuple[str, ...] = ()
 
 
 def publish(wanted: parcel.Wanted) -> Published:
@@ -64,16 +66,22 @@ def _once(
     files = clone.files()
     if _same(files, place, blobs, clone):
         return Published('', clone.branch, place, identity, same=True)
+    beside = releases.beside(clone, files, place, wanted.name)
+    taken = {path: file for paths in beside.values() for path, file in paths.items()}
+    gone = dict.fromkeys(path for path in place.others if path in files)
+    layout.require_room({*files} - {*gone}, blobs)
     old: tuple[str, ...] = ()
     if wanted.keep and place.pointer:
         old = releases.beyond(clone, {**files, **blobs}, wanted.keep, place)
     commit = clone.commit(
-        parcel.message(wanted, identity, place, old), {**releases.without(files, old), **blobs}
+        parcel.message(wanted, identity, place, old),
+        {**releases.without(files, old), **gone, **taken, **blobs},
     )
+    published = Published('', clone.branch, place, identity, old, beside=tuple(beside))
     if wanted.dry_run:
-        return Published('', clone.branch, place, identity, old)
+        return published
     pushed = clone.push(commit)
-    return Published(pushed.commit, clone.branch, place, identity, old, pushed.answer)
+    return msgspec.structs.replace(published, commit=pushed.commit, answer=pushed.answer)
 
 
 def _same(
@@ -84,10 +92,7 @@ def _same(
     ours = blobs[place.image].oid
     if not place.pointer:
         return place.image in files and files[place.image].oid == ours
-    if place.pointer not in files:
-        return False
-    named = clone.read(files[place.pointer].oid).decode(errors='replace').strip()
-    newest = str(Path(place.pointer).parent / named / Path(place.image).name)
+    newest = f'{releases.newest(clone, files, place)}/{Path(place.image).name}'
     return newest in files and files[newest].oid == ours
 
 

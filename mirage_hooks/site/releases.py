@@ -41,6 +41,29 @@ def beyond(
     return tuple(sorted(old))
 
 
+def newest(
+    clone: deployment.Deployment, files: Mapping[str, deployment.File], place: layout.Place
+) -> str:
+    """The folder that the pointer of `place` names, '' when there is none yet."""
+    if place.pointer not in files:
+        return ''
+    named = clone.read(files[place.pointer].oid).decode(errors='replace').strip()
+    return str(PurePosixPath(place.pointer).parent / named)
+
+
+def beside(
+    clone: deployment.Deployment, files: Mapping[str, deployment.File], place: layout.Place,
+    name: str,
+) -> dict[str, dict[str, deployment.File]]:
+    """By name the unikernels that share the pointer of `place` with `name`, and what they need in
+    the folder that it is to name: hosts find them all through it."""
+    shared = layout.names(files, newest(clone, files, place))
+    return {
+        other: {f'{place.folder}/{PurePosixPath(path).name}': files[path] for path in paths}
+        for other, paths in shared.items() if other != name
+    }
+
+
 def folders(files: Iterable[str]) -> tuple[str, ...]:
     """The release folders of a tree."""
     return tuple(folder for shelf in layout.shelves(files).values() for folder in shelf)
