@@ -8,6 +8,7 @@ import pytest
 
 from mirage_hooks.site import prune, releases
 from tests.deployment import git, run
+from tests.signing import sign_with, ssh_key
 from tests.test_publish import A, B, C, D, here, hub, mirage, put, released, show, spt, tree
 
 __all__ = ['here', 'hub']  # fixtures
@@ -53,7 +54,9 @@ def test_old_releases_leave_the_tree_in_a_commit(
         f'Remove 2 old releases\n\nspt/{A}\nspt/{B}')
     after = git(full, 'rev-parse', '--short=12', 'master')
     assert capsys.readouterr().out == (
-        f'removed spt/{A}\nremoved spt/{B}\nmaster is {after} now, without 2 old releases\n')
+        f'removed spt/{A}\nremoved spt/{B}\n'
+        f'master of {full} is {after} now, without 2 old releases\n'
+    )
 
 
 def test_nothing_old_is_nothing_to_do(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +64,7 @@ def test_nothing_old_is_nothing_to_do(full: Path, capsys: pytest.CaptureFixture[
     for more in ((), ('--history',)):
         assert mirage('prune', '--to', str(full), '--keep', '4', *more) == 0
         assert capsys.readouterr().out == (
-            'nothing to do: master holds no more releases than that\n')
+            f'nothing to do: master of {full} holds no more releases than that\n')
     assert git(full, 'for-each-ref') == before
 
 
@@ -71,7 +74,7 @@ def test_an_empty_repository_is_nothing_to_do(
     for more in ((), ('--history',)):
         assert mirage('prune', '--to', str(hub), *more) == 0
         assert capsys.readouterr().out == (
-            'nothing to do: master holds no more releases than that\n')
+            f'nothing to do: master of {hub} holds no more releases than that\n')
 
 
 def test_a_dry_run_says_what_would_go(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +82,7 @@ def test_a_dry_run_says_what_would_go(full: Path, capsys: pytest.CaptureFixture[
     for more in ((), ('--history',)):
         assert mirage('prune', '--to', str(full), '--keep', '3', '--dry-run', *more) == 0
         assert capsys.readouterr().out == (
-            f'would remove spt/{A}\nwould remove 1 releases from master\n')
+            f'would remove spt/{A}\nwould remove 1 releases from master of {full}\n')
     assert git(full, 'for-each-ref') == before
 
 
@@ -95,7 +98,12 @@ def test_the_history_is_rewritten_and_what_it_was_is_kept(
         f'spt/{commit}/www.{kind}' for commit in (A, B) for kind in ('json', 'spt'))
     backup = git(full, 'for-each-ref', '--format=%(refname)', prune.BACKUP)
     assert git(full, 'rev-parse', backup) == before
-    assert capsys.readouterr().out.endswith(f'2 old releases; what it was is {backup}\n')
+    assert backup.startswith(f'{prune.BACKUP}master/')
+    assert capsys.readouterr().out.endswith(f"""2 old releases
+what it was is {backup}; to free its room, when nobody needs it: git push {full} --delete {backup}
+hosts follow with `rewound: follow` in mirage.yml, and where `trust:` is set after \
+`mirage-hooks trust --forget`
+""")
     git(full, 'update-ref', '-d', backup)
     git(full, 'gc', '-q', '--prune=now')
     for commit in (A, B):
@@ -119,8 +127,37 @@ def test_a_host_that_refuses_a_rewritten_branch_is_told_of(
     assert mirage('prune', '--to', str(full), '--keep', '1', '--history') == 1
     err = capsys.readouterr().err
     assert err.startswith(f'mirage-hooks: {full} refuses the push: [remote rejected] ')
-    assert 'denying non-fast-forward refs/heads/master' in err
+    assert err.endswith('  hint: there, for as long as this takes: '
+                        'git config receive.denyNonFastForwards false\n')
     assert git(full, 'for-each-ref') == before
+
+
+def test_a_branch_that_is_not_there_is_missed_aloud(
+    full: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ((), ('--history',)):
+        assert mirage('prune', '--to', str(full), '--branch', 'nothere', *more) == 1
+        assert capsys.readouterr().err == (
+            f'mirage-hooks: {full} has no branch nothere\n  hint: --branch: master\n')
+
+
+def test_signatures_are_not_lost(
+    full: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(here, 'init', '-q')
+    ssh_key(tmp_path / 'signing')
+    sign_with(here, tmp_path / 'signing')
+    released(full, 'e' * 40, 'signed')
+    sign_with(here, None)
+    before = git(full, 'for-each-ref')
+    assert mirage('prune', '--to', str(full), '--keep', '1', '--history') == 1
+    assert capsys.readouterr().err == (
+        'mirage-hooks: master has signed commits, which would be made again without a signature\n'
+        '  hint: let git sign them: git config --global commit.gpgsign true, and user.signingkey\n')
+    assert git(full, 'for-each-ref') == before
+    sign_with(here, tmp_path / 'signing')
+    assert mirage('prune', '--to', str(full), '--keep', '1', '--history') == 0
+    assert '\ngpgsig -----BEGIN SSH' in git(full, 'cat-file', 'commit', 'master')
 
 
 @pytest.mark.parametrize('count', ['0', '-1', 'x', '1e3'])

@@ -7,8 +7,10 @@ import bz2
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from tests.sshd import Sshd
 HVT, SPT, MUEN, XEN = 1, 2, 4, 6  # Solo5's targets
 NET = 2
 A, B, C, D = (digit * 40 for digit in 'abcd')
+KEY = '-----BEGIN OPENSSH PRIVATE KEY-----\nabc\ndef=\n-----END OPENSSH PRIVATE KEY-----\n'
 VARIABLES = ('DEPLOY', 'DEPLOY_KEY', 'DEPLOY_KNOWN_HOSTS', 'XENIMG', 'MIRDIR', 'MIRAGE_BACKEND',
              'TRAVIS_COMMIT', 'TRAVIS_BRANCH', 'TRAVIS_PULL_REQUEST', 'TRAVIS_REPO_SLUG',
              'GITHUB_SHA', 'GITHUB_REF_NAME', 'GITHUB_EVENT_NAME', 'GITHUB_REPOSITORY',
@@ -114,7 +117,7 @@ def test_an_empty_repository_gets_image_description_config_and_pointer(
     commit = git(hub, 'rev-parse', 'master')
     assert capsys.readouterr().out == (
         f'published spt/{A}/www.spt (spt (Solo5 ABI 2), 1.0 kB, network service) '
-        f'on master {commit[:12]}\n'
+        f'on master {commit[:12]} of {hub}\n'
     )
 
 
@@ -165,7 +168,7 @@ def test_the_same_image_again_is_nothing_to_do(
         assert git(hub, 'rev-parse', 'master') == before
         assert capsys.readouterr().out == (
             f'nothing to do: spt/{commit}/www.spt (spt (Solo5 ABI 2), 1.0 kB, '
-            'network service) is the newest on master already\n'
+            f'network service) is the newest on master of {hub} already\n'
         )
 
 
@@ -333,7 +336,7 @@ def test_a_dry_run_pushes_nothing(hub: Path, capsys: pytest.CaptureFixture[str])
     assert git(hub, 'for-each-ref') == ''
     assert capsys.readouterr().out == (
         f'would publish spt/{A}/www.spt (spt (Solo5 ABI 2), 1.0 kB, network service) '
-        'on master\n'
+        f'on master of {hub}\n'
     )
 
 
@@ -371,6 +374,12 @@ def test_what_the_host_would_refuse_is_refused_here(
     assert mirage('publish', 'image', '--to', str(hub), '--source', A, *more) == 1
     assert capsys.readouterr() == ('', f'mirage-hooks: {said}\n')
     assert git(hub, 'for-each-ref') == ''
+
+
+def test_a_pipe_is_not_waited_for(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo('pipe')
+    assert mirage('publish', 'pipe', '--to', str(hub), '--source', A) == 1
+    assert capsys.readouterr().err == 'mirage-hooks: pipe is not a file\n'
 
 
 def test_a_broken_archive_is_refused(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -426,9 +435,9 @@ def test_a_host_that_declines_is_told_and_not_asked_again(
     _hook(hub, 'pre-receive', HOSTILE + f'echo . >> {hub}/asked\nexit 1\n')
     put('image', spt())
     assert mirage('publish', 'image', '--to', str(hub), '--source', A) == 1
-    assert capsys.readouterr().err == (
-        f'mirage-hooks: {hub} refuses the push: [remote rejected] (pre-receive hook declined): '
-        'www now runs\\x1b[2J / x\\x9by\n'
+    assert capsys.readouterr() == (
+        'remote: www now runs\\x1b[2J\nremote: x\\x9by\n',
+        f'mirage-hooks: {hub} refuses the push: [remote rejected] (pre-receive hook declined)\n',
     )
     assert (hub / 'asked').read_text() == '.\n'
     assert git(hub, 'for-each-ref') == ''
@@ -494,6 +503,76 @@ def test_the_commit_is_signed_when_git_is_told_to(hub: Path, here: Path, tmp_pat
     sign_with(here, tmp_path / 'signing')
     released(hub, A, 'one')
     git(hub, '-c', f'gpg.ssh.allowedSignersFile={tmp_path / "signers"}', 'verify-commit', 'master')
+
+
+@pytest.mark.parametrize(('settings', 'said'), [
+    ({'commit.gpgsign': 'banana'}, "git: fatal: bad boolean config value 'banana' for "
+     "'commit.gpgsign'\n"),
+    ({'commit.gpgsign': 'true', 'gpg.format': 'ssh', 'user.signingkey': '/no/key'},
+     "git does not make the commit: error: Couldn't load public key /no/key: No such file or "
+     'directory?\n'
+     '  hint: commit.gpgsign is on: is the key there, and may it be used here?\n'),
+])
+def test_what_cannot_be_signed_as_git_is_told_is_not_published(
+    hub: Path, here: Path, capsys: pytest.CaptureFixture[str], settings: dict[str, str], said: str
+) -> None:
+    git(here, 'init', '-q')
+    for key, value in settings.items():
+        git(here, 'config', key, value)
+    put('image', spt())
+    assert mirage('publish', 'image', '--to', str(hub), '--source', A) == 1
+    assert capsys.readouterr().err == f'mirage-hooks: {said}'
+    assert git(hub, 'for-each-ref') == ''
+
+
+def test_settings_of_git_that_change_what_it_says_do_no_harm(hub: Path, home: Path) -> None:
+    with (home / '.gitconfig').open('a') as file:
+        file.write('[clone]\n\tdefaultRemoteName = up\n[log]\n\tshowSignature = true\n')
+    released(hub, A, 'one')
+    released(hub, B, 'two', '--keep', '1')
+    assert {path for path in tree(hub) if A in path} == set()
+
+
+def test_a_new_branch_beside_others_is_told(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    released(hub, A, 'one')
+    git(hub, 'symbolic-ref', 'HEAD', 'refs/heads/main')
+    capsys.readouterr()
+    released(hub, B, 'two')
+    assert capsys.readouterr().out.endswith(f' of {hub}, a new branch beside master\n')
+
+
+def test_json_tells_all_of_it(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    released(hub, A, 'one', '--json')
+    told = json.loads(capsys.readouterr().out)
+    assert (told['commit'], told['to'], told['branch'], told['place']['image']) == (
+        git(hub, 'rev-parse', 'master'), str(hub), 'master', f'spt/{A}/www.spt')
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_ended_by_a_signal_it_leaves_no_key_behind(
+    hub: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    work = tmp_path / 'temporary'
+    work.mkdir()
+    put('image', spt())
+    put('ssh', b'#!/bin/sh\nfor word; do case $word in */key) cp "$word" "$0.key" ;; esac; done\n'
+        b'echo $$ > "$0.pid"\nexec sleep 30\n')
+    Path('ssh').chmod(0o755)
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'TMPDIR': str(work),
+                   'GIT_SSH_COMMAND': str(Path('ssh').resolve()), 'DEPLOY_KEY': KEY}
+    with subprocess.Popen(
+        [sys.executable, '-m', 'mirage_hooks', 'publish', 'image', '--to', f'me@host:{hub}',
+         '--source', A], env=environment, stderr=subprocess.PIPE, text=True,
+    ) as process:
+        while not Path('ssh.pid').exists() or not Path('ssh.pid').read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        os.kill(int(Path('ssh.pid').read_text()), signal.SIGTERM)  # git's, and not ours
+        process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert Path('ssh.key').read_text() == KEY
+    assert list(work.iterdir()) == []
 
 
 def test_a_fresh_machine_without_a_name_can_publish(
@@ -571,13 +650,15 @@ def test_an_image_that_the_build_did_not_make_is_missed_aloud(
 
 
 def test_the_deploy_key_is_read_in_each_of_its_forms() -> None:
-    text = '-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n'
+    text = KEY
     packed = base64.b64encode(text.encode()).decode()
     assert ci.key({'DEPLOY_KEY': text}) == text
     assert ci.key({'DEPLOY_KEY': packed}) == text
     assert ci.key({'DEPLOY_KEY': f'{packed[:20]}\n{packed[20:]}\n'}) == text  # as base64 prints it
     assert ci.key({'XSECRET_default_num': '2', 'XSECRET_default_0': packed[:20],
                    'XSECRET_default_1': packed[20:]}) == text
+    for spoiled in (text.replace('\n', '\r\n'), text.replace('\n', ' '), text.strip()):
+        assert ci.key({'DEPLOY_KEY': spoiled}) == text
     assert ci.key({}) == ''
     for variables, name in (({'DEPLOY_KEY': '!'}, 'DEPLOY_KEY'),
                             ({'XSECRET_default_num': '1'}, 'XSECRET_default_*')):

@@ -11,6 +11,22 @@ RACED = re.compile(
     r'reference already exists|stale info'
 )
 
+ADDRESS = 'is the address right, and may this key read and write there?'
+# By what is said; the last one for all else.
+HINTS = (
+    ('currently checked out',
+     'let it be bare, or there: git config receive.denyCurrentBranch updateInstead'),
+    ('denying non-fast-forward',
+     'there, for as long as this takes: git config receive.denyNonFastForwards false'),
+    ('dubious ownership', 'git config --global --add safe.directory THAT_FOLDER, if you trust it'),
+    ('Host key verification failed',
+     "does DEPLOY_KNOWN_HOSTS (or ~/.ssh/known_hosts) have that host's key of today?"),
+    (r'Permission denied \(',
+     'is DEPLOY_KEY the private half of a deploy key that may write there?'),
+    ('hook declined', ''),
+    ('', ADDRESS),
+)
+
 
 def raced(reasons: list[str]) -> bool:
     """Did somebody else push first, by the reasons that git gives for its refusal?"""
@@ -42,6 +58,11 @@ def why(said: str) -> str:
     fatal = [number for number, line in enumerate(lines) if line.startswith(('fatal:', 'error:'))]
     first = fatal[0] if fatal else 0
     return lines[first - 1 if first and 'Could not read from remote' in lines[first] else first]
+
+
+def hint(said: str) -> str:
+    """What a person can do about it, by what git, ssh or the other side said."""
+    return next((text for found, text in HINTS if re.search(found, said)), HINTS[-1][1])
 
 
 def masked(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,10 @@ MAIN = ('main', 'master')
 
 
 def held_back(variables: Mapping[str, str]) -> str:
-    """Why this build must not publish, '' when it may: the original's rules."""
+    """Why this build must not publish, '' when it may: the original's rules. Raises Usage where
+    nothing says that this is a build at all."""
+    if not {'DEPLOY', 'XENIMG'} & set(variables):
+        raise errors.Usage('no IMAGE is given, and neither DEPLOY nor XENIMG says what CI built')
     if variables.get('DEPLOY') != '1':
         return 'DEPLOY is not 1'
     if variables.get('TRAVIS_PULL_REQUEST', 'false') not in ('', 'false'):
@@ -39,7 +43,11 @@ def image(variables: Mapping[str, str]) -> Path:
             hint='mirage-hooks publish IMAGE --to REMOTE, or set XENIMG to the image\'s name',
         )
     folder = Path(variables.get('MIRDIR') or 'src')
-    extension = layout.EXTENSIONS.get(variables.get('MIRAGE_BACKEND') or 'xen', '.xen')
+    backend = variables.get('MIRAGE_BACKEND') or 'xen'
+    if backend not in layout.EXTENSIONS:
+        raise errors.Refused(f'MIRAGE_BACKEND={backend} is no target',
+                             hint=f'targets: {", ".join(sorted(layout.EXTENSIONS))}')
+    extension = layout.EXTENSIONS[backend]
     # MirageOS drops dots from the name; 1.x and 2.x put mir- before it, 4.x uses dist/.
     names = dict.fromkeys((name, name.replace('.', '')))
     tried = [folder / place for each in names for place in
@@ -65,17 +73,23 @@ def key(variables: Mapping[str, str]) -> str:
     made of it; '' without."""
     given = variables.get('DEPLOY_KEY', '')
     if given.lstrip().startswith('-----BEGIN '):
-        return given
+        return _lines(given)
     try:
         pieces = [variables[f'XSECRET_default_{number}']
                   for number in range(int(variables.get('XSECRET_default_num', '0')))]
         text = ''.join((given or ''.join(pieces)).split())  # base64(1) breaks its lines
-        return base64.b64decode(text, validate=True).decode('ascii')
+        return _lines(base64.b64decode(text, validate=True).decode('ascii'))
     except (KeyError, ValueError):
         raise errors.Refused(
             f'the deploy key in {"DEPLOY_KEY" if given else "XSECRET_default_*"} is not whole',
             hint='set DEPLOY_KEY to the private key, as it is or in base64',
         ) from None
+
+
+def _lines(text: str) -> str:
+    """The key in the lines that ssh wants; a form on a web page may have made blanks of them."""
+    found = re.fullmatch(r'(-----BEGIN [A-Z ]+-----)([^:]+)(-----END [A-Z ]+-----)', text.strip())
+    return '\n'.join((found[1], *found[2].split(), found[3], '')) if found else text
 
 
 @contextlib.contextmanager

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
-from collections.abc import Callable, Mapping
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 
 if TYPE_CHECKING:
+    from ..report import Reporter
     from .parcel import Wanted
+    from .prune import Pruned
     from .publish import Published
 
 NAME = r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}'
@@ -44,6 +49,7 @@ def commands(command: Callable[..., Any]) -> None:
                      help='take all but the newest N releases out of the tree')
     one.add_argument('--branch', default='', help="of the deployment repository (its own)")
     one.add_argument('--dry-run', action='store_true', help='do all but the push')
+    one.add_argument('--json', action='store_true')
     one = command('prune', prune, 'take old images out of the deployment repository')
     one.add_argument('--to', metavar='REMOTE', required=True, help='the deployment repository')
     one.add_argument('--keep', type=_count, default=10, metavar='N', help='releases (10)')
@@ -51,6 +57,7 @@ def commands(command: Callable[..., Any]) -> None:
     one.add_argument('--history', action='store_true',
                      help='rewrite the history too; what it was stays as a backup reference')
     one.add_argument('--dry-run', action='store_true', help='do all but the push')
+    one.add_argument('--json', action='store_true')
 
 
 def init(given: argparse.Namespace) -> int:
@@ -77,40 +84,68 @@ def publish(given: argparse.Namespace) -> int:
 
     os.chdir(given.repository)
     report = Reporter()
-    reason = '' if given.image else ci.held_back(os.environ)
+    reason = ci.held_back(os.environ) if given.image is None else ''
     if reason:
         report.line(f'nothing published: {plain(reason)}')
         return 0
     want = wanted(given, os.environ)
-    published = publishing.publish(want)
-    for text in told(published):
-        report.line(text)
-    if answer.refused(published.answer, want.name):
-        report.line('but the host refused it, as it says above')
-        return 1
-    return 0
+    with _pushing(report):
+        published = publishing.publish(want)
+    refused = answer.refused(published.answer, want.name)
+    _report(report, published, publishing.told(published, refused), given.json)
+    return int(refused)
 
 
 def prune(given: argparse.Namespace) -> int:
-    from ..report import Reporter, plain
+    from ..report import Reporter
     from . import prune as pruning
 
     os.chdir(given.repository)
     report = Reporter()
-    pruned = pruning.prune(given.to, keep=given.keep, branch=given.branch, history=given.history,
-                           dry_run=given.dry_run)
-    for folder in pruned.removed:
-        report.line(f'{"would remove" if given.dry_run else "removed"} {plain(folder)}')
-    for text in pruned.answer:
-        report.line(f'remote: {plain(text)}')
-    report.line(_pruned(pruned.commit, pruned.removed, pruned.backup, pruned.branch))
+    with _pushing(report):
+        pruned = pruning.prune(given.to, keep=given.keep, branch=given.branch,
+                               history=given.history, dry_run=given.dry_run)
+    _report(report, pruned, pruning.told(pruned, given.dry_run), given.json)
     return 0
+
+
+@contextlib.contextmanager
+def _pushing(report: Reporter) -> Iterator[None]:
+    """Ended by a signal, as a CI ends a build, the deploy key does not stay behind in its file; and
+    what the other side says when it declines is for a person to read."""
+    from ..report import plain
+    from . import deployment
+
+    def end(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except deployment.Declined as declined:
+        for line in declined.answer:
+            report.line(f'remote: {plain(line)}')
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(report: Reporter, done: Published | Pruned, told: list[str], as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        told = [msgspec.json.encode(done).decode()]
+    for text in told:
+        report.line(text)
 
 
 def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     """The command line, completed from the CI's variables; raises Refused for what is missing."""
     from . import checkout, ci, parcel
 
+    if given.image == '':
+        raise errors.Usage('IMAGE is empty')
     path = Path(given.image) if given.image else ci.image(variables)
     to = given.to or ci.remote(variables)
     if not to:
@@ -128,25 +163,6 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     )
 
 
-def told(published: Published) -> list[str]:
-    """What a person should know; the other side's words never reach the terminal raw."""
-    from .. import image
-    from ..report import plain
-
-    what = f'{published.place.image} ({image.describe(published.image)})'
-    if published.same:
-        return [f'nothing to do: {what} is the newest on {published.branch} already']
-    act, removal = ('published', 'removed') if published.commit else ('would publish',
-                                                                      'would remove')
-    where = f'{published.branch} {published.commit[:12]}'.strip()
-    return [
-        *(f'{removal} {folder}' for folder in published.removed),
-        *(f'beside it, as it was: {name}' for name in published.beside),
-        *(f'remote: {plain(line)}' for line in published.answer),
-        f'{act} {what} on {where}',
-    ]
-
-
 def _commit(source: str) -> str:
     from . import layout
 
@@ -154,27 +170,18 @@ def _commit(source: str) -> str:
         raise errors.Refused(
             'the commit that the image was built from is not known', hint='--source COMMIT names it'
         )
-    if not re.fullmatch(layout.COMMIT, source):
+    if not re.fullmatch(layout.COMMIT, source.lower()):
         raise errors.Refused(
             f'the source commit {source!r} is not 7 to 64 hexadecimal digits',
             hint='--source "$(git rev-parse HEAD)"',
         )
-    return source
+    return source.lower()
 
 
 def _named(path: Path) -> str:
     """`mort.io` of `dist/mir-mort.io.xen.bz2`."""
     stem = re.sub(r'(\.(xen|hvt|spt|virtio))?(\.(bz2|gz|xz|zst))?$', '', path.name)
     return stem.removeprefix('mir-')
-
-
-def _pruned(commit: str, removed: tuple[str, ...], backup: str, branch: str) -> str:
-    if not removed and not commit:
-        return f'nothing to do: {branch} holds no more releases than that'
-    if not commit:
-        return f'would remove {len(removed)} releases from {branch}'
-    saved = f'; what it was is {backup}' if backup else ''
-    return f'{branch} is {commit[:12]} now, without {len(removed)} old releases{saved}'
 
 
 def _count(text: str) -> int:

@@ -27,6 +27,14 @@ class Raced(Exception):
     """Somebody else pushed meanwhile: refresh, build the commit anew, push again."""
 
 
+class Declined(errors.Refused):
+    """The other side does not take the push; `answer` is what it said, line by line."""
+
+    def __init__(self, reason: str, hint: str, answer: tuple[str, ...]) -> None:
+        super().__init__(reason, hint)
+        self.answer = answer
+
+
 class File(msgspec.Struct, frozen=True):
     """What stands at a path of a tree."""
 
@@ -60,8 +68,9 @@ class Deployment:
 
     def _clone(self, branch: str) -> str:
         """The branch that was asked for, or the one that the other side's HEAD is on."""
-        command = ['git', 'clone', '--bare', '--quiet', '--no-tags', '--no-local',
-                   '--single-branch', '--template=']
+        # The name of the remote by a setting: older gits refuse --origin beside --bare.
+        command = ['git', '-c', 'clone.defaultRemoteName=origin', 'clone', '--bare', '--quiet',
+                   '--no-tags', '--no-local', '--single-branch', '--template=']
         named = [f'--branch={branch}'] if branch else []
         where = ['--', self.url, str(self.folder)]
         try:
@@ -76,6 +85,12 @@ class Deployment:
         """The commit that the branch is at, '' when it does not exist yet."""
         return self._run(['git', 'for-each-ref', '--format=%(objectname)',
                           f'refs/heads/{self.branch}'])
+
+    def others(self) -> tuple[str, ...]:
+        """The other side's branches beside this one."""
+        listed = self._run_or_tell(['git', 'ls-remote', '--heads', 'origin'])
+        names = (line.partition('\trefs/heads/')[2] for line in listed.splitlines())
+        return tuple(name for name in names if name != self.branch)
 
     def refresh(self) -> None:
         """Learn what the branch is at now."""
@@ -135,7 +150,8 @@ class Deployment:
     def log(self, *arguments: str) -> str:
         """`git log` of the branch; `arguments` choose what of it."""
         # A rename is looked for in blobs, which are not here.
-        command = ['git', '-c', 'core.quotePath=false', 'log', '--no-renames', *arguments]
+        plain = ('-c', 'core.quotePath=false', '-c', 'log.showSignature=false')
+        command = ['git', *plain, 'log', '--no-renames', *arguments]
         return self._run_or_tell([*command, self.tip, '--'], environment={'TZ': 'UTC'})
 
     def write(self, content: bytes | IO[bytes]) -> str:
@@ -159,12 +175,27 @@ class Deployment:
                               given=self._index(changes), environment=index)
             # The blobs of older releases are elsewhere, and may stay there.
             tree = self._run_or_tell(['git', 'write-tree', '--missing-ok'], environment=index)
-        signed = ['-S'] if self._setting('commit.gpgsign', '--type=bool') == 'true' else []
+        signed = ['-S'] if self.signs() else []
         known = [word for parent in parents for word in ('-p', parent)]
-        return self._run_or_tell(
-            ['git', *self._personal, 'commit-tree', *signed, *known, tree],
-            given=message.encode(), environment={**self._identity(), **(environment or {})},
-        )
+        try:
+            return self._run(
+                ['git', *self._personal, 'commit-tree', *signed, *known, tree],
+                given=message.encode(), environment={**self._identity(), **(environment or {})},
+            )
+        except git.exc.GitCommandError as error:
+            raise errors.Refused(
+                f'git does not make the commit: {"; ".join(_said(error).splitlines())}',
+                hint='commit.gpgsign is on: is the key there, and may it be used here?'
+                if signed else '',
+            ) from None
+
+    def signs(self) -> bool:
+        """Whether git is told to sign commits; raises Refused when it is told nonsense."""
+        try:
+            return self._run(['git', *self._personal, 'config', '--type=bool', '--default=false',
+                              '--get', 'commit.gpgsign']) == 'true'
+        except git.exc.GitCommandError as error:
+            raise errors.Refused(f'git: {answer.why(_said(error))}') from None
 
     def push(self, commit: str, *, backup: str = '') -> Pushed:
         """Make the branch `commit`. With `backup` what the branch was goes to that reference and
@@ -196,12 +227,13 @@ class Deployment:
     def _refused(self, reasons: list[str], lines: tuple[str, ...], err: str) -> errors.Refused:
         if not reasons:
             why = answer.masked(answer.why(err))
-            return errors.Unavailable(f'cannot push to {self.shown}: {why}')
-        said = ': '.join(filter(None, (reasons[0], ' / '.join(lines))))
-        hint = ''
-        if 'currently checked out' in said:
-            hint = 'let it be bare, or there: git config receive.denyCurrentBranch updateInstead'
-        return errors.Refused(f'{self.shown} refuses the push: {said}', hint=hint)
+            return errors.Unavailable(f'cannot push to {self.shown}: {why}', hint=answer.hint(err))
+        # What is pushed beside what was rejected is rejected for that alone.
+        why = next((reason for reason in reasons if 'atomic' not in reason), reasons[0])
+        return Declined(
+            f'{self.shown} refuses the push: {why}',
+            hint=answer.hint('\n'.join((why, *lines))), answer=lines,
+        )
 
     def _index(self, changes: Mapping[str, File | None]) -> bytes:
         """`changes` as `update-index --index-info` reads them."""
@@ -219,12 +251,6 @@ class Deployment:
             who = {'NAME': 'mirage-hooks publish', 'EMAIL': 'mirage-hooks@localhost'}
             return {f'GIT_{role}_{key}': os.environ.get(f'GIT_{role}_{key}') or value
                     for role in ('AUTHOR', 'COMMITTER') for key, value in who.items()}
-
-    def _setting(self, key: str, kind: str) -> str:
-        try:
-            return self._run(['git', *self._personal, 'config', kind, '--get', key])
-        except git.exc.GitCommandError:
-            return ''
 
     def _run(
         self, command: list[str], given: bytes | IO[bytes] = b'',
@@ -253,7 +279,7 @@ class Deployment:
     def _unavailable(self, error: git.exc.GitCommandError) -> errors.Unavailable:
         return errors.Unavailable(
             f'{self.shown}: {answer.masked(answer.why(_said(error)))}',
-            hint='is the address right, and may this key read and write there?',
+            hint=answer.hint(_said(error)),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import errors
+from ..report import plain
 from . import ci, deployment, releases
 
 BACKUP = 'refs/mirage-hooks/before-prune/'
@@ -22,6 +24,7 @@ class Pruned(msgspec.Struct, frozen=True):
     """What was pushed; `commit` is '' when there was nothing to do or it was a dry run."""
 
     commit: str
+    to: str
     branch: str
     removed: tuple[str, ...] = ()
     backup: str = ''
@@ -37,6 +40,9 @@ def prune(
         clone = deployment.Deployment(
             to, Path(work, 'deployment.git'), branch=branch, whole=history, environment=environment
         )
+        if not clone.tip and (others := clone.others()):
+            raise errors.Refused(f'{clone.shown} has no branch {clone.branch}',
+                                 hint=f'--branch: {" or ".join(others)}')
         for _ in range(ATTEMPTS):
             try:
                 return _rewrite(clone, keep, dry_run) if history else _trim(clone, keep, dry_run)
@@ -48,19 +54,41 @@ def prune(
     )
 
 
+def told(pruned: Pruned, dry_run: bool) -> list[str]:
+    """What a person should know: a rewritten history has consequences elsewhere."""
+    where, count = f'{pruned.branch} of {plain(pruned.to)}', len(pruned.removed)
+    if not count and not pruned.commit:
+        return [f'nothing to do: {where} holds no more releases than that']
+    removal = 'would remove' if dry_run else 'removed'
+    lines = [
+        *(f'{removal} {plain(folder)}' for folder in pruned.removed),
+        *(f'remote: {plain(line)}' for line in pruned.answer),
+        f'{where} is {pruned.commit[:12]} now, without {count} old releases' if pruned.commit
+        else f'would remove {count} releases from {where}',
+    ]
+    if pruned.backup:
+        lines += [
+            f'what it was is {pruned.backup}; to free its room, when nobody needs it: '
+            f'git push {shlex.quote(plain(pruned.to))} --delete {pruned.backup}',
+            'hosts follow with `rewound: follow` in mirage.yml, and where `trust:` is set after '
+            '`mirage-hooks trust --forget`',
+        ]
+    return lines
+
+
 def _trim(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
     files = clone.files()
     old = releases.beyond(clone, files, keep)
     if not old or dry_run:
-        return Pruned('', clone.branch, old)
+        return Pruned('', clone.shown, clone.branch, old)
     subject = f'Remove {len(old)} old releases'
     commit = clone.commit('\n'.join((subject, '', *old, '')), releases.without(files, old))
-    return Pruned(commit, clone.branch, old, answer=clone.push(commit).answer)
+    return Pruned(commit, clone.shown, clone.branch, old, answer=clone.push(commit).answer)
 
 
 def _rewrite(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
     if not clone.tip:
-        return Pruned('', clone.branch)
+        return Pruned('', clone.shown, clone.branch)
     files = clone.files()
     old = releases.beyond(clone, files, keep)
     kept = set(releases.folders(files)) - set(old)
@@ -68,11 +96,16 @@ def _rewrite(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
     trees = {commit: clone.files(commit) for commit, *_ in commits}
     gone = {folder for tree in trees.values() for folder in releases.folders(tree)} - kept
     if not gone or dry_run:
-        return Pruned('', clone.branch, tuple(sorted(gone)))
+        return Pruned('', clone.shown, clone.branch, tuple(sorted(gone)))
+    if not clone.signs() and '\ngpgsig' in clone.log('--first-parent', '--format=raw'):
+        raise errors.Refused(
+            f'{clone.branch} has signed commits, which would be made again without a signature',
+            hint='let git sign them: git config --global commit.gpgsign true, and user.signingkey',
+        )
     tip = _again(clone, commits, trees, kept, gone)
-    backup = BACKUP + time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())
+    backup = f'{BACKUP}{clone.branch}/{time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}'
     answer = clone.push(tip, backup=backup).answer
-    return Pruned(tip, clone.branch, tuple(sorted(gone)), backup, answer)
+    return Pruned(tip, clone.shown, clone.branch, tuple(sorted(gone)), backup, answer)
 
 
 def _commits(clone: deployment.Deployment) -> list[list[str]]:

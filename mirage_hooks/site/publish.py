@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image
+from ..report import plain
 from . import ci, deployment, layout, parcel, releases
 
 # Every round of a race has a winner: this outlasts some dozens of publishers at once.
@@ -21,9 +22,11 @@ LONGEST = 3.0  # seconds between two attempts
 
 class Published(msgspec.Struct, frozen=True):
     """What was pushed: `commit` is '' when there was nothing to do or it was a dry run. `beside`
-    are the unikernels whose images were taken over from the release before."""
+    are the unikernels whose images were taken over from the release before, `new_beside` the
+    other branches where this one is new."""
 
     commit: str
+    to: str
     branch: str
     place: layout.Place
     image: image.Image
@@ -31,6 +34,7 @@ class Published(msgspec.Struct, frozen=True):
     answer: tuple[str, ...] = ()
     same: bool = False
     beside: tuple[str, ...] = ()
+    new_beside: tuple[str, ...] = ()
 
 
 def publish(wanted: parcel.Wanted) -> Published:
@@ -59,13 +63,32 @@ def publish(wanted: parcel.Wanted) -> Published:
     )
 
 
+def told(published: Published, refused: bool = False) -> list[str]:
+    """What a person should know; the other side's words never reach the terminal raw."""
+    what = f'{published.place.image} ({image.describe(published.image)})'
+    if published.same:
+        return [f'nothing to do: {what} is the newest on {published.branch} of '
+                f'{plain(published.to)} already']
+    act, removal = ('published', 'removed') if published.commit else ('would publish',
+                                                                      'would remove')
+    where = f'{published.branch} {published.commit[:12]}'.strip()
+    new = f', a new branch beside {", ".join(map(plain, published.new_beside))}'
+    return [
+        *(f'{removal} {folder}' for folder in published.removed),
+        *(f'beside it, as it was: {name}' for name in published.beside),
+        *(f'remote: {plain(line)}' for line in published.answer),
+        f'{act} {what} on {where} of {plain(published.to)}{new if published.new_beside else ""}',
+        *(['but the host refused it, as it says above'] if refused else ()),
+    ]
+
+
 def _once(
     wanted: parcel.Wanted, identity: image.Image, place: layout.Place,
     blobs: Mapping[str, deployment.File], clone: deployment.Deployment,
 ) -> Published:
     files = clone.files()
     if _same(files, place, blobs, clone):
-        return Published('', clone.branch, place, identity, same=True)
+        return Published('', clone.shown, clone.branch, place, identity, same=True)
     beside = releases.beside(clone, files, place, wanted.name)
     taken = {path: file for paths in beside.values() for path, file in paths.items()}
     gone = dict.fromkeys(path for path in place.others if path in files)
@@ -77,7 +100,10 @@ def _once(
         parcel.message(wanted, identity, place, old),
         {**releases.without(files, old), **gone, **taken, **blobs},
     )
-    published = Published('', clone.branch, place, identity, old, beside=tuple(beside))
+    published = Published(
+        '', clone.shown, clone.branch, place, identity, old, beside=tuple(beside),
+        new_beside=() if clone.tip else clone.others(),
+    )
     if wanted.dry_run:
         return published
     pushed = clone.push(commit)
@@ -97,6 +123,8 @@ def _same(
 
 
 def _taken(path: Path, raw: Path) -> image.Image:
+    if path.exists() and not path.is_file():
+        raise errors.Refused(f'{path} is not a file')
     try:
         with path.open('rb') as stream:
             identity = image.take(stream, raw, name=str(path), limit=image.LIMIT)
