@@ -22,8 +22,8 @@ from tests.test_publish import VARIABLES, XEN, tree
 ANSWERS = {'name': 'mort.io', 'author': 'A "B": C', 'ipv4': '46.43.42.137/28',
            'gateway': '46.43.42.129', 'deployment': 'mor1/mort-deployment', 'branch': 'main'}
 FILES = ('404.md', 'Makefile', 'README.md', '_config.yml', '_layouts/default.html',
-         '_mirage/config.ml', '_mirage/tls/README', '_mirage/unikernel.ml', 'ci/build',
-         '.github/workflows/unikernel.yml', '.gitignore', '.travis.yml', 'index.md')
+         '_mirage/config.ml', '_mirage/.gitignore', '_mirage/tls/README', '_mirage/unikernel.ml',
+         'ci/build', '.github/workflows/unikernel.yml', '.gitignore', '.travis.yml', 'index.md')
 
 # Stands in for `mirage`: notes how it is called, and makes what the real one makes, by name.
 RECORDING = """#!/bin/sh
@@ -151,6 +151,24 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.Refused) as refused:
         scaffold.init(tmp_path / 'file', ANSWERS)
     assert refused.value.reason == f'cannot write {tmp_path}/file/404.md: File exists'
+
+
+def test_git_sees_neither_the_key_nor_what_is_built_whatever_its_top_ignores(
+    tmp_path: Path
+) -> None:
+    folder = tmp_path / 'site'
+    git(tmp_path, 'init', '-q', str(folder))
+    (folder / '.gitignore').write_text('!*\n')
+    scaffold.init(folder, ANSWERS)
+    for path in ('tls/server.pem', 'tls/server.key', 'htdocs/index.html', 'dist/mortio.xen',
+                 'duniverse/x/x.ml', 'mirage/main.ml', '_build/log', 'Makefile', 'dune',
+                 'dune-project', 'dune.build', 'mortio-xen.opam', 'mortio.opam.locked'):
+        built = folder / '_mirage' / path
+        built.parent.mkdir(parents=True, exist_ok=True)
+        built.write_text('')
+    git(folder, 'add', '-A')
+    assert git(folder, 'ls-files', '_mirage').splitlines() == [
+        '_mirage/.gitignore', '_mirage/config.ml', '_mirage/tls/README', '_mirage/unikernel.ml']
 
 
 def test_jekyll_builds_the_site(site: Path) -> None:
