@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import json
 import os
 import re
@@ -209,12 +210,31 @@ def test_every_target_configures_as_it_says(
     assert log.read_text() == called + '\n'
 
 
-def test_an_address_without_prefix_or_mask_is_refused(site: Path, log: Path) -> None:
+@pytest.mark.parametrize(('arguments', 'said'), [
+    (('ADDR=192.0.2.5',), 'ADDR=192.0.2.5 wants /PREFIX, or MASK'),
+    *((('ADDR=192.0.2.5', f'MASK={mask}'), f'MASK={mask} is no netmask')
+      for mask in ('255.255.255.3', '255.255.0.255', '255.255.255', 'garbage', '%')),
+    (('ADDR=192.0.2.5/24', 'MASK=255.255.255.0'),
+     'ADDR=192.0.2.5/24 has its prefix: leave out MASK'),
+])
+def test_an_address_that_is_not_clear_is_refused(
+    site: Path, log: Path, arguments: tuple[str, ...], said: str
+) -> None:
     needs('make')
-    done = run('make', 'configure.xen', 'ADDR=192.0.2.5', cwd=site)
+    done = run('make', 'configure.xen', *arguments, cwd=site)
     assert done.returncode == 2
-    assert 'ADDR=192.0.2.5 wants /PREFIX, or MASK' in done.stderr
+    assert re.sub(r'^Makefile:\d+: ', '', done.stderr) == f'*** {said}.  Stop.\n'
     assert not log.exists()
+
+
+def test_every_netmask_is_its_prefix(site: Path) -> None:
+    needs('make')
+    for prefix in range(33):
+        mask = ipaddress.IPv4Network(f'0.0.0.0/{prefix}').netmask
+        done = run('make', '-n', 'configure.xen', 'ADDR=192.0.2.5', f'MASK={mask}', 'GWS=x',
+                   cwd=site)
+        assert done.stdout == (f"cd _mirage && ADDR='192.0.2.5/{prefix}' GWS='x' "
+                               'mirage configure -t xen --net direct --no-dhcp \n')
 
 
 def test_build_and_run_use_what_configure_made(
