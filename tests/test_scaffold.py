@@ -197,6 +197,8 @@ STATIC = 'ADDR=46.43.42.137/28 GWS=46.43.42.129'
      '_mirage: ADDR=192.0.2.5/25 GWS=192.0.2.1 mirage configure -t xen --net direct --no-dhcp'),
     (('configure.xen', 'ADDR=10.1.2.3', 'MASK=255.240.0.0', 'GWS='),
      '_mirage: ADDR=10.1.2.3/12 GWS= mirage configure -t xen --net direct --no-dhcp'),
+    (('configure.spt', 'ADDR=192.0.2.5', 'CIDR=24', 'GWS=192.0.2.1'),
+     '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 mirage configure -t spt --net direct --no-dhcp'),
     (('configure.hvt', 'ADDR=192.0.2.5/24', 'GWS=192.0.2.1', 'FLAGS=--utcp -vv'),
      '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 mirage configure -t hvt --net direct --no-dhcp '
      '--utcp -vv'),
@@ -211,11 +213,13 @@ def test_every_target_configures_as_it_says(
 
 
 @pytest.mark.parametrize(('arguments', 'said'), [
-    (('ADDR=192.0.2.5',), 'ADDR=192.0.2.5 wants /PREFIX, or MASK'),
+    (('ADDR=192.0.2.5',), 'ADDR=192.0.2.5 wants /PREFIX, CIDR or MASK'),
     *((('ADDR=192.0.2.5', f'MASK={mask}'), f'MASK={mask} is no netmask')
       for mask in ('255.255.255.3', '255.255.0.255', '255.255.255', 'garbage', '%')),
+    (('ADDR=192.0.2.5', 'CIDR=33'), 'CIDR=33 is not a number from 0 to 32'),
     (('ADDR=192.0.2.5/24', 'MASK=255.255.255.0'),
-     'ADDR=192.0.2.5/24 has its prefix: leave out MASK'),
+     'ADDR=192.0.2.5/24 has its prefix: leave out CIDR and MASK'),
+    (('CIDR=24',), 'ADDR=46.43.42.137/28 has its prefix: leave out CIDR and MASK'),
 ])
 def test_an_address_that_is_not_clear_is_refused(
     site: Path, log: Path, arguments: tuple[str, ...], said: str
