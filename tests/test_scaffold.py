@@ -199,6 +199,10 @@ STATIC = 'ADDR=46.43.42.137/28 GWS=46.43.42.129'
      '_mirage: ADDR=10.1.2.3/12 GWS= mirage configure -t xen --net direct --no-dhcp'),
     (('configure.spt', 'ADDR=192.0.2.5', 'CIDR=24', 'GWS=192.0.2.1'),
      '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 mirage configure -t spt --net direct --no-dhcp'),
+    (('configure.xen', 'ADDR=192.0.2.5/24'),
+     '_mirage: ADDR=192.0.2.5/24 GWS= mirage configure -t xen --net direct --no-dhcp'),
+    (('configure.xen', 'GWS=46.43.42.130'), '_mirage: ADDR=46.43.42.137/28 GWS=46.43.42.130 '
+     'mirage configure -t xen --net direct --no-dhcp'),
     (('configure.hvt', 'ADDR=192.0.2.5/24', 'GWS=192.0.2.1', 'FLAGS=--utcp -vv'),
      '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 mirage configure -t hvt --net direct --no-dhcp '
      '--utcp -vv'),
