@@ -308,6 +308,26 @@ def test_the_script_builds_and_publishes_in_a_clean_environment(
     assert git(site, 'status', '--porcelain') == ''
 
 
+@pytest.mark.parametrize(('variables', 'called'), [
+    ({}, '_mirage: ADDR= GWS= mirage configure -t unix --net socket'),
+    ({'MIRAGE_BACKEND': 'unix', 'MIRAGE_NET': 'direct'},
+     '_mirage: ADDR= GWS= mirage configure -t unix --net direct'),
+    *(({'MIRAGE_BACKEND': backend},
+       f'_mirage: {STATIC} mirage configure -t {backend} --net direct --no-dhcp')
+      for backend in ('xen', 'spt', 'hvt')),
+    ({'MIRAGE_BACKEND': 'xen', 'MIRAGE_ADDR': '192.0.2.5', 'MIRAGE_MASK': '255.255.255.0',
+      'MIRAGE_GWS': '192.0.2.1:192.0.2.2'}, '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 '
+     'mirage configure -t xen --net direct --no-dhcp'),
+])
+def test_the_script_takes_the_originals_variables(
+    site: Path, log: Path, tmp_path: Path, variables: dict[str, str], called: str
+) -> None:
+    needs('make', 'jekyll')
+    done = _build(site, clean(log, tmp_path, **variables))
+    assert done.returncode == 0, done.stderr
+    assert log.read_text().splitlines() == [called, 'depends', 'build']
+
+
 @pytest.mark.parametrize(('variables', 'reason'), [
     ({}, 'DEPLOY is not 1'),
     ({'DEPLOY': '1', 'TRAVIS_BRANCH': 'main', 'TRAVIS_PULL_REQUEST': '7'},
