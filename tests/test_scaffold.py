@@ -332,8 +332,8 @@ def test_the_script_takes_the_originals_variables(
     ({}, 'DEPLOY is not 1'),
     ({'DEPLOY': '1', 'TRAVIS_BRANCH': 'main', 'TRAVIS_PULL_REQUEST': '7'},
      'this is a pull request'),
-    ({'DEPLOY': '1', 'GITHUB_REF_NAME': 'main', 'GITHUB_EVENT_NAME': 'pull_request'},
-     'this is a pull request'),
+    *(({'DEPLOY': '1', 'GITHUB_REF_NAME': 'main', 'GITHUB_EVENT_NAME': event},
+       'this is a pull request') for event in ('pull_request', 'pull_request_target')),
     ({'DEPLOY': '1', 'TRAVIS_BRANCH': 'next', 'TRAVIS_PULL_REQUEST': 'false'},
      'this is not the branch main but next'),
 ])
