@@ -348,6 +348,39 @@ def test_the_script_publishes_only_from_the_main_branch(
     assert 'published' not in log.read_text()
 
 
+# Stands in for `python3 -m venv`: its pip notes what it is asked for, and installs that or fails.
+VENV = """#!/bin/sh
+[ "$1" = -c ] && exit
+mkdir -p "$3/bin"
+printf '#!/bin/sh\\necho "pip $*" >> {log}\\n[ "$3" != bad ] && cp {program} %s\\n' \\
+    "$3/bin/mirage-hooks" > "$3/bin/pip"
+chmod +x "$3/bin/pip"
+"""
+
+
+@pytest.mark.parametrize(('wanted', 'ends', 'noted'), [
+    ('mirage-hooks==0.1.0', 0, ['pip install --quiet mirage-hooks==0.1.0',
+                                '_mirage: ADDR= GWS= mirage configure -t unix --net socket',
+                                'depends', 'build', 'published']),
+    ('bad', 1, ['pip install --quiet bad']),
+])
+def test_the_script_installs_mirage_hooks_before_the_build_and_leaves_nothing_behind(
+    site: Path, log: Path, tmp_path: Path, wanted: str, ends: int, noted: list[str]
+) -> None:
+    needs('make', 'jekyll')
+    program = tmp_path / 'program'
+    _program(program, f'#!/bin/sh\necho published >> {log}\n')
+    (log.parent / 'tools/mirage-hooks').unlink()
+    _program(log.parent / 'tools/python3', VENV.format(log=log, program=program))
+    temporary = tmp_path / 'temporary'
+    temporary.mkdir()
+    done = _build(site, clean(log, tmp_path, DEPLOY='1', TRAVIS_BRANCH='main', MIRAGE_HOOKS=wanted,
+                              TMPDIR=str(temporary)))
+    assert done.returncode == ends, done.stdout + done.stderr
+    assert log.read_text().splitlines() == noted
+    assert list(temporary.iterdir()) == []
+
+
 def test_the_script_refuses_a_build_that_there_is_not(
     site: Path, log: Path, tmp_path: Path
 ) -> None:
