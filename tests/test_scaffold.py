@@ -381,6 +381,23 @@ def test_the_script_installs_mirage_hooks_before_the_build_and_leaves_nothing_be
     assert list(temporary.iterdir()) == []
 
 
+def test_the_script_updates_the_packages_once_before_it_installs_the_first(
+    site: Path, log: Path, tmp_path: Path
+) -> None:
+    tools = log.parent / 'tools'
+    for name in ('mirage', 'mirage-hooks'):
+        (tools / name).unlink()
+    for name in ('dirname', 'git', 'id'):
+        (tools / name).symlink_to(shutil.which(name) or '')
+    _program(tools / 'apt-get', f'#!/bin/sh\necho "apt-get $*" >> {log}\n'
+             '[ "$3" != opam ] || exit 9\n')
+    _program(tools / 'sudo', '#!/bin/sh\nexec "$@"\n')
+    done = _build(site, {**clean(log, tmp_path), 'PATH': str(tools)})
+    assert done.returncode == 9, done.stderr
+    assert log.read_text().splitlines() == [
+        'apt-get update', 'apt-get install -y jekyll', 'apt-get install -y opam']
+
+
 def test_the_script_refuses_a_build_that_there_is_not(
     site: Path, log: Path, tmp_path: Path
 ) -> None:
