@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mirage_hooks import cli, errors
 from mirage_hooks.site import scaffold
@@ -265,6 +266,12 @@ def test_the_public_schemas_accept_both_ci_files(site: Path) -> None:
         done = run(sys.executable, '-m', 'check_jsonschema', '--builtin-schema', schema, path,
                    cwd=site)
         assert (done.returncode, done.stdout) == (0, 'ok -- validation done\n')
+
+
+def test_github_builds_one_push_of_a_branch_after_the_other(site: Path) -> None:
+    workflow = yaml.safe_load((site / '.github/workflows/unikernel.yml').read_text())
+    assert workflow['concurrency'] == {
+        'group': 'unikernel-${{ github.ref }}', 'cancel-in-progress': False}
 
 
 def test_shellcheck_accepts_the_script(site: Path) -> None:
