@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from mirage_hooks import cli, errors
-from mirage_hooks.site import scaffold
+from mirage_hooks.site import questions, scaffold
 from tests import elf
 from tests.deployment import ROOT, git, run
 from tests.test_publish import VARIABLES, XEN, tree
@@ -107,10 +107,10 @@ def test_without_a_terminal_the_folder_and_git_answer(tmp_path: Path) -> None:
     git(tmp_path, 'init', '-q', '-b', 'trunk', str(folder))
     git(folder, 'remote', 'add', 'origin', 'git@github.com:me/pages.git')
     git(folder, 'config', 'user.name', 'Me')
-    assert scaffold.answers(folder, {}) == {
+    assert questions.answers(folder, {}) == {
         'name': 'my-site-', 'author': 'Me', 'ipv4': '10.0.0.2/24', 'gateway': '10.0.0.1',
         'deployment': 'me/pages-deployment', 'branch': 'trunk'}
-    assert scaffold.answers(tmp_path / 'new', {'ipv4': '192.0.2.1/24'}) == {
+    assert questions.answers(tmp_path / 'new', {'ipv4': '192.0.2.1/24'}) == {
         'name': 'new', 'author': 'new', 'ipv4': '192.0.2.1/24', 'gateway': '192.0.2.2',
         'deployment': 'OWNER/new-deployment', 'branch': 'main'}
 
@@ -123,7 +123,7 @@ def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
         return ' Someone ' if 'Author' in question else ''
 
     given = {'name': 'www', 'ipv4': '192.0.2.5/24', 'branch': 'main'}
-    assert scaffold.answers(tmp_path, given, ask) == {
+    assert questions.answers(tmp_path, given, ask) == {
         **given, 'author': 'Someone', 'gateway': '192.0.2.1', 'deployment': 'OWNER/www-deployment'}
     assert asked == ['Author [www]: ', 'Gateway [192.0.2.1]: ',
                      'Deployment repository on GitHub, as OWNER/NAME [OWNER/www-deployment]: ']
@@ -143,7 +143,7 @@ def test_an_answer_that_would_break_a_file_is_refused(
     tmp_path: Path, key: str, answer: str, said: str
 ) -> None:
     with pytest.raises(errors.Refused) as refused:
-        scaffold.answers(tmp_path, {**ANSWERS, key: answer})
+        questions.answers(tmp_path, {**ANSWERS, key: answer})
     assert refused.value.reason == said
     assert list(tmp_path.iterdir()) == []
 

@@ -62,12 +62,12 @@ def commands(command: Callable[..., Any]) -> None:
 
 def init(given: argparse.Namespace) -> int:
     from ..report import Reporter, plain
-    from . import scaffold
+    from . import questions, scaffold
 
     report = Reporter()
     folder = Path(given.repository, given.folder)
-    asked = {key: getattr(given, key) for key in scaffold.QUESTIONS}
-    answers = scaffold.answers(folder, asked)
+    asked = {key: getattr(given, key) for key in questions.QUESTIONS}
+    answers = questions.answers(folder, asked)
     made, left = scaffold.init(folder, answers)
     for path in left:
         report.line(f'left alone  {plain(path)}')

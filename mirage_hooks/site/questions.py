@@ -1,0 +1,108 @@
+"""What `init` asks: answers come from the command line, the terminal, the folder and git."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .. import errors
+from . import checkout
+
+QUESTIONS = {
+    'name': 'Name of the site',
+    'author': 'Author',
+    'ipv4': 'Static address, as ADDRESS/PREFIX',
+    'gateway': 'Gateway',
+    'deployment': 'Deployment repository on GitHub, as OWNER/NAME',
+    'branch': 'Branch that CI publishes',
+}
+# What a value must look like, and how to say so.
+FORMS = {
+    'name': (r'[A-Za-z][A-Za-z0-9._-]{0,39}',
+             'at most 40 letters, digits, dots and dashes, a letter first'),
+    'author': (r'[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}', 'a name on one line'),
+    'deployment': (r'[A-Za-z0-9._-]+/[A-Za-z0-9][A-Za-z0-9._-]*', 'OWNER/NAME'),
+    'branch': (r'[A-Za-z0-9][A-Za-z0-9._/-]*', 'letters, digits, dots, dashes and slashes'),
+}
+
+
+def answers(
+    folder: Path, given: Mapping[str, str | None], ask: Callable[[str], str] | None = None
+) -> dict[str, str]:
+    """The answers to QUESTIONS: those given, else the user's (only on a terminal), else what the
+    folder and git's configuration suggest. Raises Refused for one that cannot be used."""
+    if ask is None and sys.stdin.isatty() and sys.stdout.isatty():
+        ask = input
+    found: dict[str, str] = {}
+    for key, question in QUESTIONS.items():
+        answer = given.get(key)
+        if answer is None:
+            answer = _default(key, folder, found)
+            if ask is not None:
+                answer = ask(f'{question} [{answer}]: ').strip() or answer
+        found[key] = _checked(key, answer)
+    return found
+
+
+def _default(key: str, folder: Path, found: Mapping[str, str]) -> str:
+    if key == 'name':
+        return _plain(folder.resolve().name) or 'www'
+    if key == 'author':
+        return checkout.told(folder, 'config', 'user.name') or found['name']
+    if key == 'gateway':
+        return _first(found['ipv4'])
+    if key == 'deployment':
+        return f'{_slug(folder) or "OWNER/" + found["name"]}-deployment'
+    if key == 'branch':
+        return checkout.told(folder, 'symbolic-ref', '--short', 'HEAD') or 'main'
+    return '10.0.0.2/24'
+
+
+def _slug(folder: Path) -> str:
+    """OWNER/NAME of the GitHub repository that `folder` is a clone of, '' otherwise."""
+    origin = checkout.told(folder, 'config', 'remote.origin.url')
+    found = re.search(r'github\.com[:/]([A-Za-z0-9._-]+/[A-Za-z0-9._-]+?)(\.git)?/?$', origin)
+    return found[1] if found else ''
+
+
+def _plain(name: str) -> str:
+    return re.sub(r'^[^A-Za-z]+', '', re.sub(r'[^A-Za-z0-9._-]', '-', name))[:40]
+
+
+def _first(ipv4: str) -> str:
+    """The first address of the network that is not `ipv4` itself: where gateways usually are."""
+    interface = ipaddress.IPv4Interface(ipv4)
+    hosts = (host for host in interface.network.hosts() if host != interface.ip)
+    return str(next(hosts, interface.ip))
+
+
+def _checked(key: str, answer: str) -> str:
+    if key == 'ipv4':
+        return _address(answer)
+    if key == 'gateway':
+        return _gateway(answer)
+    pattern, wanted = FORMS[key]
+    if not re.fullmatch(pattern, answer):
+        raise errors.Refused(f'--{key} {answer!r}: {wanted} is wanted')
+    return answer
+
+
+def _address(answer: str) -> str:
+    try:
+        if '/' not in answer:
+            raise ValueError
+        return str(ipaddress.IPv4Interface(answer))
+    except ValueError:
+        raise errors.Refused(
+            f'--ipv4 {answer!r}: ADDRESS/PREFIX is wanted, as 192.0.2.5/24'
+        ) from None
+
+
+def _gateway(answer: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(answer))
+    except ValueError:
+        raise errors.Refused(f'--gateway {answer!r}: an address is wanted, as 192.0.2.1') from None
