@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytest_mock
 import yaml
 
 from mirage_hooks import cli, errors
@@ -47,7 +48,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     folder = tmp_path / 'site'
-    scaffold.init(folder, ANSWERS)
+    scaffold.make(folder, scaffold.plan(folder), ANSWERS)
     return folder
 
 
@@ -148,11 +149,29 @@ def test_an_answer_that_would_break_a_file_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    (tmp_path / 'file').write_text('')
+@pytest.mark.parametrize(('folder', 'file'), [
+    ('site', 'site'), ('site/deeper', 'site'), ('site', 'site/ci'), ('site', 'site/.github'),
+])
+def test_a_file_where_a_folder_must_be_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, file: str
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text('mine')
+    assert cli.main(['init', str(tmp_path / folder)]) == 1
+    assert capsys.readouterr().err == (
+        f'mirage-hooks: {tmp_path}/{file} is a file, and init needs a folder there\n'
+        '  hint: move it away, or give init another folder\n')
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == [tmp_path / file]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, mocker: pytest_mock.MockerFixture
+) -> None:
+    plan = scaffold.plan(tmp_path)
+    mocker.patch.object(Path, 'mkdir', side_effect=PermissionError(13, 'Permission denied'))
     with pytest.raises(errors.Refused) as refused:
-        scaffold.init(tmp_path / 'file', ANSWERS)
-    assert refused.value.reason == f'cannot write {tmp_path}/file/404.md: File exists'
+        scaffold.make(tmp_path, plan, ANSWERS)
+    assert refused.value.reason == f'cannot write {tmp_path}/404.md: Permission denied'
 
 
 def test_git_sees_neither_the_key_nor_what_is_built_whatever_its_top_ignores(
@@ -161,7 +180,7 @@ def test_git_sees_neither_the_key_nor_what_is_built_whatever_its_top_ignores(
     folder = tmp_path / 'site'
     git(tmp_path, 'init', '-q', str(folder))
     (folder / '.gitignore').write_text('!*\n')
-    scaffold.init(folder, ANSWERS)
+    scaffold.make(folder, scaffold.plan(folder), ANSWERS)
     for path in ('tls/server.pem', 'tls/server.key', 'htdocs/index.html', 'dist/mortio.xen',
                  'duniverse/x/x.ml', 'mirage/main.ml', '_build/log', 'Makefile', 'dune',
                  'dune-project', 'dune.build', 'mortio-xen.opam', 'mortio.opam.locked'):

@@ -66,12 +66,12 @@ def init(given: argparse.Namespace) -> int:
 
     report = Reporter()
     folder = Path(given.repository, given.folder)
+    plan = scaffold.plan(folder)
     asked = {key: getattr(given, key) for key in questions.QUESTIONS}
-    answers = questions.answers(folder, asked)
-    made, left = scaffold.init(folder, answers)
-    for path in left:
+    scaffold.make(folder, plan, questions.answers(folder, asked))
+    for path in plan.left:
         report.line(f'left alone  {plain(path)}')
-    for path in made:
+    for path in plan.make:
         report.line(f'made        {plain(path)}')
     report.line(f'next: cd {plain(str(folder))} && make site; the README tells the road')
     return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
@@ -13,26 +14,51 @@ TEMPLATES = Path(__file__).parent / 'templates'
 OCAML = '4.14.2'
 
 
-def init(folder: Path, answers: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Write every file that is not there; the paths that were made, and those left alone."""
-    words = _words(answers)
-    made, left = [], []
-    for template, path in _files():
+@dataclass(frozen=True)
+class Plan:
+    """The paths that are to be made, and those that are there and stay."""
+
+    make: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def plan(folder: Path) -> Plan:
+    """What `init` makes in `folder`; raises Refused where a file is in the way of a folder."""
+    make: list[str] = []
+    left: list[str] = []
+    for path in _templates():
         target = folder / path
-        if target.exists() or target.is_symlink():
-            left.append(path)
-            continue
-        _write(target, _filled(template.read_text(), words))
-        made.append(path)
-    return tuple(made), tuple(left)
+        _reachable(target)
+        (left if _there(target) else make).append(path)
+    return Plan(tuple(make), tuple(left))
 
 
-def _files() -> Iterator[tuple[Path, str]]:
-    """Every template and where it goes: `dot-travis.yml` is `.travis.yml`, for packaging's sake."""
-    for template in sorted(TEMPLATES.rglob('*')):
-        if template.is_file():
-            path = template.relative_to(TEMPLATES).as_posix()
-            yield template, re.sub(r'(^|/)dot-', r'\1.', path)
+def make(folder: Path, plan: Plan, answers: Mapping[str, str]) -> None:
+    """Write what `plan` says, with the `answers` in it."""
+    templates, words = _templates(), _words(answers)
+    for path in plan.make:
+        _write(folder / path, _filled(templates[path].read_text(), words))
+
+
+def _there(path: Path) -> bool:
+    """Whether anything is at `path`, a link to nowhere too."""
+    return path.exists() or path.is_symlink()
+
+
+def _reachable(target: Path) -> None:
+    for parent in target.parents:
+        if _there(parent) and not parent.is_dir():
+            raise errors.Refused(
+                f'{parent} is a file, and init needs a folder there',
+                hint='move it away, or give init another folder',
+            )
+
+
+def _templates() -> dict[str, Path]:
+    """Every template by where it goes: `dot-travis.yml` is `.travis.yml`, for packaging's sake."""
+    files = (template for template in sorted(TEMPLATES.rglob('*')) if template.is_file())
+    return {re.sub(r'(^|/)dot-', r'\1.', template.relative_to(TEMPLATES).as_posix()): template
+            for template in files}
 
 
 def _write(target: Path, text: str) -> None:
