@@ -28,6 +28,8 @@ FILES = ('404.md', 'Makefile', 'README.md', '_config.yml', '_layouts/default.htm
          '_mirage/config.ml', '_mirage/.gitignore', '_mirage/tls/README', '_mirage/unikernel.ml',
          'ci/build', '.github/workflows/unikernel.yml', '.gitignore', '.travis.yml', 'index.md')
 
+PAGES = ('404.md', '_config.yml', '_layouts/default.html', 'index.md')
+
 # Stands in for `mirage`: notes how it is called, and makes what the real one makes, by name.
 RECORDING = """#!/bin/sh
 [ "$1" = configure ] || {{ echo 4.11.1; exit; }}
@@ -86,21 +88,35 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
     folder = tmp_path / 'mine'
     folder.mkdir()
     (folder / 'Makefile').write_text('mine')
-    (folder / 'index.md').symlink_to('/nowhere')
+    (folder / '.travis.yml').symlink_to('/nowhere')
     assert cli.main(['init', str(folder), '--name', 'x']) == 0
     assert (folder / 'Makefile').read_text() == 'mine'
-    assert (folder / 'index.md').is_symlink()
-    made = [path for path in FILES if path not in ('Makefile', 'index.md')]
+    assert (folder / '.travis.yml').is_symlink()
+    made = [path for path in FILES if path not in ('Makefile', '.travis.yml')]
     assert capsys.readouterr().out == ''.join([
-        'left alone  Makefile\nleft alone  index.md\n',
+        'left alone  Makefile\nleft alone  .travis.yml\n',
         *(f'made        {path}\n' for path in made),
         f'next: cd {folder} && make site; the README tells the road\n',
     ])
     assert cli.main(['init', str(folder), '--name', 'y']) == 0
     assert capsys.readouterr().out == ''.join([
-        *(f'left alone  {path}\n' for path in FILES),
+        *(f'left alone  {path}\n' for path in FILES if path not in PAGES),
+        'there is a site already: no pages were made\n',
         f'next: cd {folder} && make site; the README tells the road\n',
     ])
+
+
+@pytest.mark.parametrize('own', ['_config.yml', '_config.toml', 'index.html', 'index.markdown'])
+def test_a_site_that_is_there_gets_no_pages(tmp_path: Path, own: str) -> None:
+    (tmp_path / own).write_text('mine')
+    (tmp_path / '_layouts').mkdir()
+    plan = scaffold.plan(tmp_path)
+    assert plan == scaffold.Plan(
+        make=tuple(path for path in FILES if path not in PAGES), left=(), site=True)
+    scaffold.make(tmp_path, plan, ANSWERS)
+    made = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file()]
+    assert sorted(made) == sorted([*plan.make, own])
+    assert (tmp_path / own).read_text() == 'mine'
 
 
 def test_without_a_terminal_the_folder_and_git_answer(tmp_path: Path) -> None:

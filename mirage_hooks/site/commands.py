@@ -73,6 +73,8 @@ def init(given: argparse.Namespace) -> int:
         report.line(f'left alone  {plain(path)}')
     for path in plan.make:
         report.line(f'made        {plain(path)}')
+    if plan.site:
+        report.line('there is a site already: no pages were made')
     report.line(f'next: cd {plain(str(folder))} && make site; the README tells the road')
     return 0
 

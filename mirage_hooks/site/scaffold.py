@@ -12,25 +12,32 @@ from .. import errors
 
 TEMPLATES = Path(__file__).parent / 'templates'
 OCAML = '4.14.2'
+# What only an empty folder gets: an owner's site has its own.
+PAGES = ('404.md', '_config.yml', '_layouts/default.html', 'index.md')
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The paths that are to be made, and those that are there and stay."""
+    """The paths that are to be made, and those that are there and stay; with a `site` that is
+    there already, its pages are neither."""
 
     make: tuple[str, ...]
     left: tuple[str, ...]
+    site: bool = False
 
 
 def plan(folder: Path) -> Plan:
     """What `init` makes in `folder`; raises Refused where a file is in the way of a folder."""
     make: list[str] = []
     left: list[str] = []
+    site = _site(folder)
     for path in _templates():
+        if site and path in PAGES:
+            continue
         target = folder / path
         _reachable(target)
         (left if _there(target) else make).append(path)
-    return Plan(tuple(make), tuple(left))
+    return Plan(tuple(make), tuple(left), site)
 
 
 def make(folder: Path, plan: Plan, answers: Mapping[str, str]) -> None:
@@ -38,6 +45,11 @@ def make(folder: Path, plan: Plan, answers: Mapping[str, str]) -> None:
     templates, words = _templates(), _words(answers)
     for path in plan.make:
         _write(folder / path, _filled(templates[path].read_text(), words))
+
+
+def _site(folder: Path) -> bool:
+    """Whether Jekyll's configuration or a first page is in `folder`, by whatever ending."""
+    return any(any(folder.glob(pattern)) for pattern in ('_config.*', 'index.*'))
 
 
 def _there(path: Path) -> bool:
