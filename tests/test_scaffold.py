@@ -17,7 +17,7 @@ import pytest_mock
 import yaml
 
 from mirage_hooks import cli, errors
-from mirage_hooks.site import questions, scaffold
+from mirage_hooks.site import lacking, questions, scaffold
 from tests import elf
 from tests.deployment import ROOT, git, run
 from tests.test_publish import VARIABLES, XEN, tree
@@ -94,15 +94,23 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
     assert (folder / '.travis.yml').is_symlink()
     made = [path for path in FILES if path not in ('Makefile', '.travis.yml')]
     assert capsys.readouterr().out == ''.join([
-        'left alone  Makefile\nleft alone  .travis.yml\n',
+        'left alone  Makefile (the road wants its targets site, configure.socket, '
+        'configure.direct, configure.xen, build)\n',
+        'left alone  .travis.yml (it does not call ci/build)\n',
         *(f'made        {path}\n' for path in made),
+        'init in an empty folder makes what is wanted\n',
         f'next: cd {folder} && make site; the README tells the road\n',
     ])
-    assert cli.main(['init', str(folder), '--name', 'y']) == 0
+
+
+def test_a_second_time_everything_is_left_alone(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(['init', str(site)]) == 0
     assert capsys.readouterr().out == ''.join([
         *(f'left alone  {path}\n' for path in FILES if path not in PAGES),
         'there is a site already: no pages were made\n',
-        f'next: cd {folder} && make site; the README tells the road\n',
+        f'next: cd {site} && make site; the README tells the road\n',
     ])
 
 
@@ -117,6 +125,56 @@ def test_a_site_that_is_there_gets_no_pages(tmp_path: Path, own: str) -> None:
     made = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file()]
     assert sorted(made) == sorted([*plan.make, own])
     assert (tmp_path / own).read_text() == 'mine'
+
+
+@pytest.mark.parametrize(('path', 'text', 'want'), [
+    ('Makefile', 'site build: x\nconfigure.%: y\n\t: configure.xen\n#configure.socket:\n',
+     'the road wants its targets configure.socket, configure.direct, configure.xen'),
+    ('.gitignore', '*.pem\n_site/\n', 'git should ignore .jekyll-cache'),
+    ('.gitignore', '/_site\n.jekyll-cache\n', ''),
+    ('README.md', '# Mine\n', 'it does not tell the road'),
+    ('.travis.yml', 'script: make\n', 'it does not call ci/build'),
+    ('_mirage/config.ml', '', ''),
+])
+def test_what_an_owners_file_lacks_is_told(
+    tmp_path: Path, path: str, text: str, want: str
+) -> None:
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(text)
+    assert lacking.lacking(tmp_path, path) == want
+
+
+def test_a_file_that_init_made_lacks_nothing(site: Path) -> None:
+    assert [path for path in FILES if lacking.lacking(site, path)] == []
+    assert lacking.published(site) == ''
+
+
+@pytest.mark.parametrize(('file', 'text', 'missing'), [
+    ('_config.yml', 'title: mine\n', 'Makefile, README.md, ci'),
+    ('_config.yml', 'exclude: [Makefile, vendor]\nci: README.md\n', 'README.md, ci'),
+    ('_config.yml', 'exclude:\n  - README.md\n\n# more\n- "ci/"\nMakefile: x\n', 'Makefile'),
+    ('_config.yml', 'exclude:\n- README.md\n- ci\n- Makefile\n', ''),
+    ('_config.toml', 'exclude = [\n  "ci",\n  "Makefile"\n]\n', 'README.md'),
+    ('index.html', '', 'Makefile, README.md, ci'),
+])
+def test_what_would_become_a_page_is_told(
+    tmp_path: Path, file: str, text: str, missing: str
+) -> None:
+    (tmp_path / file).write_text(text)
+    config = '_config.yml' if file == 'index.html' else file
+    want = f'exclude: [{missing}] belongs into {config}; else they become pages'
+    assert lacking.published(tmp_path) == (want if missing else '')
+
+
+def test_what_a_site_wants_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / '_config.yml').write_text('title: mine\n')
+    assert cli.main(['init', str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *(f'made        {path}' for path in FILES if path not in PAGES),
+        'there is a site already: no pages were made',
+        'exclude: [Makefile, README.md, ci] belongs into _config.yml; else they become pages',
+        f'next: cd {tmp_path} && make site; the README tells the road',
+    ]
 
 
 def test_without_a_terminal_the_folder_and_git_answer(tmp_path: Path) -> None:

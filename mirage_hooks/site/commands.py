@@ -62,19 +62,15 @@ def commands(command: Callable[..., Any]) -> None:
 
 def init(given: argparse.Namespace) -> int:
     from ..report import Reporter, plain
-    from . import questions, scaffold
+    from . import advice, questions, scaffold
 
     report = Reporter()
     folder = Path(given.repository, given.folder)
     plan = scaffold.plan(folder)
     asked = {key: getattr(given, key) for key in questions.QUESTIONS}
     scaffold.make(folder, plan, questions.answers(folder, asked))
-    for path in plan.left:
-        report.line(f'left alone  {plain(path)}')
-    for path in plan.make:
-        report.line(f'made        {plain(path)}')
-    if plan.site:
-        report.line('there is a site already: no pages were made')
+    for text in advice.made(folder, plan):
+        report.line(plain(text))
     report.line(f'next: cd {plain(str(folder))} && make site; the README tells the road')
     return 0
 

@@ -1,0 +1,53 @@
+"""What the owner's own files lack for the road; init says it, and changes none of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TARGETS = ('site', 'configure.socket', 'configure.direct', 'configure.xen', 'build')
+IGNORED = ('_site', '.jekyll-cache')
+EXCLUDED = ('Makefile', 'README.md', 'ci')
+
+
+def lacking(folder: Path, path: str) -> str:
+    """What the file `path` in `folder` lacks; '' when it serves."""
+    text = _text(folder / path)
+    if path == 'Makefile':
+        return _told('the road wants its targets', TARGETS, _targets(text))
+    if path == '.gitignore':
+        return _told('git should ignore', IGNORED, {line.strip(' /') for line in text.splitlines()})
+    if path == 'README.md':
+        return '' if 'DEPLOY_KEY' in text else 'it does not tell the road'
+    if path == '.travis.yml':
+        return '' if 'ci/build' in text else 'it does not call ci/build'
+    return ''
+
+
+def published(folder: Path) -> str:
+    """What Jekyll's configuration in `folder` should exclude and does not; '' when it does."""
+    path = next(iter(sorted(folder.glob('_config.*'))), folder / '_config.yml')
+    # YAML's list in brackets or with dashes, or TOML's.
+    found = re.search(r'^exclude\s*[:=](.*(\n([ \t\-#].*)?)*)', _text(path), re.M)
+    words = re.findall(r'[\w./]+', found[1]) if found else []
+    wanted = [word for word in EXCLUDED if word not in {word.strip('/') for word in words}]
+    if not wanted:
+        return ''
+    return f'exclude: [{", ".join(wanted)}] belongs into {path.name}; else they become pages'
+
+
+def _targets(makefile: str) -> set[str]:
+    lines = (line for line in makefile.splitlines() if ':' in line and line[0] not in '\t#')
+    return {word for line in lines for word in line.partition(':')[0].split()}
+
+
+def _told(said: str, wanted: tuple[str, ...], has: set[str]) -> str:
+    missing = [word for word in wanted if word not in has]
+    return f'{said} {", ".join(missing)}' if missing else ''
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors='replace')
+    except OSError:
+        return ''
