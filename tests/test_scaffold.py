@@ -201,7 +201,8 @@ def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
     assert questions.answers(tmp_path, given, ask) == {
         **given, 'author': 'Someone', 'gateway': '192.0.2.1', 'deployment': 'OWNER/www-deployment'}
     assert asked == ['Author [www]: ', 'Gateway [192.0.2.1]: ',
-                     'Deployment repository on GitHub, as OWNER/NAME [OWNER/www-deployment]: ']
+                     'Deployment repository, OWNER/NAME on GitHub or an address '
+                     '[OWNER/www-deployment]: ']
 
 
 @pytest.mark.parametrize(('key', 'answer', 'said'), [
@@ -211,7 +212,11 @@ def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
     ('ipv4', '10.0.0.2', "--ipv4 '10.0.0.2': ADDRESS/PREFIX is wanted, as 192.0.2.5/24"),
     ('ipv4', '10.0.0.256/8', "--ipv4 '10.0.0.256/8': ADDRESS/PREFIX is wanted, as 192.0.2.5/24"),
     ('gateway', 'x', "--gateway 'x': an address is wanted, as 192.0.2.1"),
-    ('deployment', "a/b'c", '--deployment "a/b\'c": OWNER/NAME is wanted'),
+    *(('deployment', address, f'--deployment {address!r}: OWNER/NAME on GitHub, or an address as '
+       'git@host:path.git, https://… or /path is wanted')
+      for address in ("a/b'c", '-o/x', '-oProxyCommand=id:x', 'ssh://-oProxyCommand=id/x',
+                      'git@host:-x', 'git@host:a b', 'odd://host/x', 'ext::sh', '/srv/"x"',
+                      '/srv/$(id)', '/srv/}x', 'https://host/`id`', '/a\n', 'x', '')),
     ('branch', '-f', "--branch '-f': letters, digits, dots, dashes and slashes is wanted"),
 ])
 def test_an_answer_that_would_break_a_file_is_refused(
@@ -236,6 +241,23 @@ def test_a_file_where_a_folder_must_be_is_refused_before_anything_is_written(
         f'mirage-hooks: {tmp_path}/{file} is a file, and init needs a folder there\n'
         '  hint: move it away, or give init another folder\n')
     assert [path for path in tmp_path.rglob('*') if path.is_file()] == [tmp_path / file]
+
+
+@pytest.mark.parametrize(('deployment', 'short', 'remote'), [
+    ('mor1/www', 'mor1/www', 'git@github.com:mor1/www.git'),
+    ('git@github.com:mor1/www.git', 'mor1/www', 'git@github.com:mor1/www.git'),
+    *((address, address, address) for address in (
+        'git@host.example:~me/www.git', 'host:www.git', 'ssh://git@[2001:db8::1]:22/srv/www.git',
+        'https://host.example/www.git', 'file:///srv/www.git', '/srv/www.git')),
+])
+def test_a_deployment_repository_may_be_anywhere(
+    tmp_path: Path, deployment: str, short: str, remote: str
+) -> None:
+    answers = questions.answers(tmp_path, {**ANSWERS, 'deployment': deployment})
+    assert answers == {**ANSWERS, 'deployment': short}
+    scaffold.make(tmp_path, scaffold.plan(tmp_path), answers)
+    assert f'--to "${{DEPLOY_TO:-{remote}}}"\n' in (tmp_path / 'ci/build').read_text()
+    assert f'an empty repository, `{short}`, and' in (tmp_path / 'README.md').read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(

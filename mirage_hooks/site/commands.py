@@ -31,7 +31,8 @@ def commands(command: Callable[..., Any]) -> None:
     one.add_argument('--author')
     one.add_argument('--ipv4', metavar='ADDRESS/PREFIX', help='compiled in as its static address')
     one.add_argument('--gateway', metavar='ADDRESS')
-    one.add_argument('--deployment', metavar='OWNER/NAME', help='the deployment repository')
+    one.add_argument('--deployment', metavar='OWNER/NAME',
+                     help='the deployment repository on GitHub, or the address of another')
     one.add_argument('--branch', help='the branch that CI publishes')
     one = command('publish', publish, 'put an image into the deployment repository')
     one.add_argument('image', nargs='?', metavar='IMAGE', help='left out in CI, the variables '

@@ -16,15 +16,21 @@ QUESTIONS = {
     'author': 'Author',
     'ipv4': 'Static address, as ADDRESS/PREFIX',
     'gateway': 'Gateway',
-    'deployment': 'Deployment repository on GitHub, as OWNER/NAME',
+    'deployment': 'Deployment repository, OWNER/NAME on GitHub or an address',
     'branch': 'Branch that CI publishes',
 }
+GITHUB = r'[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*'
+# A URL, USER@HOST:PATH or a path; nothing that a shell, make or Markdown reads as its own.
+ADDRESS = (r'(?:(?:ssh|https?|git|file)://[A-Za-z0-9/\[]'
+           r'|(?:[A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[A-Za-z0-9/~]'
+           r'|/)[A-Za-z0-9._~/:@%+=,\[\]-]*')
 # What a value must look like, and how to say so.
 FORMS = {
     'name': (r'[A-Za-z][A-Za-z0-9._-]{0,39}',
              'at most 40 letters, digits, dots and dashes, a letter first'),
     'author': (r'[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,200}', 'a name on one line'),
-    'deployment': (r'[A-Za-z0-9._-]+/[A-Za-z0-9][A-Za-z0-9._-]*', 'OWNER/NAME'),
+    'deployment': (f'{GITHUB}|{ADDRESS}',
+                   'OWNER/NAME on GitHub, or an address as git@host:path.git, https://… or /path'),
     'branch': (r'[A-Za-z0-9][A-Za-z0-9._/-]*', 'letters, digits, dots, dashes and slashes'),
 }
 
@@ -84,10 +90,24 @@ def _checked(key: str, answer: str) -> str:
         return _address(answer)
     if key == 'gateway':
         return _gateway(answer)
+    if key == 'deployment':
+        answer = _short(answer)
     pattern, wanted = FORMS[key]
     if not re.fullmatch(pattern, answer):
         raise errors.Refused(f'--{key} {answer!r}: {wanted} is wanted')
     return answer
+
+
+def _short(address: str) -> str:
+    """OWNER/NAME of what `remote` makes of that; another address as it is."""
+    found = re.fullmatch(rf'git@github\.com:({GITHUB})\.git', address)
+    return found[1] if found else address
+
+
+def remote(deployment: str) -> str:
+    """Where the deployment repository is pushed to."""
+    on_github = re.fullmatch(GITHUB, deployment)
+    return f'git@github.com:{deployment}.git' if on_github else deployment
 
 
 def _address(answer: str) -> str:

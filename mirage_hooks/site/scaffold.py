@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
+from . import questions
 
 TEMPLATES = Path(__file__).parent / 'templates'
 OCAML = '4.14.2'
@@ -97,7 +98,7 @@ def _words(answers: Mapping[str, str]) -> dict[str, str]:
         'ADDRESS': answers['ipv4'].partition('/')[0],
         'GATEWAY': answers['gateway'],
         'DEPLOYMENT': answers['deployment'],
-        'REMOTE': f'git@github.com:{answers["deployment"]}.git',
+        'REMOTE': questions.remote(answers['deployment']),
         'BRANCH': answers['branch'],
         'OCAML': OCAML,
     }
