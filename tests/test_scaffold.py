@@ -260,6 +260,45 @@ def test_a_deployment_repository_may_be_anywhere(
     assert f'an empty repository, `{short}`, and' in (tmp_path / 'README.md').read_text()
 
 
+@pytest.mark.parametrize('gone', [(), ('ci/build', 'Makefile'), ('README.md', '_mirage/config.ml')])
+@pytest.mark.parametrize('deployment', ['mor1/mort-deployment', 'git@host.example:www.git'])
+def test_a_second_init_uses_the_words_of_the_first(
+    tmp_path: Path, gone: tuple[str, ...], deployment: str
+) -> None:
+    scaffold.make(tmp_path, scaffold.plan(tmp_path), {**ANSWERS, 'deployment': deployment})
+    before = {path: (tmp_path / path).read_text() for path in FILES}
+    for path in gone:
+        (tmp_path / path).unlink()
+    answers = questions.answers(tmp_path, {'author': ANSWERS['author']}, _never)
+    assert answers == {**ANSWERS, 'deployment': deployment}
+    scaffold.make(tmp_path, scaffold.plan(tmp_path), answers)
+    assert {path: (tmp_path / path).read_text() for path in FILES} == before
+
+
+def test_words_of_the_first_init_that_were_broken_since_are_not_used(site: Path) -> None:
+    script = site / 'ci/build'
+    script.write_text(script.read_text().replace("--name 'mort.io'", "--name '$NAME'"))
+    (site / 'README.md').unlink()
+    assert questions.answers(site, {}) == {**ANSWERS, 'name': 'mortio', 'author': 'mortio'}
+
+
+@pytest.mark.parametrize(('key', 'answer', 'path'), [
+    ('name', 'other', 'ci/build'), ('ipv4', '192.0.2.5/24', 'Makefile'),
+    ('gateway', '192.0.2.1', 'Makefile'), ('deployment', 'me/other', 'ci/build'),
+    ('branch', 'next', 'ci/build'),
+])
+def test_other_words_than_the_first_inits_are_refused(
+    site: Path, key: str, answer: str, path: str
+) -> None:
+    assert questions.answers(site, ANSWERS) == ANSWERS
+    (site / '.travis.yml').unlink()
+    with pytest.raises(errors.Refused) as refused:
+        questions.answers(site, {**ANSWERS, key: answer})
+    assert (refused.value.reason, refused.value.hint) == (
+        f'--{key} {answer!r}: {path} says {ANSWERS[key]}, and init changes no file that is there',
+        f'change {path} yourself, or take away the files that init shall make anew')
+
+
 def test_a_folder_that_cannot_be_written_is_refused(
     tmp_path: Path, mocker: pytest_mock.MockerFixture
 ) -> None:
@@ -536,6 +575,10 @@ def test_the_packaged_templates_are_complete(tmp_path: Path) -> None:
     packed = {path for pattern in patterns
               for path in (ROOT / 'mirage_hooks' / 'site').glob(pattern) if path.is_file()}
     assert packed == {path for path in scaffold.TEMPLATES.rglob('*') if path.is_file()}
+
+
+def _never(question: str) -> str:
+    raise AssertionError(question)
 
 
 def _build(site: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .. import errors
-from . import checkout
+from . import checkout, earlier
 
 QUESTIONS = {
     'name': 'Name of the site',
@@ -38,19 +39,41 @@ FORMS = {
 def answers(
     folder: Path, given: Mapping[str, str | None], ask: Callable[[str], str] | None = None
 ) -> dict[str, str]:
-    """The answers to QUESTIONS: those given, else the user's (only on a terminal), else what the
-    folder and git's configuration suggest. Raises Refused for one that cannot be used."""
+    """The answers to QUESTIONS: an earlier init's, else those given, else the user's (only on a
+    terminal), else what the folder and git's configuration suggest. Raises Refused for one that
+    cannot be used."""
     if ask is None and sys.stdin.isatty() and sys.stdout.isatty():
         ask = input
     found: dict[str, str] = {}
     for key, question in QUESTIONS.items():
-        answer = given.get(key)
+        answer, before = given.get(key), _before(key, folder)
+        if before is not None:
+            found[key] = _same(key, answer, *before)
+            continue
         if answer is None:
             answer = _default(key, folder, found)
             if ask is not None:
                 answer = ask(f'{question} [{answer}]: ').strip() or answer
         found[key] = _checked(key, answer)
     return found
+
+
+def _before(key: str, folder: Path) -> tuple[str, str] | None:
+    """What an earlier init was answered, as far as it can be used, and the file that says so."""
+    for answer, path in earlier.told(folder, key):
+        with contextlib.suppress(errors.Refused):
+            return _checked(key, answer), path
+    return None
+
+
+def _same(key: str, answer: str | None, before: str, path: str) -> str:
+    """`before`; raises Refused for another `answer`, with which the files would not fit."""
+    if answer is not None and _checked(key, answer) != before:
+        raise errors.Refused(
+            f'--{key} {answer!r}: {path} says {before}, and init changes no file that is there',
+            hint=f'change {path} yourself, or take away the files that init shall make anew',
+        )
+    return before
 
 
 def _default(key: str, folder: Path, found: Mapping[str, str]) -> str:
