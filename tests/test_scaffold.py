@@ -205,6 +205,36 @@ def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
                      '[OWNER/www-deployment]: ']
 
 
+def test_a_wrong_answer_on_a_terminal_is_asked_again_with_the_reason(tmp_path: Path) -> None:
+    asked = []
+    said = iter(['x', '192.0.2.5', '192.0.2.5/24', ''])
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return next(said)
+
+    given = {key: answer for key, answer in ANSWERS.items() if key not in ('ipv4', 'gateway')}
+    assert questions.answers(tmp_path, given, ask) == {
+        **given, 'ipv4': '192.0.2.5/24', 'gateway': '192.0.2.1'}
+    question = 'Static address, as ADDRESS/PREFIX [10.0.0.2/24]: '
+    wanted = 'ADDRESS/PREFIX is wanted, as 192.0.2.5/24\n'
+    assert asked == [question, f"--ipv4 'x': {wanted}{question}",
+                     f"--ipv4 '192.0.2.5': {wanted}{question}", 'Gateway [192.0.2.1]: ']
+
+
+def test_control_d_ends_init_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mocker: pytest_mock.MockerFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, 'isatty', lambda: True, raising=False)
+    mocker.patch('builtins.input', side_effect=EOFError)
+    assert cli.main(['init', str(tmp_path / 'site'), '--name', 'www']) == 1
+    assert capsys.readouterr() == ('\n', "mirage-hooks: no answer to 'Author': nothing was made\n"
+                                   '  hint: --author gives it\n')
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(('key', 'answer', 'said'), [
     ('name', '$(id)', "--name '$(id)': at most 40 letters, digits, dots and dashes, a letter first "
      'is wanted'),

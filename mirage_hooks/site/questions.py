@@ -45,7 +45,7 @@ def answers(
     if ask is None and sys.stdin.isatty() and sys.stdout.isatty():
         ask = input
     found: dict[str, str] = {}
-    for key, question in QUESTIONS.items():
+    for key in QUESTIONS:
         answer, before = given.get(key), _before(key, folder)
         if before is not None:
             found[key] = _same(key, answer, *before)
@@ -53,9 +53,24 @@ def answers(
         if answer is None:
             answer = _default(key, folder, found)
             if ask is not None:
-                answer = ask(f'{question} [{answer}]: ').strip() or answer
+                answer = _asked(key, answer, ask)
         found[key] = _checked(key, answer)
     return found
+
+
+def _asked(key: str, default: str, ask: Callable[[str], str]) -> str:
+    """The user's answer; after one that cannot be used the question comes again with the reason."""
+    reason, question = '', f'{QUESTIONS[key]} [{default}]: '
+    while True:
+        try:
+            return _checked(key, ask(reason + question).strip() or default)
+        except errors.Refused as refused:
+            reason = f'{refused.reason}\n'
+        except EOFError:
+            print()  # the question's line is open still
+            raise errors.Refused(
+                f'no answer to {QUESTIONS[key]!r}: nothing was made', hint=f'--{key} gives it'
+            ) from None
 
 
 def _before(key: str, folder: Path) -> tuple[str, str] | None:
