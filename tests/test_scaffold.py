@@ -99,6 +99,8 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
         'left alone  .travis.yml (it does not call ci/build)\n',
         *(f'made        {path}\n' for path in made),
         'init in an empty folder makes what is wanted\n',
+        'assumed: ipv4 10.0.0.2/24, gateway 10.0.0.1, deployment OWNER/x-deployment; '
+        'change them in Makefile, ci/build and README.md\n',
         f'next: cd {folder} && make site; the README tells the road\n',
     ])
 
@@ -168,7 +170,8 @@ def test_what_would_become_a_page_is_told(
 
 def test_what_a_site_wants_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / '_config.yml').write_text('title: mine\n')
-    assert cli.main(['init', str(tmp_path)]) == 0
+    given = ('--ipv4', '192.0.2.5/24', '--gateway', '192.0.2.1', '--deployment', 'me/www')
+    assert cli.main(['init', str(tmp_path), *given]) == 0
     assert capsys.readouterr().out.splitlines() == [
         *(f'made        {path}' for path in FILES if path not in PAGES),
         'there is a site already: no pages were made',
@@ -182,10 +185,10 @@ def test_without_a_terminal_the_folder_and_git_answer(tmp_path: Path) -> None:
     git(tmp_path, 'init', '-q', '-b', 'trunk', str(folder))
     git(folder, 'remote', 'add', 'origin', 'git@github.com:me/pages.git')
     git(folder, 'config', 'user.name', 'Me')
-    assert questions.answers(folder, {}) == {
+    assert questions.answers(folder, {}).words == {
         'name': 'my-site-', 'author': 'Me', 'ipv4': '10.0.0.2/24', 'gateway': '10.0.0.1',
         'deployment': 'me/pages-deployment', 'branch': 'trunk'}
-    assert questions.answers(tmp_path / 'new', {'ipv4': '192.0.2.1/24'}) == {
+    assert questions.answers(tmp_path / 'new', {'ipv4': '192.0.2.1/24'}).words == {
         'name': 'new', 'author': 'new', 'ipv4': '192.0.2.1/24', 'gateway': '192.0.2.2',
         'deployment': 'OWNER/new-deployment', 'branch': 'main'}
 
@@ -198,11 +201,22 @@ def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
         return ' Someone ' if 'Author' in question else ''
 
     given = {'name': 'www', 'ipv4': '192.0.2.5/24', 'branch': 'main'}
-    assert questions.answers(tmp_path, given, ask) == {
+    assert questions.answers(tmp_path, given, ask).words == {
         **given, 'author': 'Someone', 'gateway': '192.0.2.1', 'deployment': 'OWNER/www-deployment'}
     assert asked == ['Author [www]: ', 'Gateway [192.0.2.1]: ',
                      'Deployment repository, OWNER/NAME on GitHub or an address '
                      '[OWNER/www-deployment]: ']
+
+
+def test_only_what_nobody_said_is_assumed(site: Path, tmp_path: Path) -> None:
+    new = tmp_path / 'new'
+    git(tmp_path, 'init', '-q', str(new))
+    assert questions.answers(new, {}).assumed == ('ipv4', 'gateway', 'deployment')
+    assert questions.answers(new, {'ipv4': '192.0.2.5/24'}).assumed == ('gateway', 'deployment')
+    git(new, 'remote', 'add', 'origin', 'git@github.com:me/pages.git')
+    assert questions.answers(new, {}).assumed == ('ipv4', 'gateway')
+    assert questions.answers(new, {}, lambda question: '').assumed == ()
+    assert questions.answers(site, {}).assumed == ()
 
 
 def test_a_wrong_answer_on_a_terminal_is_asked_again_with_the_reason(tmp_path: Path) -> None:
@@ -214,7 +228,7 @@ def test_a_wrong_answer_on_a_terminal_is_asked_again_with_the_reason(tmp_path: P
         return next(said)
 
     given = {key: answer for key, answer in ANSWERS.items() if key not in ('ipv4', 'gateway')}
-    assert questions.answers(tmp_path, given, ask) == {
+    assert questions.answers(tmp_path, given, ask).words == {
         **given, 'ipv4': '192.0.2.5/24', 'gateway': '192.0.2.1'}
     question = 'Static address, as ADDRESS/PREFIX [10.0.0.2/24]: '
     wanted = 'ADDRESS/PREFIX is wanted, as 192.0.2.5/24\n'
@@ -283,7 +297,7 @@ def test_a_file_where_a_folder_must_be_is_refused_before_anything_is_written(
 def test_a_deployment_repository_may_be_anywhere(
     tmp_path: Path, deployment: str, short: str, remote: str
 ) -> None:
-    answers = questions.answers(tmp_path, {**ANSWERS, 'deployment': deployment})
+    answers = questions.answers(tmp_path, {**ANSWERS, 'deployment': deployment}).words
     assert answers == {**ANSWERS, 'deployment': short}
     scaffold.make(tmp_path, scaffold.plan(tmp_path), answers)
     assert f'--to "${{DEPLOY_TO:-{remote}}}"\n' in (tmp_path / 'ci/build').read_text()
@@ -299,7 +313,7 @@ def test_a_second_init_uses_the_words_of_the_first(
     before = {path: (tmp_path / path).read_text() for path in FILES}
     for path in gone:
         (tmp_path / path).unlink()
-    answers = questions.answers(tmp_path, {'author': ANSWERS['author']}, _never)
+    answers = questions.answers(tmp_path, {'author': ANSWERS['author']}, _never).words
     assert answers == {**ANSWERS, 'deployment': deployment}
     scaffold.make(tmp_path, scaffold.plan(tmp_path), answers)
     assert {path: (tmp_path / path).read_text() for path in FILES} == before
@@ -309,7 +323,7 @@ def test_words_of_the_first_init_that_were_broken_since_are_not_used(site: Path)
     script = site / 'ci/build'
     script.write_text(script.read_text().replace("--name 'mort.io'", "--name '$NAME'"))
     (site / 'README.md').unlink()
-    assert questions.answers(site, {}) == {**ANSWERS, 'name': 'mortio', 'author': 'mortio'}
+    assert questions.answers(site, {}).words == {**ANSWERS, 'name': 'mortio', 'author': 'mortio'}
 
 
 @pytest.mark.parametrize(('key', 'answer', 'path'), [
@@ -320,7 +334,7 @@ def test_words_of_the_first_init_that_were_broken_since_are_not_used(site: Path)
 def test_other_words_than_the_first_inits_are_refused(
     site: Path, key: str, answer: str, path: str
 ) -> None:
-    assert questions.answers(site, ANSWERS) == ANSWERS
+    assert questions.answers(site, ANSWERS).words == ANSWERS
     (site / '.travis.yml').unlink()
     with pytest.raises(errors.Refused) as refused:
         questions.answers(site, {**ANSWERS, key: answer})

@@ -69,9 +69,13 @@ def init(given: argparse.Namespace) -> int:
     folder = Path(given.repository, given.folder)
     plan = scaffold.plan(folder)
     asked = {key: getattr(given, key) for key in questions.QUESTIONS}
-    scaffold.make(folder, plan, questions.answers(folder, asked))
+    answers = questions.answers(folder, asked)
+    scaffold.make(folder, plan, answers.words)
     for text in advice.made(folder, plan):
         report.line(plain(text))
+    if answers.assumed:
+        values = ', '.join(f'{key} {answers.words[key]}' for key in answers.assumed)
+        report.line(f'assumed: {values}; change them in Makefile, ci/build and README.md')
     report.line(f'next: cd {plain(str(folder))} && make site; the README tells the road')
     return 0
 

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import errors
 from . import checkout, earlier
@@ -36,15 +37,23 @@ FORMS = {
 }
 
 
+class Answers(NamedTuple):
+    """An answer to each of QUESTIONS, and the keys of those that nobody gave."""
+
+    words: dict[str, str]
+    assumed: tuple[str, ...] = ()
+
+
 def answers(
     folder: Path, given: Mapping[str, str | None], ask: Callable[[str], str] | None = None
-) -> dict[str, str]:
+) -> Answers:
     """The answers to QUESTIONS: an earlier init's, else those given, else the user's (only on a
     terminal), else what the folder and git's configuration suggest. Raises Refused for one that
     cannot be used."""
     if ask is None and sys.stdin.isatty() and sys.stdout.isatty():
         ask = input
     found: dict[str, str] = {}
+    assumed = []
     for key in QUESTIONS:
         answer, before = given.get(key), _before(key, folder)
         if before is not None:
@@ -54,8 +63,15 @@ def answers(
             answer = _default(key, folder, found)
             if ask is not None:
                 answer = _asked(key, answer, ask)
+            elif _invented(key, answer):
+                assumed.append(key)
         found[key] = _checked(key, answer)
-    return found
+    return Answers(found, tuple(assumed))
+
+
+def _invented(key: str, default: str) -> bool:
+    """Whether `default` is not from the folder or git, and so hardly what is meant."""
+    return key in ('ipv4', 'gateway') or default.startswith('OWNER/')
 
 
 def _asked(key: str, default: str, ask: Callable[[str], str]) -> str:
