@@ -101,7 +101,7 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
         'init in an empty folder makes what is wanted\n',
         'assumed: ipv4 10.0.0.2/24, gateway 10.0.0.1, deployment OWNER/x-deployment; '
         'change them in Makefile, ci/build and README.md\n',
-        f'next: cd {folder} && make site; the README tells the road\n',
+        f'next: cd {folder} && git init -b main && make site; the README tells the road\n',
     ])
 
 
@@ -112,7 +112,7 @@ def test_a_second_time_everything_is_left_alone(
     assert capsys.readouterr().out == ''.join([
         *(f'left alone  {path}\n' for path in FILES if path not in PAGES),
         'there is a site already: no pages were made\n',
-        f'next: cd {site} && make site; the README tells the road\n',
+        f'next: cd {site} && git init -b main && make site; the README tells the road\n',
     ])
 
 
@@ -176,8 +176,35 @@ def test_what_a_site_wants_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
         *(f'made        {path}' for path in FILES if path not in PAGES),
         'there is a site already: no pages were made',
         'exclude: [Makefile, README.md, ci] belongs into _config.yml; else they become pages',
-        f'next: cd {tmp_path} && make site; the README tells the road',
+        f'next: cd {tmp_path} && git init -b main && make site; the README tells the road',
     ]
+
+
+@pytest.mark.parametrize(('folder', 'readme', 'said'), [
+    ('new', None, ["next: cd {} && git init -b trunk && make site; the README tells the road"]),
+    ('new; id', None,
+     ["next: cd '{}' && git init -b trunk && make site; the README tells the road"]),
+    ('new', 'mine', ['next: cd {} && git init -b trunk && make site']),
+    ('git', None, ['next: cd {} && make site; the README tells the road']),
+    ('git/docs', None, [
+        'GitHub and Travis read .github and .travis.yml at the top of a repository only, not in '
+        'docs/: move them there, and let them call docs/ci/build',
+        'next: cd {} && make site; the README tells the road']),
+])
+def test_the_next_step_fits_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, readme: str | None,
+    said: list[str]
+) -> None:
+    git(tmp_path, 'init', '-q', 'git')
+    path = tmp_path / folder
+    if readme:
+        path.mkdir()
+        (path / 'README.md').write_text(readme)
+    given = ('--ipv4', '192.0.2.5/24', '--gateway', '192.0.2.1', '--deployment', 'me/www')
+    assert cli.main(['init', str(path), '--name', 'x', '--branch', 'trunk', *given]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rest = [line for line in lines if not line.startswith(('made ', 'left alone ', 'init in '))]
+    assert rest == [line.replace('{}', str(path)) for line in said]
 
 
 def test_without_a_terminal_the_folder_and_git_answer(tmp_path: Path) -> None:

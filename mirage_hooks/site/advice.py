@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from . import lacking
+from . import checkout, lacking
+from .questions import Answers
 from .scaffold import Plan
 
 
-def made(folder: Path, plan: Plan) -> list[str]:
-    """What init made in `folder`, and what the files that were there want."""
+def lines(folder: Path, plan: Plan, answers: Answers) -> list[str]:
+    """What was made, what the owner's files want, what was assumed, and what is to be done."""
+    return [
+        *_made(folder, plan),
+        *_assumed(answers),
+        *_misplaced(folder),
+        _next(folder, plan, answers.words['branch']),
+    ]
+
+
+def _made(folder: Path, plan: Plan) -> list[str]:
     wants = {path: lacking.lacking(folder, path) for path in plan.left}
     site = ['there is a site already: no pages were made', lacking.published(folder)]
     return [
@@ -18,3 +29,25 @@ def made(folder: Path, plan: Plan) -> list[str]:
         *(['init in an empty folder makes what is wanted'] if any(wants.values()) else []),
         *(text for text in site if text and plan.site),
     ]
+
+
+def _assumed(answers: Answers) -> list[str]:
+    values = ', '.join(f'{key} {answers.words[key]}' for key in answers.assumed)
+    return [f'assumed: {values}; change them in Makefile, ci/build and README.md'] if values else []
+
+
+def _misplaced(folder: Path) -> list[str]:
+    """A warning where `folder` is below the top of its repository."""
+    below = checkout.told(folder, 'rev-parse', '--show-prefix')
+    if not below:
+        return []
+    return ['GitHub and Travis read .github and .travis.yml at the top of a repository only, '
+            f'not in {below}: move them there, and let them call {below}ci/build']
+
+
+def _next(folder: Path, plan: Plan, branch: str) -> str:
+    begun = checkout.told(folder, 'rev-parse', '--git-dir')
+    start = '' if begun else f'git init -b {branch} && '
+    lost = 'README.md' in plan.left and lacking.lacking(folder, 'README.md')
+    road = '' if lost else '; the README tells the road'
+    return f'next: cd {shlex.quote(str(folder))} && {start}make site{road}'

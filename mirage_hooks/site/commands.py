@@ -71,12 +71,8 @@ def init(given: argparse.Namespace) -> int:
     asked = {key: getattr(given, key) for key in questions.QUESTIONS}
     answers = questions.answers(folder, asked)
     scaffold.make(folder, plan, answers.words)
-    for text in advice.made(folder, plan):
+    for text in advice.lines(folder, plan, answers):
         report.line(plain(text))
-    if answers.assumed:
-        values = ', '.join(f'{key} {answers.words[key]}' for key in answers.assumed)
-        report.line(f'assumed: {values}; change them in Makefile, ci/build and README.md')
-    report.line(f'next: cd {plain(str(folder))} && make site; the README tells the road')
     return 0
 
 
