@@ -133,6 +133,7 @@ def test_a_site_that_is_there_gets_no_pages(tmp_path: Path, own: str) -> None:
     ('Makefile', 'site build: x\nconfigure.%: y\n\t: configure.xen\n#configure.socket:\n',
      'the road wants its targets configure.socket, configure.direct, configure.xen'),
     ('.gitignore', '*.pem\n_site/\n', 'git should ignore .jekyll-cache'),
+    ('_mirage/.gitignore', '/htdocs/\n_build\n', 'git should ignore tls/server.*, dist'),
     ('.gitignore', '/_site\n.jekyll-cache\n', ''),
     ('README.md', '# Mine\n', 'it does not tell the road'),
     ('.travis.yml', 'script: make\n', 'it does not call ci/build'),

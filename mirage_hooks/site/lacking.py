@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 TARGETS = ('site', 'configure.socket', 'configure.direct', 'configure.xen', 'build')
-IGNORED = ('_site', '.jekyll-cache')
+IGNORED = {
+    '.gitignore': ('_site', '.jekyll-cache'),
+    '_mirage/.gitignore': ('tls/server.*', 'htdocs', 'dist', '_build'),
+}
 EXCLUDED = ('Makefile', 'README.md', 'ci')
 
 
@@ -15,8 +18,9 @@ def lacking(folder: Path, path: str) -> str:
     text = _text(folder / path)
     if path == 'Makefile':
         return _told('the road wants its targets', TARGETS, _targets(text))
-    if path == '.gitignore':
-        return _told('git should ignore', IGNORED, {line.strip(' /') for line in text.splitlines()})
+    if path in IGNORED:
+        rules = {line.strip(' /') for line in text.splitlines()}
+        return _told('git should ignore', IGNORED[path], rules)
     if path == 'README.md':
         return '' if 'DEPLOY_KEY' in text else 'it does not tell the road'
     if path == '.travis.yml':
