@@ -97,10 +97,10 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
         'left alone  Makefile (the road wants its targets site, configure.socket, '
         'configure.direct, configure.xen, build)\n',
         'left alone  .travis.yml (it does not call ci/build)\n',
+        'mirage-hooks init in an empty folder shows what they lack\n',
         *(f'made        {path}\n' for path in made),
-        'init in an empty folder makes what is wanted\n',
         'assumed: ipv4 10.0.0.2/24, gateway 10.0.0.1, deployment OWNER/x-deployment; '
-        'change them in Makefile, ci/build and README.md\n',
+        'to be changed in README.md, ci/build\n',
         f'next: cd {folder} && git init -b main && make site; the README tells the road\n',
     ])
 
@@ -203,8 +203,8 @@ def test_the_next_step_fits_the_folder(
         (path / 'README.md').write_text(readme)
     given = ('--ipv4', '192.0.2.5/24', '--gateway', '192.0.2.1', '--deployment', 'me/www')
     assert cli.main(['init', str(path), '--name', 'x', '--branch', 'trunk', *given]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    rest = [line for line in lines if not line.startswith(('made ', 'left alone ', 'init in '))]
+    files = ('made ', 'left alone ', 'mirage-hooks ')
+    rest = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(files)]
     assert rest == [line.replace('{}', str(path)) for line in said]
 
 
@@ -234,6 +234,17 @@ def test_on_a_terminal_only_what_was_not_given_is_asked(tmp_path: Path) -> None:
     assert asked == ['Author [www]: ', 'Gateway [192.0.2.1]: ',
                      'Deployment repository, OWNER/NAME on GitHub or an address '
                      '[OWNER/www-deployment]: ']
+
+
+def test_an_assumed_word_that_stands_in_no_file_is_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in ('Makefile', 'README.md'):
+        (tmp_path / path).write_text('mine')
+    assert cli.main(['init', str(tmp_path), '--name', 'x']) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        'assumed: deployment OWNER/x-deployment; to be changed in ci/build',
+        f'next: cd {tmp_path} && git init -b main && make site']
 
 
 def test_only_what_nobody_said_is_assumed(site: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def lines(folder: Path, plan: Plan, answers: Answers) -> list[str]:
     """What was made, what the owner's files want, what was assumed, and what is to be done."""
     return [
         *_made(folder, plan),
-        *_assumed(answers),
+        *_assumed(folder, plan, answers),
         *_misplaced(folder),
         _next(folder, plan, answers.words['branch']),
     ]
@@ -25,15 +25,21 @@ def _made(folder: Path, plan: Plan) -> list[str]:
     site = ['there is a site already: no pages were made', lacking.published(folder)]
     return [
         *(f'left alone  {path}' + (f' ({want})' if want else '') for path, want in wants.items()),
+        *(['mirage-hooks init in an empty folder shows what they lack'] if any(wants.values())
+          else []),
         *(f'made        {path}' for path in plan.make),
-        *(['init in an empty folder makes what is wanted'] if any(wants.values()) else []),
         *(text for text in site if text and plan.site),
     ]
 
 
-def _assumed(answers: Answers) -> list[str]:
-    values = ', '.join(f'{key} {answers.words[key]}' for key in answers.assumed)
-    return [f'assumed: {values}; change them in Makefile, ci/build and README.md'] if values else []
+def _assumed(folder: Path, plan: Plan, answers: Answers) -> list[str]:
+    """The assumed answers that stand in what was made, and where."""
+    texts = {path: (folder / path).read_text() for path in plan.make}
+    values = {key: answers.words[key] for key in answers.assumed}
+    told = [f'{key} {value}' for key, value in values.items()
+            if any(value in text for text in texts.values())]
+    where = [path for path, text in texts.items() if any(map(text.count, values.values()))]
+    return [f'assumed: {", ".join(told)}; to be changed in {", ".join(where)}'] if told else []
 
 
 def _misplaced(folder: Path) -> list[str]:
