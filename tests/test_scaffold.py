@@ -116,7 +116,8 @@ def test_a_second_time_everything_is_left_alone(
     ])
 
 
-@pytest.mark.parametrize('own', ['_config.yml', '_config.toml', 'index.html', 'index.markdown'])
+@pytest.mark.parametrize('own', ['_config.yml', '_config.yaml', '_config.toml', 'index.html',
+                                 'index.markdown'])
 def test_a_site_that_is_there_gets_no_pages(tmp_path: Path, own: str) -> None:
     (tmp_path / own).write_text('mine')
     (tmp_path / '_layouts').mkdir()
@@ -164,6 +165,7 @@ def test_what_would_become_a_page_is_told(
     tmp_path: Path, file: str, text: str, missing: str
 ) -> None:
     (tmp_path / file).write_text(text)
+    (tmp_path / '_config.local.yml').write_text('')
     config = '_config.yml' if file == 'index.html' else file
     want = f'exclude: [{missing}] belongs into {config}; else they become pages'
     assert lacking.published(tmp_path) == (want if missing else '')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+# Where Jekyll looks for it.
+CONFIGURATIONS = ('_config.yml', '_config.yaml', '_config.toml')
 TARGETS = ('site', 'configure.socket', 'configure.direct', 'configure.xen', 'build')
 IGNORED = {
     '.gitignore': ('_site', '.jekyll-cache'),
@@ -30,7 +32,8 @@ def lacking(folder: Path, path: str) -> str:
 
 def published(folder: Path) -> str:
     """What Jekyll's configuration in `folder` should exclude and does not; '' when it does."""
-    path = next(iter(sorted(folder.glob('_config.*'))), folder / '_config.yml')
+    paths = [folder / name for name in CONFIGURATIONS]
+    path = next((path for path in paths if path.exists()), paths[0])
     # YAML's list in brackets or with dashes, or TOML's.
     found = re.search(r'^exclude\s*[:=](.*(\n([ \t\-#].*)?)*)', _text(path), re.M)
     words = re.findall(r'[\w./]+', found[1]) if found else []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import errors
-from . import questions
+from . import lacking, questions
 
 TEMPLATES = Path(__file__).parent / 'templates'
 OCAML = '4.14.2'
@@ -50,7 +50,8 @@ def make(folder: Path, plan: Plan, answers: Mapping[str, str]) -> None:
 
 def _site(folder: Path) -> bool:
     """Whether Jekyll's configuration or a first page is in `folder`, by whatever ending."""
-    return any(any(folder.glob(pattern)) for pattern in ('_config.*', 'index.*'))
+    configured = any(_there(folder / name) for name in lacking.CONFIGURATIONS)
+    return configured or any(folder.glob('index.*'))
 
 
 def _there(path: Path) -> bool:
