@@ -412,6 +412,11 @@ def test_git_sees_neither_the_key_nor_what_is_built_whatever_its_top_ignores(
         '_mirage/.gitignore', '_mirage/config.ml', '_mirage/tls/README', '_mirage/unikernel.ml']
 
 
+def test_the_deploy_key_is_made_where_neither_git_nor_jekyll_finds_it(site: Path) -> None:
+    readme = (site / 'README.md').read_text()
+    assert re.findall(r'ssh-keygen .*? -f (\S+)`', readme) == ['~/.ssh/deploy']
+
+
 def test_jekyll_builds_the_site(site: Path) -> None:
     needs('jekyll', 'make')
     done = run('make', 'site', cwd=site)
