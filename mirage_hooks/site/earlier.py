@@ -11,7 +11,7 @@ NETWORK = r'network: \{mode: static, bridge: \S+, ipv4: '
 PLACES = {
     'name': (('ci/build', r"--name '([^']+)'"),
              ('README.md', r'`xen/<commit>/(\S+)\.xen`'),
-             ('_mirage/config.ml', r'^ +register "([^"]+)"')),
+             ('_mirage/config.ml', r'\bregister "([^"]+)"')),
     'ipv4': (('Makefile', r'^ADDR \?= (\S+)$'),
              ('README.md', NETWORK + r'(\S+),')),
     'gateway': (('Makefile', r'^GWS \?= .*?([0-9.]+)\)?$'),
