@@ -17,7 +17,7 @@ import pytest_mock
 import yaml
 
 from mirage_hooks import cli, errors
-from mirage_hooks.site import lacking, questions, scaffold
+from mirage_hooks.site.making import lacking, questions, scaffold
 from tests import elf
 from tests.deployment import ROOT, git, run
 from tests.test_publish import VARIABLES, XEN, tree
@@ -663,7 +663,7 @@ def test_the_packaged_templates_are_complete(tmp_path: Path) -> None:
     text = (ROOT / 'setup.cfg').read_text()
     patterns = re.findall(r'^    (templates/\S+)$', text, re.M)
     packed = {path for pattern in patterns
-              for path in (ROOT / 'mirage_hooks' / 'site').glob(pattern) if path.is_file()}
+              for path in scaffold.TEMPLATES.parent.glob(pattern) if path.is_file()}
     assert packed == {path for path in scaffold.TEMPLATES.rglob('*') if path.is_file()}
 
 

@@ -63,7 +63,7 @@ def commands(command: Callable[..., Any]) -> None:
 
 def init(given: argparse.Namespace) -> int:
     from ..report import Reporter, plain
-    from . import advice, questions, scaffold
+    from .making import advice, questions, scaffold
 
     report = Reporter()
     folder = Path(given.repository, given.folder)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import errors
-from . import checkout, earlier
+from ... import errors
+from .. import checkout
+from . import earlier
 
 QUESTIONS = {
     'name': 'Name of the site',

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from . import checkout, lacking
+from .. import checkout
+from . import lacking
 from .questions import Answers
 from .scaffold import Plan
 
