@@ -192,7 +192,7 @@ check_folder() {
     repository_from=$(existing "$(dirname -- "$repository")")
     # A folder's own path would be copied whole, by hard links.
     if [ -d "$from" ]; then from=file://$(cd -- "$from" && pwd -P); fi
-    shown=$(printf '%s' "$from" | sed 's,://[^/@]*@,://,')
+    shown=$(printf '%s' "$from" | masked)
 }
 
 # A clone without old images and with no files but the top folder's, beside its final place.
@@ -218,7 +218,12 @@ clone() {
 
 # The line of git's many that says why.
 reason() {
-    printf '%s\n' "$1" | sed -n 's/^fatal: //p; s/^ssh: //p' | head -n 1 | tr -cd '[:print:]'
+    printf '%s\n' "$1" | sed -n 's/^fatal: //p; s/^ssh: //p' | head -n 1 | tr -cd '[:print:]' | masked
+}
+
+# Addresses without user and password, in which there may be @ and /: see masked in report.py.
+masked() {
+    sed -E 's,://([^/:[:space:]]*:.*|[^/[:space:]]*)@,://,g'
 }
 
 move_clone() {

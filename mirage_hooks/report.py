@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shlex
 import sys
 import time
@@ -12,6 +13,10 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from . import model, secret
+
+# Up to the last @ of the line after `user:`, for a password may hold @, / and blanks; without one,
+# up to the last @ of the host's part. Rather too much than a part of a password.
+_CREDENTIALS = re.compile(r'(?<=://)(?:[^/\s:]*:.*|[^/\s]*)@')
 
 
 class Reporter:
@@ -109,6 +114,11 @@ def _shown(character: str) -> str:
         return ' '
     number = ord(character)
     return f'\\x{number:02x}' if number < 256 else f'\\u{number:04x}'
+
+
+def masked(text: str) -> str:
+    """`text` without the user and password of any address in it."""
+    return _CREDENTIALS.sub('', text)
 
 
 def age(then: float) -> str:

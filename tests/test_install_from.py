@@ -118,9 +118,10 @@ def _a_server_that_cannot_filter_gives_a_full_clone(
     ]
 
 
-def test_an_address_that_nobody_answers(person: Person) -> None:
+@pytest.mark.parametrize('password', ['secret', 'half@secret', 'half/secret', 'half secret'])
+def test_an_address_that_nobody_answers(person: Person, password: str) -> None:
     clone = person.home / 'new' / 'clone'
-    done = person.install('--from', 'http://me:secret@127.0.0.1:1/x.git', str(clone))
+    done = person.install('--from', f'http://me:{password}@127.0.0.1:1/x.git', str(clone))
     assert done.returncode == 1
     assert done.stdout == 'Cloning http://127.0.0.1:1/x.git …\n'
     assert 'secret' not in done.stderr

@@ -108,3 +108,21 @@ def test_a_clock_that_was_set_back_makes_nothing_younger_than_now(
 def test_a_table_is_as_wide_as_its_cells() -> None:
     assert report.table([['a', 'bb', ''], ['ccc', 'd', 'e']]) == ['a    bb', 'ccc  d   e']
     assert report.table([]) == []
+
+
+@pytest.mark.parametrize(('text', 'shown'), [
+    ('https://u:SEC@RET@host/x.git', 'https://host/x.git'),
+    ('https://u:SEC/RET@host/x.git', 'https://host/x.git'),
+    ('https://u:SEC RET@host/x.git', 'https://host/x.git'),
+    ('https://u:S@E/C RET@host:8443/x.git', 'https://host:8443/x.git'),
+    ('https://me@mail:SEC@RET@host/x.git', 'https://host/x.git'),
+    ('https://TOKEN@host/x.git', 'https://host/x.git'),
+    ('https://host:8443/x.git', 'https://host:8443/x.git'),
+    ('https://host/x@2.git', 'https://host/x@2.git'),
+    ('ssh://git@[::1]/x.git', 'ssh://[::1]/x.git'),
+    ('git@host:x.git', 'git@host:x.git'),
+    ("unable to access 'https://u:SEC@RET@host/x.git/': refused\nwhy",
+     "unable to access 'https://host/x.git/': refused\nwhy"),
+])
+def test_no_part_of_a_password_is_shown(text: str, shown: str) -> None:
+    assert report.masked(text) == shown

@@ -15,6 +15,7 @@ import msgspec
 from .. import errors
 from ..host import system
 from ..image import amount
+from ..report import masked
 from ..repository import Repository
 
 FILTER = 'blob:none'
@@ -104,11 +105,6 @@ def slim(repository: Repository, branch: str) -> tuple[int, int]:
         _git(repository.folder, 'sparse-checkout', 'set', '--cone')
     after = weigh(repository, branch)
     return before.history + before.files, after.history + after.files
-
-
-def masked(text: str) -> str:
-    """`text` without the user and password of any address in it."""
-    return re.sub(r'(?<=://)[^/@\s]+@', '', text)
 
 
 def _clone(url: str, folder: Path) -> None:
