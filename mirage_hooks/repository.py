@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 from collections.abc import Callable
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -126,8 +127,9 @@ class Repository:
         raise errors.Refused(
             f'core.hooksPath makes git run the hooks in {path}, '
             f'which is not inside {self.git_dir} and so not for this repository alone',
-            hint=f'give it hooks of its own: '
-            f'git -C {self.folder} config core.hooksPath {self.git_dir}/hooks',
+            hint='give it hooks of its own: ' + shlex.join((
+                'git', '-C', str(self.folder), 'config', 'core.hooksPath', f'{self.git_dir}/hooks'
+            )),
         )
 
     def branches(self) -> list[str]:
@@ -440,12 +442,13 @@ def _said(error: git.exc.GitCommandError, folder: Path) -> errors.Refused:
     if lock:
         return errors.Unavailable(
             f'git: {lock[0]}',
-            hint=f'if no git runs in {folder}, one that was killed left it: rm {lock[1]}',
+            hint=f'if no git runs in {folder}, one that was killed left it: '
+            f'rm {shlex.quote(lock[1])}',
         )
     if 'dubious ownership' in text:
         return errors.Refused(
             f'git refuses {folder}: it belongs to another user',
-            hint=f'git config --global --add safe.directory {folder}',
+            hint=f'git config --global --add safe.directory {shlex.quote(str(folder))}',
         )
     return errors.Unavailable(f'git: {_gist(text) or error}')
 

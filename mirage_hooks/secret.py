@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,8 @@ def read(key: str, file: str) -> str:
         ) from None
     if mode & stat.S_IROTH:
         raise errors.Refused(
-            f'secret {key} is readable by everybody: {file}', hint=f'chmod o-rwx {file}'
+            f'secret {key} is readable by everybody: {file}',
+            hint=f'chmod o-rwx {shlex.quote(str(file))}',
         )
     text = content.removesuffix(b'\n').decode(errors='replace')
     if not text or len(content) > LIMIT or '\0' in text or '\ufffd' in text:

@@ -186,3 +186,12 @@ def test_no_password_is_shown(grown: Deployment) -> None:
     git(grown.host, 'remote', 'set-url', 'origin', 'https://me:secret@example.org/www.git')
     weight = slim.weigh(Repository(grown.host), 'master')
     assert weight.remote == 'https://example.org/www.git'
+
+
+def test_the_commands_that_are_told_can_be_pasted() -> None:
+    weight = slim.Weight(100, 100, 1 << 30, 0, 0, False, 'https://example.org/my site.git')
+    assert slim.told(Path('/srv/my site'), weight)[1:] == [
+        "1.1 GB of old images could stay on the remote: mirage-hooks -C '/srv/my site' slim",
+        '90 old releases could leave the tree: mirage-hooks prune --to '
+        "'https://example.org/my site.git' --keep 10 (and the history: --history)",
+    ]

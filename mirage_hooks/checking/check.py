@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def _lock(repository: Repository) -> Iterator[Finding]:
     if lock.exists():
         yield Finding(
             'git', False, f'{lock} is there: git pull refuses to work beside it',
-            f'if no git runs here, it was left by one that was killed: rm {lock}',
+            'if no git runs here, it was left by one that was killed: '
+            f'rm {shlex.quote(str(lock))}',
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,13 +40,14 @@ def _unwritten(key: str, path: Path) -> Finding:
     except OSError as error:
         return Finding('trust', False, f'{key}: {path}: {error.strerror}', 'make it')
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        return Finding('trust', False, f'{key}: {path} cannot be read', f'chmod u+r {path}')
+        return Finding('trust', False, f'{key}: {path} cannot be read',
+                       f'chmod u+r {shlex.quote(str(path))}')
     sticky = above.st_mode & stat.S_ISVTX
     for mode, each in ((found.st_mode, path), (0 if sticky else above.st_mode, path.parent)):
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
             return Finding(
                 'trust', False, f'{key}: others than its owner may write {each}',
-                f'chmod go-w {each}',
+                f'chmod go-w {shlex.quote(str(each))}',
             )
     return Finding('trust', True, f'{key}: {path}')
 
@@ -61,7 +63,7 @@ def _gate(repository: Repository, settings: model.Settings) -> Iterator[Finding]
     fine = hook.found == 'ours' and os.access(hook.path, os.X_OK)
     yield Finding(
         'gate', fine, f'{hook.path}{"" if fine else " is not our hook"}',
-        f'install it: mirage-hooks install {repository.folder}',
+        f'install it: mirage-hooks install {shlex.quote(str(repository.folder))}',
     )
 
 

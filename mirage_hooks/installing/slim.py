@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -67,13 +68,14 @@ def told(folder: Path, weight: Weight) -> list[str]:
              f'{amount(weight.history)}{files}: {each} for each of {weight.commits} commits']
     if weight.remote and whole - weight.light > LARGE:
         lines.append(f'{amount(whole - weight.light)} of old images could stay on the remote: '
-                     f'mirage-hooks -C {folder} slim')
+                     f'mirage-hooks -C {shlex.quote(str(folder))} slim')
     if weight.releases > MANY:
         gone = weight.releases - KEEP
         freed = weight.files * gone // weight.releases
         checkout = f', {amount(freed)} of every checkout,' if freed > SMALL else ''
         lines.append(f'{gone} old releases{checkout} could leave the tree: mirage-hooks prune '
-                     f'--to {weight.remote or folder} --keep {KEEP} (and the history: --history)')
+                     f'--to {shlex.quote(weight.remote or str(folder))} --keep {KEEP} '
+                     '(and the history: --history)')
     return lines
 
 

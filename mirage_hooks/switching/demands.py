@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -75,10 +76,11 @@ def owned(request: targets.Request) -> None:
     for device, block in request.wanted.blocks.items():
         if not openable(block.path, user):
             number = os.getuid() if user is None else user
+            quoted = shlex.quote(block.path)
             raise errors.Refused(
                 f'disk {device} of {request.unikernel} does not belong to the user {number}, as '
                 f'which it runs: {block.path}',
-                hint=f'chown {number} {block.path} && chmod u+rw {block.path}',
+                hint=f'chown {number} {quoted} && chmod u+rw {quoted}',
             )
 
 
@@ -116,7 +118,7 @@ def _release(abi: int) -> str:
 
 
 def _disk(what: str, block: model.Block, repository: tuple[Path, ...]) -> int:
-    path = Path(block.path)
+    path, quoted = Path(block.path), shlex.quote(block.path)
     if any(path.resolve().is_relative_to(folder) for folder in repository):
         raise errors.Refused(
             f'{what} is in the repository: {path}',
@@ -133,11 +135,11 @@ def _disk(what: str, block: model.Block, repository: tuple[Path, ...]) -> int:
     except OSError as error:
         raise errors.Refused(
             f'{what} cannot be opened: {path}: {error.strerror}',
-            hint=f'make it, as with `truncate -s 64M {path}`, or mend `path:` in mirage.yml',
+            hint=f'make it, as with `truncate -s 64M {quoted}`, or mend `path:` in mirage.yml',
         ) from None
     if size == 0 or size % block.sector:
         raise errors.Refused(
             f'{what} has {size} bytes, not a multiple of its sector of {block.sector}: {path}',
-            hint=f'truncate -s %{block.sector} {path}',
+            hint=f'truncate -s %{block.sector} {quoted}',
         )
     return size
