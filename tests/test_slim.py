@@ -108,6 +108,62 @@ def test_commits_that_only_this_host_has_are_kept(grown: Deployment) -> None:
     assert len(files(grown.host)) == 1
 
 
+def test_a_refused_slim_leaves_stashes_and_reflog_as_they_were(grown: Deployment) -> None:
+    git(grown.host, 'reset', '-q', '--hard', 'HEAD~1')
+    git(grown.host, 'merge', '-q', '--ff-only', 'origin/master')
+    for word in ('one', 'two'):
+        (grown.host / 'xen/latest').write_text(f'{word}\n')
+        git(grown.host, 'stash')
+    before = logs(grown)
+    with pytest.raises(errors.Refused) as refused:
+        slim.slim(Repository(grown.host), 'master')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{grown.host} has 3 commits that the remote does not have, with those of 2 stashes',
+        'push them, or drop the branches, tags and stashes that hold them: git stash list',
+    )
+    assert logs(grown) == before
+    git(grown.host, 'stash', 'pop')
+    git(grown.host, 'checkout', '-q', '--', '.')
+    git(grown.host, 'stash', 'drop')
+    slim.slim(Repository(grown.host), 'master')
+    git(grown.host, 'fsck')
+
+
+def logs(deployment: Deployment) -> tuple[str, str]:
+    return git(deployment.host, 'stash', 'list'), git(deployment.host, 'reflog')
+
+
+def test_a_local_commit_that_only_the_reflog_holds_is_kept(grown: Deployment) -> None:
+    git(grown.host, 'commit', '-q', '--allow-empty', '-m', 'mine')
+    git(grown.host, 'reset', '-q', '--hard', 'origin/master')
+    before = logs(grown)
+    with pytest.raises(errors.Refused) as refused:
+        slim.slim(Repository(grown.host), 'master')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{grown.host} has 1 commits that the remote does not have, in the reflog alone',
+        f'push them, or let them go: git -C {grown.host} reflog expire '
+        '--expire-unreachable=now --all',
+    )
+    assert logs(grown) == before
+    git(grown.host, 'reflog', 'expire', '--expire-unreachable=now', '--all')
+    slim.slim(Repository(grown.host), 'master')
+
+
+@pytest.mark.parametrize('pulls', [0, 1, 2])
+def test_what_was_on_the_remote_once_and_was_rewound_may_go(grown: Deployment, pulls: int) -> None:
+    grown.configure(rewound='follow')
+    for number in range(pulls):
+        grown.publish(page(50 + number), f'{50 + number}' * 20)
+        assert grown.mirage('pull', '--quiet').returncode == 0
+    git(grown.site, 'reset', '-q', '--hard', f'HEAD~{pulls + 1}')
+    grown.publish(page(99), '9' * 40)
+    assert grown.mirage('pull', '--quiet').returncode == 0
+    assert grown.mirage('slim').returncode == 0
+    git(grown.host, 'fsck')
+    assert held(grown.host) < 50_000
+    assert grown.mirage('slim').returncode == 0
+
+
 def test_a_remote_that_is_away_changes_nothing(grown: Deployment) -> None:
     grown.hub.rename(grown.hub.with_name('gone.git'))
     before = held(grown.host)

@@ -95,6 +95,8 @@ def slim(repository: Repository, branch: str) -> tuple[int, int]:
         light = Path(folder, 'light.git')
         _clone(repository.setting(f'remote.{remote}.url'), light)
         _require_all(repository, light)
+        # What was rewound is nobody's any more, but in the reflog.
+        _git(repository.git_dir, 'reflog', 'expire', '--expire-unreachable=now', '--all')
         promised = {f'remote.{remote}.promisor': 'true',
                     f'remote.{remote}.partialclonefilter': FILTER}
         for key, value in {**promised, **SETTINGS}.items():
@@ -120,19 +122,45 @@ def _clone(url: str, folder: Path) -> None:
 
 
 def _require_all(repository: Repository, light: Path) -> None:
-    """A missing image is fetched again; a missing commit would be lost."""
-    # What was rewound is nobody's any more, but in the reflog.
-    _git(repository.git_dir, 'reflog', 'expire', '--expire-unreachable=now', '--all')
-    missing = _git(
-        repository.git_dir, 'rev-list', '--all', '--reflog', '--not',
-        *_git(light, 'for-each-ref', '--format=%(objectname)').split(),
-        GIT_ALTERNATE_OBJECT_DIRECTORIES=str(light / 'objects'),
+    """A missing image is fetched again; a missing commit would be lost. What only the reflog holds
+    may go when the remote had it once."""
+    there = _git(light, 'for-each-ref', '--format=%(objectname)').split()
+    held = _commits(repository, light, '--all', '--not', *there)
+    passed = _commits(
+        repository, light, '--ignore-missing', '--reflog', '--not', *there, *_seen(repository)
     )
-    if missing:
+    said = f'{repository.folder} has {len(held | passed)} commits that the remote does not have'
+    if held and (stashes := _stashes(repository)):
         raise errors.Refused(
-            f'{repository.folder} has {len(missing.split())} commits that the remote does not have',
-            hint='push them, or drop the branches and tags that hold them',
+            f'{said}, with those of {stashes} stashes',
+            hint='push them, or drop the branches, tags and stashes that hold them: git stash list',
         )
+    if held:
+        raise errors.Refused(said, hint='push them, or drop the branches and tags that hold them')
+    if passed:
+        raise errors.Refused(f'{said}, in the reflog alone', hint=(
+            f'push them, or let them go: git -C {shlex.quote(str(repository.folder))} reflog '
+            'expire --expire-unreachable=now --all'
+        ))
+
+
+def _commits(repository: Repository, light: Path, *which: str) -> set[str]:
+    listed = _git(repository.git_dir, 'rev-list', *which,
+                  GIT_ALTERNATE_OBJECT_DIRECTORIES=str(light / 'objects'))
+    return set(re.findall(r'^[0-9a-f]{40,}$', listed, re.M))
+
+
+def _seen(repository: Repository) -> set[str]:
+    """Where the branches of remotes were, by their reflogs: old commit, new commit, who, why."""
+    logs = (repository.git_dir / 'logs/refs/remotes').rglob('*')
+    lines = [line for log in logs if log.is_file()
+             for line in log.read_text(errors='replace').splitlines()]
+    return {commit for line in lines for commit in line.split(' ')[:2] if commit.strip('0')}
+
+
+def _stashes(repository: Repository) -> int:
+    held = _git(repository.git_dir, 'for-each-ref', 'refs/stash')
+    return len(_git(repository.git_dir, 'reflog', 'refs/stash').splitlines()) if held else 0
 
 
 def _take_over(source: Path, target: Path) -> set[Path]:
