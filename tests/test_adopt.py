@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks import config, errors, model
-from mirage_hooks.installing import adopt, install, starter, xlfile
+from mirage_hooks.installing import adopt, install, slim, starter, xlfile
 from mirage_hooks.repository import Repository
 from tests import elf
 from tests.deployment import Deployment, git, run
@@ -166,6 +166,29 @@ def test_adopting_twice_changes_nothing_and_a_mended_file_stays(old: Deployment)
         'to have it written from the old scripts, move it away'
     )
     assert path.read_text() == before + '    keep: 9\n'
+
+
+def test_an_old_hook_that_slim_left_dangling_is_told(old: Deployment) -> None:
+    hook = old.host / '.git/hooks/post-merge'
+    install.install(old.host, old.folder / 'new.yml', when='', old=True)
+    slim.slim(Repository(old.host), 'master')
+    said = install.uninstall(old.host)
+    assert said[1] == (
+        f'WARNING: {hook} is a link to {old.host}/scripts/post-merge.hook again, which is not '
+        'checked out, so it does not run; to bring the files back: '
+        f'git -C {old.host} sparse-checkout disable'
+    )
+    git(old.host, 'sparse-checkout', 'disable')
+    assert hook.resolve(strict=True) == old.host / 'scripts/post-merge.hook'
+
+
+def test_an_old_hook_that_leads_to_its_file_is_put_back_without_a_word(old: Deployment) -> None:
+    install.install(old.host, old.folder / 'new.yml', when='', old=True)
+    assert install.uninstall(old.host) == [
+        'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
+        f'{old.host}/.git/hooks',
+        f'kept: {old.folder}/new.yml',
+    ]
 
 
 @pytest.mark.skipif(bool(lacking()), reason=lacking())

@@ -220,7 +220,19 @@ def _take_hooks(where: repository.Repository) -> list[str]:
     with store.writing(folder):
         places = [hookfolder.place(folder, name, None) for name in hookfolder.NAMES]
         gone = [place.name for place in places if hookfolder.take_back(place)]
-    return [f'hooks: {", ".join(gone) or "none of ours"} taken out of {folder}']
+    said = f'hooks: {", ".join(gone) or "none of ours"} taken out of {folder}'
+    return [said, *(line for name in gone for line in _dangling(where, folder / name))]
+
+
+def _dangling(where: repository.Repository, hook: Path) -> list[str]:
+    """That a hook which was put back leads to a file that `slim` took out of the work tree."""
+    target = hook.resolve()
+    inside = hook.is_symlink() and target.is_relative_to(where.folder)
+    if not inside or target.exists() or where.setting('core.sparseCheckout') != 'true':
+        return []
+    return [f'WARNING: {hook} is a link to {target} again, which is not checked out, so it does '
+            f'not run; to bring the files back: git -C {shlex.quote(str(where.folder))} '
+            'sparse-checkout disable']
 
 
 def _running(where: repository.Repository) -> list[str]:
