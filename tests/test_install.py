@@ -14,7 +14,7 @@ from mirage_hooks import config, errors, model
 from mirage_hooks.installing import hookfolder, install, starter
 from mirage_hooks.repository import Repository
 from tests import elf
-from tests.deployment import Deployment, git, web
+from tests.deployment import Deployment, git, run, web
 from tests.spool import Spool, lacking
 
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -465,3 +465,16 @@ def test_uninstalling_says_what_still_runs_and_how_to_end_it(
         f'kept: {host}/.git/mirage-hooks, with the releases and the history',
     ]
     assert deployment.page() == 'one'
+
+
+def test_what_is_written_is_utf_8_in_every_locale(deployment: Deployment) -> None:
+    host, file = deployment.folder / 'bücher', deployment.folder / 'new.yml'
+    git(deployment.folder, 'init', '-q', str(host))
+    for _ in range(2):
+        done = run(
+            'env', 'LC_ALL=C', sys.executable, '-X', 'utf8=0', '-I', '-m', 'mirage_hooks',
+            'install', str(host), '--config', str(file), '--no-cron', cwd=deployment.folder,
+        )
+        assert (done.returncode, done.stderr) == (0, '')
+    assert starter.owner(file) == str(host)
+    assert file.read_bytes().startswith(starter.head(Repository(host)).encode() + b'\n')

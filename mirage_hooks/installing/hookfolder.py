@@ -70,7 +70,7 @@ def place(folder: Path, name: str, tree: Path | None) -> Place:
 def text(name: str, python: Path) -> str:
     """Our hook `name`, run by `python` and nothing else: -I keeps the caller's environment and
     folder out."""
-    body = (_BODIES / name).read_text().partition('\n')[2]
+    body = (_BODIES / name).read_text('utf-8').partition('\n')[2]
     plain = f'#!{python} -I'
     if len(os.fsencode(plain)) <= _LONGEST and not any(c.isspace() for c in str(python)):
         return f'{plain}\n{body}'

@@ -155,7 +155,7 @@ def _put_settings(
     path = decision.settings
     adopted = decision.adopted
     said = [f'mirage.yml: {path}']
-    if adopted and path.exists() and path.read_text(errors='replace') != adopted.text:
+    if adopted and path.exists() and path.read_text('utf-8', 'surrogateescape') != adopted.text:
         said.append(f'WARNING: {path} is there already and stays: nothing was adopted into it; '
                     'to have it written from the old scripts, move it away')
     if not path.exists():
@@ -163,7 +163,7 @@ def _put_settings(
         with store.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
-            path.write_text(content)
+            path.write_text(content, 'utf-8', 'surrogateescape')
         said = [f'mirage.yml: {path} is new: say there what should run']
         if adopted:
             said = [f'mirage.yml: {path} is new: read it, and fill in what is open', *adopted.said]
@@ -268,12 +268,12 @@ def _remember(folder: Path, used: bool) -> None:
         return
     path = home / 'repositories'
     with store.writing(path):
-        before = path.read_text().splitlines() if path.exists() else []
+        before = path.read_text('utf-8', 'surrogateescape').splitlines() if path.exists() else []
         others = {line for line in before if line != str(folder) and Path(line).exists()}
         after = sorted(others | {str(folder)} if used else others)
         if after != before:
             fresh = path.with_name('repositories.new')
-            fresh.write_text(''.join(f'{line}\n' for line in after))
+            fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
             fresh.replace(path)
 
 

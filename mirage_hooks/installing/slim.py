@@ -154,7 +154,7 @@ def _seen(repository: Repository) -> set[str]:
     """Where the branches of remotes were, by their reflogs: old commit, new commit, who, why."""
     logs = (repository.git_dir / 'logs/refs/remotes').rglob('*')
     lines = [line for log in logs if log.is_file()
-             for line in log.read_text(errors='replace').splitlines()]
+             for line in log.read_text('utf-8', errors='replace').splitlines()]
     return {commit for line in lines for commit in line.split(' ')[:2] if commit.strip('0')}
 
 

@@ -61,7 +61,7 @@ def head(wanted: repository.Repository) -> str:
 
 def owner(file: Path) -> str:
     """The repository that a starter was written for; '' when a person wrote the file."""
-    first = file.read_text(errors='replace').partition('\n')[0]
+    first = file.read_text('utf-8', 'surrogateescape').partition('\n')[0]
     return first.removeprefix(_HEAD) if first.startswith(_HEAD) else ''
 
 
