@@ -263,6 +263,16 @@ nics = 3
     ]
 
 
+def test_scripts_with_line_ends_of_windows_are_read_the_same(old: Deployment) -> None:
+    before = adopt.adopt(Repository(old.host))
+    git(old.site, 'config', 'core.autocrlf', 'false')
+    windows = adopted(old, **{stem: text.replace('\n', '\r\n') for stem, text in (
+        ('xl', TEMPLATE), ('hook', HOOK), ('crontab', CRONTAB))})
+    commit = git(old.host, 'rev-parse', 'HEAD~1')[:12], git(old.host, 'rev-parse', 'HEAD')[:12]
+    assert windows.text == before.text.replace(*commit)
+    assert windows.when == before.when
+
+
 def test_several_templates_become_several_unikernels(old: Deployment) -> None:
     (old.site / 'xl.conf.in').unlink()
     write(old, {'scripts/blog.xl.in': TEMPLATE, 'scripts/www.xl.in': "name='www'\nmemory=32\n"})

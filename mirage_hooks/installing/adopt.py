@@ -79,7 +79,7 @@ def _scripts(where: repository.Repository, commit: str) -> dict[str, str]:
         with where.open(oid) as stream:
             raw = stream.read(xlfile.LIMIT + 1)
         if len(raw) <= xlfile.LIMIT:
-            found[path] = raw.decode(errors='replace')
+            found[path] = raw.decode('utf-8', 'replace').replace('\r\n', '\n')
     return found
 
 
