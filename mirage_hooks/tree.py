@@ -106,7 +106,7 @@ def choose(
     blobs = [entry for entry in entries if entry.kind == 'blob']
     kernels = [entry for entry in blobs if parts(entry)[1] in KERNELS]
     rows = (
-        [entry for entry in blobs if _plain(parts(entry)[0]) == _plain(unikernel)
+        [entry for entry in blobs if spelled(parts(entry)[0]) == spelled(unikernel)
          and (parts(entry)[1] in KERNELS or not parts(entry)[1])],
         kernels,
         [entry for entry in blobs if entry.mode == '100755' and not parts(entry)[1]],
@@ -148,7 +148,7 @@ def parts(entry: Entry) -> tuple[str, str]:
     return (stem, last) if dot and known else (f'{stem}{dot}{last}', '')
 
 
-def _plain(name: str) -> str:
+def spelled(name: str) -> str:
     """A name as MirageOS's own tools would spell it: no dots, no dashes, no `mir-`."""
     return re.sub(r'[._-]', '', name.removeprefix('mir-')).lower()
 

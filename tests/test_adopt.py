@@ -276,8 +276,34 @@ def test_scripts_with_line_ends_of_windows_are_read_the_same(old: Deployment) ->
 def test_several_templates_become_several_unikernels(old: Deployment) -> None:
     (old.site / 'xl.conf.in').unlink()
     write(old, {'scripts/blog.xl.in': TEMPLATE, 'scripts/www.xl.in': "name='www'\nmemory=32\n"})
-    found = read(adopted(old))
-    assert {name: one.memory for name, one in found.items()} == {'blog': 256, 'www': 32}
+    found = adopted(old)
+    assert {name: one.memory for name, one in read(found).items()} == {'blog': 256, 'www': 32}
+    assert {name: one.image for name, one in read(found).items()} == {
+        'blog': 'xen/latest', 'www': 'xen/latest'
+    }
+    assert found.said[-1] == (
+        'blog and www got the same `image: xen/latest`: mend it where one has an image of its own'
+    )
+
+
+@pytest.mark.parametrize(('folder', 'name'), [
+    ('blog/xen', 'mir-my-blog.xen'), ('xen/blog', 'myblog.xen'), ('my.blog', 'blog.xen')
+])
+def test_each_template_gets_the_pointer_to_the_image_of_its_name(
+    old: Deployment, folder: str, name: str
+) -> None:
+    image = Path(folder) / COMMIT / name
+    (old.site / image).parent.mkdir(parents=True)
+    (old.site / image).write_bytes(PV)
+    (old.site / 'unix').mkdir()
+    (old.site / 'unix/myblog').write_bytes(PV)
+    write(old, {f'{folder}/latest': f'{COMMIT}\n', 'unix/latest': 'myblog\n',
+                'scripts/blog.xl.in': "name = 'my.blog'\n"})
+    found = adopted(old)
+    assert {name: one.image for name, one in read(found).items()} == {
+        'mort.io': 'xen/latest', 'my.blog': f'{folder}/latest'
+    }
+    assert [line for line in found.said if 'the same' in line] == []
 
 
 @pytest.mark.parametrize(('name', 'image', 'version', 'why'), [

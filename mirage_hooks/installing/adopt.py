@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 import msgspec
 
-from .. import errors, image, model, repository
+from .. import errors, image, model, repository, targets, tree
 from . import crontab, starter, xlfile
 
 TEMPLATE = re.compile(r'(scripts/)?(xl\.conf|[A-Za-z0-9._-]+\.xl)(\.in)?')
@@ -56,6 +56,7 @@ def adopt(where: repository.Repository) -> Adopted:
     olds = {old.name: old for old in _olds(where, commit, scripts, templates)}
     told: list[str] = []
     entries = [line for old in olds.values() for line in _entry(where, commit, old, told)]
+    told += _shared(olds.values())
     read = ', '.join(scripts)
     head = [
         starter.head(where),
@@ -86,17 +87,39 @@ def _scripts(where: repository.Repository, commit: str) -> dict[str, str]:
 def _olds(
     where: repository.Repository, commit: str, scripts: dict[str, str], templates: list[str]
 ) -> Iterator[_Old]:
-    published = where.images(commit)
-    pointer = next((path for path, _ in published if path.startswith('xen/')), 'xen/latest')
-    called = dict(published).get(pointer, '')
+    published = _published(where, commit)
+    usual = next((path for path in published if path.startswith('xen/')), 'xen/latest')
     for path in templates:
         xl = xlfile.parse(scripts[path])
         stem = re.sub(r'(\.xl)?(\.in)?$', '', PurePosixPath(path).name)
         tried = (
             *xl.values.get('name', ()), *([stem] if stem != 'xl.conf' else []),
-            *_assigned(scripts), called, 'www',
+            *_assigned(scripts), published.get(usual, ''), 'www',
         )
-        yield _Old(next(name for name in tried if _fits(name, model.Name)), xl, pointer)
+        name = next(name for name in tried if _fits(name, model.Name))
+        own = {tree.spelled(name), tree.spelled(stem)}
+        pointers = (path for path, image in published.items() if tree.spelled(image) in own)
+        yield _Old(name, xl, next(pointers, usual))
+
+
+def _published(where: repository.Repository, commit: str) -> dict[str, str]:
+    """The pointers in the tree that may be meant for Xen, with their images' names; those that say
+    so first."""
+    others = targets.TABLE.keys() - {'xen'}
+    found = {PurePosixPath(path): image for path, image in where.images(commit)}
+    ours = sorted(found.keys(), key=lambda path: 'xen' not in path.parts)
+    return {str(path): found[path] for path in ours if not others & set(path.parts)}
+
+
+def _shared(olds: Iterable[_Old]) -> Iterator[str]:
+    """What to look at where several unikernels got the same image."""
+    names: dict[str, list[str]] = {}
+    for old in olds:
+        names.setdefault(old.image, []).append(old.name)
+    for pointer, several in names.items():
+        if len(several) > 1:
+            yield (f'{" and ".join(several)} got the same `image: {pointer}`: mend it where one '
+                   'has an image of its own')
 
 
 def _assigned(scripts: dict[str, str]) -> list[str]:
