@@ -198,6 +198,8 @@ class _Converge:
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
+            if old is None:
+                launcher.require_alone(new)
             if not self.candidates.passed_gate(new) and not overlap.beside(serving, new, wanted):
                 self.candidates.rehearsed(shelf, wanted, new)
             self.live.switch(shelf, serving, new, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -123,12 +124,7 @@ def test_it_is_the_xl_file_of_the_old_scripts_that_is_planned(old: Deployment) -
 def test_the_old_repository_deploys_as_it_is(old: Deployment, log: Path) -> None:
     install.install(old.host, old.folder / 'new.yml', when='', old=True)
     before = git(old.host, 'rev-parse', 'HEAD')
-    done = run(
-        'unshare', '-n', '-m', 'sh', '-c',
-        'mount -t sysfs sys /sys && ip link add xenbr0 type bridge && ip link set xenbr0 up '
-        '&& exec "$@"', 'sh',
-        *old.command('deploy'), cwd=old.folder,
-    )
+    done = bridged(old, 'deploy')
     assert (done.returncode, done.stderr) == (0, '')
     assert 'mort.io: release 1 (xen pv, ' in done.stdout
     assert log.read_text() == 'xl create\n'
@@ -136,6 +132,42 @@ def test_the_old_repository_deploys_as_it_is(old: Deployment, log: Path) -> None
     assert git(old.host, 'rev-parse', 'HEAD') == before
     assert git(old.host, 'status', '--porcelain') == ''
     assert not (old.host / 'scripts/ran').exists()
+
+
+def bridged(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `mirage-hooks` where there is a bridge xenbr0."""
+    return run(
+        'unshare', '-n', '-m', 'sh', '-c',
+        'mount -t sysfs sys /sys && ip link add xenbr0 type bridge && ip link set xenbr0 up '
+        '&& exec "$@"', 'sh',
+        *deployment.command(*arguments), cwd=deployment.folder,
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='a bridge of its own needs root')
+def test_nothing_is_started_beside_the_old_scripts_domain(old: Deployment, log: Path) -> None:
+    install.install(old.host, old.folder / 'new.yml', when='', old=True)
+    domain = log.with_name('stubs') / 'domains/mort.io'
+    domain.touch()
+    reason = 'the domain mort.io runs and is not ours: it may hold the address'
+    hint = 'hint: xl destroy mort.io, then mirage-hooks deploy'
+    done = bridged(old, 'pull', '--quiet')
+    assert (done.returncode, done.stdout.splitlines()[-3:]) == (
+        1, [f'mort.io: REFUSED: {reason}', f'  {hint}', 'mort.io: nothing runs']
+    )
+    assert (bridged(old, 'pull', '--quiet').stdout, log.exists()) == ('', False)
+    failure = old.state().of('mort.io').failure()
+    assert failure is not None and 0 < failure.retry - failure.at <= 61
+    told = bridged(old, 'check').stdout
+    assert f'MISSING  mort.io: {reason}\n         {hint}\n' in told
+    domain.unlink()
+    assert bridged(old, 'deploy').returncode == 0
+    assert log.read_text() == 'xl create\n'
+    # Once ours is live, a domain that takes the old name is no reason to stop.
+    domain.touch()
+    done = bridged(old, 'deploy')
+    assert (done.returncode, log.read_text()) == (0, 'xl create\n')
+    assert 'ok       mort.io: no domain of others has its name\n' in bridged(old, 'check').stdout
 
 
 def test_adopting_replaces_the_linked_hook_and_runs_none_of_the_scripts(old: Deployment) -> None:

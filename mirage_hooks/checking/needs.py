@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from .. import errors, image, model, secret, targets
-from ..host import facts, network, privilege, system
+from .. import errors, image, model, secret, store, targets
+from ..host import facts, network, privilege, system, xen
 from ..repository import Repository
 from ..switching import demands
 
@@ -39,6 +39,8 @@ def of(
     if named := targets.tender(target, wanted):
         abi = took.abi if took else None
         yield _looked(name, f'{named} is there', lambda: demands.tender(target, wanted, abi))
+    if target == 'xen' and system.find('xl'):
+        yield _looked(name, 'no domain of others has its name', lambda: _alone(name, repository))
     if target != 'xen':
         yield from _walls(name, request.host)
         yield from _devices(name, target, wanted)
@@ -65,6 +67,11 @@ def _looked(name: str, text: str, look: Callable[[], object]) -> Finding:
 def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
     demands.disks(request.unikernel, request.wanted, places)
     demands.owned(request)
+
+
+def _alone(name: str, repository: Repository) -> None:
+    if store.Store(repository.state).of(name).current() is None:
+        xen.require_alone(name)
 
 
 def _guessed(wanted: model.Unikernel) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def domains() -> dict[str, bool]:
         name, _, _, _, state, _ = line.rsplit(None, 5)
         found[name] = not set(state) & set('scd')
     return found
+
+
+def require_alone(unikernel: str) -> None:
+    """Raise Unavailable while a domain of the unikernel's own name runs, as the scripts before us
+    made it. Ours end in the release's number: where the name ends so too, it may be ours."""
+    if not re.search(r'-[0-9]+$', unikernel) and domains().get(unikernel, False):
+        raise errors.Unavailable(
+            f'the domain {unikernel} runs and is not ours: it may hold the address',
+            hint=f'xl destroy {unikernel}, then mirage-hooks deploy',
+        )
 
 
 def create(plan: model.Plan) -> None:
