@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from . import config, errors, journal, model, store
-from .deploying import candidate, refusal, shortcut
+from .deploying import candidate, own, refusal, shortcut
 from .deploying.candidate import Candidates
 from .deploying.gate import Gate
 from .deploying.live import Live
@@ -117,7 +117,7 @@ class _Converge:
             commit = self.road.commit(wanted, settings)
             key = f'commit {commit}'
             self.road.require_trust(shelf, wanted, settings, commit)
-            found = self.road.repository.find(commit, name, wanted)
+            found = own.find(self.road.repository, shelf, settings, name, commit)
             self.candidates.digest_secrets(name, wanted)
             branch = self.road.branch(wanted, settings)
             revision = self.road.repository.revision(branch)

@@ -98,6 +98,12 @@ def pointed(entry: Entry, head: bytes) -> str:
     return os.path.join(os.path.dirname(entry.path), path)  # noqa: PTH118, PTH120
 
 
+def called(path: str, unikernel: str) -> bool:
+    """Whether the file at `path` is named after `unikernel`."""
+    stem = parts(Entry('100755', 'blob', '', path))[0]
+    return spelled(stem) == spelled(unikernel)
+
+
 def choose(
     entries: list[Entry], folder: str, unikernel: str, target: str | None
 ) -> tuple[Entry, str]:
@@ -106,7 +112,7 @@ def choose(
     blobs = [entry for entry in entries if entry.kind == 'blob']
     kernels = [entry for entry in blobs if parts(entry)[1] in KERNELS]
     rows = (
-        [entry for entry in blobs if spelled(parts(entry)[0]) == spelled(unikernel)
+        [entry for entry in blobs if called(entry.path, unikernel)
          and (parts(entry)[1] in KERNELS or not parts(entry)[1])],
         kernels,
         [entry for entry in blobs if entry.mode == '100755' and not parts(entry)[1]],

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import elf
-from tests.deployment import Deployment, free_port, git, web
+from tests.deployment import Deployment, called, free_port, git, web
 
 BAD = web('never', before='sys.exit(3)')
 
@@ -127,6 +127,43 @@ def test_two_images_in_one_release_folder_are_told_by_name(deployment: Deploymen
     shape.put({'xen/2/www': web('w2'), 'xen/2/mir-blog': BAD, 'xen/latest': b'2\n'})
     deployment.pull()
     assert shape.pages() == {'www': 'w2', 'blog': 'b1'}
+
+
+def test_an_image_that_is_another_s_is_not_taken(deployment: Deployment) -> None:
+    shape = Shape(deployment, 'a', 'b')
+    shape.configure(a={'image': 'unix/latest'}, b={'image': 'unix/latest'})
+    shape.put({'unix/1/a': web('a1'), 'unix/1/mir-b': web('b1'), 'unix/latest': b'1\n'})
+    deployment.clone()
+    assert shape.deploy() == 0
+    shape.put({'unix/2/mir-b': web('b2'), 'unix/latest': b'2\n'})
+    done = deployment.pull()
+    assert shape.pages() == {'a': 'a1', 'b': 'b2'}
+    reason = 'unix/latest now leads to unix/2/mir-b, the image of b, and to none named a'
+    hint = ("hint: give each its own pointer: mirage-hooks publish --layout "
+            "'{name}/{target}/{commit}', and in mirage.yml image: a/unix/latest")
+    assert done.stderr.splitlines()[-4:-1] == [
+        f'a: REFUSED: {reason}', f'  {hint}',
+        f'a: {called(1, web("a1"), deployment.current("a").commit)} goes on running',
+    ]
+    assert f'MISSING  a: {reason}\n         {hint}\n' in deployment.mirage('check').stdout
+    assert shape.numbers() == {'a': 1, 'b': 2}
+    # As the hint says.
+    shape.configure(a={'image': 'a/unix/latest'}, b={'image': 'b/unix/latest'})
+    shape.put({f'{name}/unix/3/{name}': web(f'{name}3') for name in 'ab'}
+              | {f'{name}/unix/latest': b'3\n' for name in 'ab'})
+    assert deployment.pull().returncode == 0
+    assert shape.pages() == {'a': 'a3', 'b': 'b3'}
+
+
+def test_a_gate_refuses_a_push_that_leaves_another_s_image_alone(deployment: Deployment) -> None:
+    shape = Shape(deployment, 'a', 'b')
+    shape.configure(a={'image': 'unix/latest'}, b={'image': 'unix/latest'})
+    deployment.config.write_text(f'gate: true\n{deployment.config.read_text()}')
+    deployment.hooks(deployment.hub)
+    shape.put({'unix/1/a': web('a1'), 'unix/1/b': web('b1'), 'unix/latest': b'1\n'})
+    with pytest.raises(AssertionError, match='the image of b, and to none named a'):
+        shape.put({'unix/2/b': web('b2'), 'unix/latest': b'2\n'})
+    assert shape.pages() == {'a': 'a1', 'b': 'b1'}
 
 
 def test_a_latest_on_every_branch(deployment: Deployment) -> None:

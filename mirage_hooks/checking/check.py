@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from .. import config, errors, image, model
+from .. import config, errors, image, model, store
+from ..deploying import own
 from ..installing import slim
 from ..report import plain
 from ..repository import Repository
@@ -71,7 +72,8 @@ def _unikernel(
     took = None
     try:
         branch = repository.branch(wanted.branch or settings.branch)
-        found = repository.find(repository.commit(branch), name, wanted)
+        shelf = store.Store(repository.state).of(name)
+        found = own.find(repository, shelf, settings, name, repository.commit(branch))
         yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
         took = image.look(repository.open(found.blob), name=found.path,
                           limit=settings.unpacked_limit * 1024 * 1024)

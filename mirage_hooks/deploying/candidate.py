@@ -9,6 +9,7 @@ import msgspec
 from .. import errors, image, journal, model, secret, store, targets
 from ..host import facts
 from ..switching import demands, health, overlap, switch
+from . import own
 from .road import Road
 
 
@@ -43,7 +44,8 @@ class Candidates:
         self, name: str, wanted: model.Unikernel, settings: model.Settings
     ) -> model.Plan:
         shelf = self.road.state.of(name)
-        found = self.road.repository.find(self.road.commit(wanted, settings), name, wanted)
+        commit = self.road.commit(wanted, settings)
+        found = own.find(self.road.repository, shelf, settings, name, commit)
         release = self.staged(shelf, name, wanted, found, settings.unpacked_limit)
         shelf.discard(release.number)
         return release.plan

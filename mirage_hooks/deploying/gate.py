@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import errors, model, store
 from ..switching import launcher
-from . import candidate, refusal
+from . import candidate, own, refusal
 from .candidate import Candidates
 from .road import Road
 
@@ -60,7 +60,7 @@ class Gate:
                 hint='end the unikernel first: take it out of mirage.yml',
             )
         self.road.require_trust(shelf, wanted, settings, commit)
-        found = self.road.repository.find(commit, name, wanted)
+        found = own.find(self.road.repository, shelf, settings, name, commit)
         self.candidates.digest_secrets(name, wanted)
         current, pin = shelf.current(), shelf.pin()
         if pin is not None and pin.blob == found.blob:
