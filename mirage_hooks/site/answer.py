@@ -64,7 +64,3 @@ def hint(said: str) -> str:
     """What a person can do about it, by what git, ssh or the other side said."""
     return next((text for found, text in HINTS if re.search(found, said)), HINTS[-1][1])
 
-
-def masked(text: str) -> str:
-    """`text` without the user and password of any address in it."""
-    return re.sub(r'(?<=://)[^/@\s]+@', '', text)

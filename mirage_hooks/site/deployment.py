@@ -17,6 +17,7 @@ import git.exc
 import msgspec
 
 from .. import errors
+from ..report import masked
 from . import answer, checkout
 
 FILTER = '--filter=blob:none'
@@ -58,7 +59,7 @@ class Deployment:
     ) -> None:
         self.url = url
         self.folder = folder
-        self.shown = answer.masked(url)
+        self.shown = masked(url)
         self._depth = () if whole else ('--depth=1',)
         self._environment = {**(environment or {}), 'GIT_DIR': str(folder)}
         self._personal = checkout.personal()
@@ -226,7 +227,7 @@ class Deployment:
 
     def _refused(self, reasons: list[str], lines: tuple[str, ...], err: str) -> errors.Refused:
         if not reasons:
-            why = answer.masked(answer.why(err))
+            why = masked(answer.why(err))
             return errors.Unavailable(f'cannot push to {self.shown}: {why}', hint=answer.hint(err))
         # What is pushed beside what was rejected is rejected for that alone.
         why = next((reason for reason in reasons if 'atomic' not in reason), reasons[0])
@@ -278,7 +279,7 @@ class Deployment:
 
     def _unavailable(self, error: git.exc.GitCommandError) -> errors.Unavailable:
         return errors.Unavailable(
-            f'{self.shown}: {answer.masked(answer.why(_said(error)))}',
+            f'{self.shown}: {masked(answer.why(_said(error)))}',
             hint=answer.hint(_said(error)),
         )
 
