@@ -257,6 +257,22 @@ def test_what_is_not_ours_is_not_touched(site: Wired) -> None:
     )
 
 
+def test_the_host_reaches_the_first_release_on_a_bridge_that_had_no_port(tmp_path: Path) -> None:
+    """The bridge takes its first port's address when the release joins."""
+    site = Wired(tmp_path)
+    try:
+        act('ip', '-n', site.inner, 'link', 'set', 'wire', 'nomaster')
+        site.start()
+        for version in (1, 2):
+            said = act(*site.inside(), 'curl', '-s', '-m', '3', f'http://{wired.ADDRESS}:8080/')
+            assert said.strip() == f'release-{version:04}'
+            site.configure(drain='0s')
+            site.release()
+            assert site.mirage('pull').returncode == 0
+    finally:
+        site.end()
+
+
 def test_a_bridge_of_taps_alone_keeps_its_address(site: Wired) -> None:
     act('ip', '-n', site.inner, 'link', 'set', 'wire', 'nomaster')
     site.configure(drain='0s')

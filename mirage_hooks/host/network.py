@@ -14,10 +14,22 @@ from . import system
 INTERFACES = Path('/sys/class/net')
 OWNER = 'mirage-hooks'
 MAC = '(?:[0-9a-f]{2}:){5}[0-9a-f]{2}'
+SET = '3'  # NET_ADDR_SET of linux/netdevice.h
 FORWARDING = '3'  # BR_STATE_FORWARDING of linux/if_bridge.h
 # As Xen's vifs: a bridge without an address of its own takes its ports' lowest, so the highest
 # there is never changes it; and several ports may share it.
 HIGHEST = 'fe:ff:ff:ff:ff:ff'
+
+
+def address_with_port(bridge: str) -> str:
+    """The hardware address that `bridge` has once a port of ours is on it: its own, but one that
+    nobody has set goes with the first port."""
+    folder = INTERFACES / bridge
+    if (folder / 'addr_assign_type').read_text().strip() != SET and not any(
+        (folder / 'brif').glob('*')
+    ):
+        return HIGHEST
+    return (folder / 'address').read_text().strip()
 
 
 def attach(tap: model.Tap, owner: str) -> None:

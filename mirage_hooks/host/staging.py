@@ -86,7 +86,7 @@ def outside(owner: str, namespace: str) -> str:
 
 def played(static: model.Static) -> str:
     """The hardware address of the IPv4 neighbour that the namespace stands for, as it is on the
-    real bridge; '' when nobody has it there."""
+    real bridge once the release is there; '' when nobody has it there."""
     if not static.ipv4:
         return ''
     bridge, address = static.bridge or '', _neighbour(static.ipv4, static.gateway)
@@ -95,7 +95,7 @@ def played(static: model.Static) -> str:
             probe.bind((address, 0))
         except OSError:
             return arp.ask(bridge, address, within=0.3)
-    return (network.INTERFACES / bridge / 'address').read_text().strip()  # it is this host's own
+    return network.address_with_port(bridge)  # it is this host's own
 
 
 def inside(interface: str, static: model.Static) -> str:

@@ -8,6 +8,10 @@ static uint8_t gateway_mac[6];
 static bool gateway_known, gateway_asked;
 static uint32_t gateway_asked_at;
 
+/* Who was met, as MirageOS remembers it: not whoever a packet comes from now, but who was there
+   first, until ARP says otherwise unasked or in a reply. */
+static struct { uint32_t ip; uint8_t mac[6]; } met[16];
+
 static uint8_t frame[FRAME_MAX], out[FRAME_MAX];
 
 uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
@@ -35,6 +39,19 @@ static bool local(uint32_t ip)
     return ((ip ^ address.ip) & mask) == 0;
 }
 
+static uint8_t *neighbour_of(uint32_t ip, const uint8_t *first_mac)
+{
+    size_t i = 0;
+
+    while (i < sizeof met / sizeof *met - 1 && met[i].ip != ip && met[i].ip != 0)
+        i++;
+    if (met[i].ip != ip) {
+        met[i].ip = ip;
+        memcpy(met[i].mac, first_mac, 6);
+    }
+    return met[i].mac;
+}
+
 static void arp_send(int operation, const uint8_t *to_mac, const uint8_t *target, uint32_t to)
 {
     memcpy(out, to_mac, 6);
@@ -58,6 +75,8 @@ static void arp(const uint8_t *p, size_t n)
         memcpy(gateway_mac, p + 8, 6);
         gateway_known = true;
     }
+    if (get16(p + 6) == 2 || get32(p + 14) == get32(p + 24))
+        memcpy(neighbour_of(get32(p + 14), p + 8), p + 8, 6);
     if (memcmp(p, request, 8) == 0 && get32(p + 24) == address.ip)
         arp_send(2, p + 8, p + 8, get32(p + 14));
 }
@@ -94,7 +113,7 @@ uint8_t *ip_payload(void) { return out + 34; }
 void ip_reply(int protocol, const uint8_t *neighbour, uint32_t to, size_t n)
 {
     if (local(to))
-        ip_send(protocol, neighbour, to, n);
+        ip_send(protocol, neighbour_of(to, neighbour), to, n);
     else if (gateway_known)
         ip_send(protocol, gateway_mac, to, n);
 }
