@@ -293,6 +293,7 @@ def test_control_d_ends_init_before_anything_is_written(
 @pytest.mark.parametrize(('key', 'answer', 'said'), [
     ('name', '$(id)', "--name '$(id)': at most 40 letters, digits, dots and dashes, a letter first "
      'is wanted'),
+    ('name', 'd.ist', "--name 'd.ist': another file in _mirage is called so"),
     ('author', 'a\nb', "--author 'a\\nb': a name on one line is wanted"),
     ('ipv4', '10.0.0.2', "--ipv4 '10.0.0.2': ADDRESS/PREFIX is wanted, as 192.0.2.5/24"),
     ('ipv4', '10.0.0.256/8', "--ipv4 '10.0.0.256/8': ADDRESS/PREFIX is wanted, as 192.0.2.5/24"),
@@ -426,7 +427,9 @@ def test_jekyll_builds_the_site(site: Path) -> None:
     assert set(pages) == {'index.html', '404.html'}
     assert '<title>mort.io</title>' in pages['index.html']
     assert '<p>A &quot;B&quot;: C</p>' in pages['index.html']
-    assert {path.name: path.read_text() for path in (site / '_mirage/htdocs').iterdir()} == pages
+    # dune would leave out the folders .well-known and what begins with _.
+    assert {path.name: path.read_text() for path in (site / '_mirage/htdocs').iterdir()} == {
+        **pages, 'dune': '(dirs :standard .* _*)\n'}
 
 
 STATIC = 'ADDR=46.43.42.137/28 GWS=46.43.42.129'
@@ -500,6 +503,10 @@ def test_build_and_run_use_what_configure_made(
     assert log.read_text().splitlines()[1:] == ['depends', 'build']
     assert done.stdout.splitlines()[-1] == '--port=8123'
     assert (site / '_mirage/htdocs/index.html').exists()
+    # `mirage configure` wrote a file into dist/ that the next build needs.
+    (site / '_mirage/dist/dune').write_text('')
+    assert run('make', 'clean', cwd=site).returncode == 0
+    assert [path.name for path in (site / '_mirage/dist').iterdir()] == ['dune']
 
 
 def test_the_public_schemas_accept_both_ci_files(site: Path) -> None:

@@ -27,6 +27,8 @@ GITHUB = r'[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*'
 ADDRESS = (r'(?:(?:ssh|https?|git|file)://[A-Za-z0-9/\[]'
            r'|(?:[A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[A-Za-z0-9/~]'
            r'|/)[A-Za-z0-9._~/:@%+=,\[\]-]*')
+# What lies beside the unikernel when it is built; its name has no dots there.
+TAKEN = ('Makefile', 'dist', 'dune', 'htdocs', 'mirage', 'tls')
 # What a value must look like, and how to say so.
 FORMS = {
     'name': (r'[A-Za-z][A-Za-z0-9._-]{0,39}',
@@ -145,6 +147,8 @@ def _checked(key: str, answer: str) -> str:
         return _address(answer)
     if key == 'gateway':
         return _gateway(answer)
+    if key == 'name' and answer.replace('.', '') in TAKEN:
+        raise errors.Refused(f'--name {answer!r}: another file in _mirage is called so')
     if key == 'deployment':
         answer = _short(answer)
     pattern, wanted = FORMS[key]

@@ -17,14 +17,14 @@ let stack =
 let packages =
   [
     package "base64";
-    package "cohttp-mirage";
+    package ~min:"6.1.0" ~max:"7.0.0" "cohttp-mirage";
     package "magic-mime";
     package "tls";
     package "uri";
     package "x509";
   ]
 
-let main = main ~packages "Unikernel.Main" (kv_ro @-> kv_ro @-> http @-> job)
+let main = main ~packages "Unikernel.Main" (kv_ro @-> kv_ro @-> conduit @-> job)
 
 let () =
   register "@UNIKERNEL@"
@@ -32,5 +32,5 @@ let () =
       main
       $ crunch "htdocs"
       $ crunch "tls"
-      $ cohttp_server (conduit_direct ~tls:true stack);
+      $ conduit_direct ~tls:true stack;
     ]
