@@ -29,8 +29,9 @@ HVT, SPT, MUEN, XEN = 1, 2, 4, 6  # Solo5's targets
 NET = 2
 A, B, C, D = (digit * 40 for digit in 'abcd')
 KEY = '-----BEGIN OPENSSH PRIVATE KEY-----\nabc\ndef=\n-----END OPENSSH PRIVATE KEY-----\n'
-VARIABLES = ('DEPLOY', 'DEPLOY_KEY', 'DEPLOY_KNOWN_HOSTS', 'XENIMG', 'MIRDIR', 'MIRAGE_BACKEND',
-             'TRAVIS_COMMIT', 'TRAVIS_BRANCH', 'TRAVIS_PULL_REQUEST', 'TRAVIS_REPO_SLUG',
+VARIABLES = ('CI', 'DEPLOY', 'DEPLOY_KEY', 'DEPLOY_KNOWN_HOSTS', 'XENIMG', 'MIRDIR',
+             'MIRAGE_BACKEND', 'TRAVIS_COMMIT', 'TRAVIS_BRANCH', 'TRAVIS_PULL_REQUEST',
+             'TRAVIS_REPO_SLUG',
              'GITHUB_SHA', 'GITHUB_REF_NAME', 'GITHUB_EVENT_NAME', 'GITHUB_REPOSITORY',
              'CI_COMMIT_SHA', 'GIT_SSH_COMMAND')
 
@@ -628,6 +629,26 @@ def test_a_build_that_must_not_deploy_says_why_and_ends_well(
     assert mirage('publish', '--to', str(hub)) == 0
     assert capsys.readouterr() == (f'nothing published: {reason}\n', '')
     assert git(hub, 'for-each-ref') == ''
+
+
+@pytest.mark.parametrize('variable', ['CI', 'MIRAGE_BACKEND'])
+def test_a_build_of_the_matrix_that_does_not_deploy_ends_well(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    monkeypatch.setenv(variable, 'unix')
+    assert mirage('publish', '--to', str(hub)) == 0
+    assert capsys.readouterr() == ('nothing published: DEPLOY is not 1\n', '')
+
+
+@pytest.mark.parametrize(('arguments', 'said'), [
+    ((), 'no IMAGE is given, and no variable says that this is a CI'),
+    (('',), 'IMAGE is empty'),
+])
+def test_a_forgotten_image_is_no_success(
+    hub: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert mirage('publish', *arguments, '--to', str(hub)) == 2
+    assert capsys.readouterr() == ('', f'mirage-hooks: {said}\n')
 
 
 def test_an_image_that_the_build_did_not_make_is_missed_aloud(

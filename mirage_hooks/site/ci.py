@@ -14,14 +14,16 @@ from pathlib import Path
 from .. import errors
 from . import layout
 
+# One of these is set in every build of the original's, be it one that deploys or not.
+BUILD = {'CI', 'DEPLOY', 'MIRAGE_BACKEND', 'XENIMG'}
 MAIN = ('main', 'master')
 
 
 def held_back(variables: Mapping[str, str]) -> str:
     """Why this build must not publish, '' when it may: the original's rules. Raises Usage where
     nothing says that this is a build at all."""
-    if not {'DEPLOY', 'XENIMG'} & set(variables):
-        raise errors.Usage('no IMAGE is given, and neither DEPLOY nor XENIMG says what CI built')
+    if not BUILD & set(variables):
+        raise errors.Usage('no IMAGE is given, and no variable says that this is a CI')
     if variables.get('DEPLOY') != '1':
         return 'DEPLOY is not 1'
     if variables.get('TRAVIS_PULL_REQUEST', 'false') not in ('', 'false'):
