@@ -52,7 +52,8 @@ def refusal(act: Callable[..., object], *arguments: object) -> str:
 )
 def test_the_abi_note_names_the_target(number, target, style, stripped, identify):
     content = elf.solo5(number, version=1, stripped=stripped)
-    assert identify(content) == Identity(target, 1, style, ())
+    # MirageOS for Xen has devices that its manifest does not name.
+    assert identify(content) == Identity(target, 1, style, None if target == 'xen' else ())
 
 
 def test_the_manifest_names_the_devices_in_its_order(identify):

@@ -153,7 +153,7 @@ cut-power
 """
 LIVED = """\
 - a push boots
-www: release 1 (xen pvh, …) now runs
+www: release 1 (xen pvh (Solo5 ABI 1), …) now runs
 --ipv4=10.99.0.2/24
 --ipv4-only=true
 --message=hello "you"
@@ -168,27 +168,27 @@ port=80
 blog-1 alive
 www-1 alive
 - a push replaces
-www: release 2 (xen pvh, …) now runs
+www: release 2 (xen pvh (Solo5 ABI 1), …) now runs
 2 hello "you"
 blog-1 alive
 www-2 alive
 - an image that crashes is refused, without a loop
 www: REFUSED: it ended
     | Solo5: ABORT
-www: release 2 (xen pvh, …) goes on running
+www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 blog-1 alive
 www-2 alive
 - half an image is refused, and nothing is touched
 www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000
   hint: build and publish the image again
-www: release 2 (xen pvh, …) goes on running
+www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 - what crashes stays down until the next tick
 blog-1 alive
 www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000; \
 release 2 had ended, and was started again
   hint: build and publish the image again
-www: release 2 (xen pvh, …) goes on running
+www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 blog-1 alive
 www-2 alive
@@ -199,7 +199,7 @@ blog-1 alive
 www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000; \
 release 2 had ended, and was started again
   hint: build and publish the image again
-www: release 2 (xen pvh, …) goes on running
+www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 """
 
@@ -244,13 +244,13 @@ www: nothing runs
 blog: release 1 (xen pv, …) runs again
 www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte 19696 of 4000; \
 release 2 had ended, and was started again
-www: release 2 (xen pvh, …) goes on running
+www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 1 good evening
 blog-1 alive
 www-2 alive
 - a push and a pull replace
-www: release 5 (xen pvh, …) now runs
+www: release 5 (xen pvh (Solo5 ABI 1), …) now runs
 blog: release 2 (xen pv, …) now runs
 1 hello "you"
 2 good evening

@@ -97,7 +97,7 @@ def test_serve_crash_and_live_on_under_xen(xen: rig.Rig, tmp_path: Path) -> None
         ('socket', image.Identity('unix')),
         ('direct', image.Identity('unix')),
         ('virtio', image.Identity('virtio', 1, devices=(image.Device('service', 'net'),))),
-        ('pvh', image.Identity('xen', style='pvh')),
+        ('pvh', image.Identity('xen', 1, 'pvh')),
         ('pv', image.Identity('xen', style='pv')),
     ],
 )
