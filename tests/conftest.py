@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Begun in the background of a shell, all that we start would ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if table := config.getoption('table'):
         config.pluginmanager.register(proofs.Proofs(table))
 
