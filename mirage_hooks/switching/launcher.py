@@ -220,7 +220,7 @@ def trim(path: Path) -> None:
             return
         with path.open('r+b') as file:
             file.seek(-CONSOLE_KEPT, os.SEEK_END)
-            kept = file.read().partition(b'\n')[2]
+            kept = file.read(CONSOLE_KEPT).partition(b'\n')[2]  # it may be growing meanwhile
             file.truncate(0)
         with path.open('ab') as file:
             file.write(b'--- earlier lines were dropped ---\n' + kept)
