@@ -265,7 +265,7 @@ name = "blog" # a comment
 memory = 64; vcpus = 1
 vif = [ 'bridge=br0, mac=00:16:3e:00:00:01, ip=192.0.2.9',
         "bridge=br1" ]
-disk = ['phy:/dev/vg/blog,xvdb,w', 'format=raw, vdev=xvdc, access=r, target=/srv/a,b.img',
+disk = ['phy:/dev/vg/blog,xvdb,w', 'format=raw, vdev=xvdc, access=r, target=/srv/a,b.img,',
         'file:fat1.img,xvdd,w', '/x.qcow2,qcow2,xvde', '/srv/again,raw,xvdb,rw']
 extra = 'logs=*:info color="on"'
 nics = 3

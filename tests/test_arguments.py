@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirage_hooks import model, targets
@@ -101,6 +101,7 @@ PATHS = st.text(
 
 
 @given(name=PATHS, inner=st.sampled_from(['', ' ', ',', ', ', "'", '\\']))
+@example(name=',', inner='')
 def test_xls_own_parser_finds_a_disk_at_any_path(
     parser: xl.Parser, name: str, inner: str
 ) -> None:

@@ -192,8 +192,8 @@ def test_a_pvh_xen_image_gets_flags_disks_and_a_cap() -> None:
               'c': model.Block('/dev/vg/c', vdev='xvdz', read_only=True)}
     asked = request('xen', {'style': 'pvh'}, network=static(), blocks=blocks, cpu=50)
     config = XL.format(type='pvh', mac=MAC, extra=(
-        "disk = ['format=raw, vdev=xvda, access=rw, target=/srv/a, b.img', "
-        "'format=raw, vdev=xvdz, access=r, target=/dev/vg/c']\n"
+        "disk = ['format=raw, vdev=xvda, access=rw, target=/srv/a, b.img,', "
+        "'format=raw, vdev=xvdz, access=r, target=/dev/vg/c,']\n"
         "extra = '--ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1 --ipv4-only=true'\n"
     )).replace('vcpus = 1\n', 'vcpus = 1\ncap = 50\n')
     assert targets.plan(asked) == Plan(

@@ -49,14 +49,14 @@ def options(entry: str) -> dict[str, str]:
 def disk(entry: str) -> Disk:
     """xl-disk-configuration(5): `TARGET,FORMAT,VDEV,ACCESS`, some of it named, or the older
     `phy:TARGET,VDEV,ACCESS`."""
-    # What follows target= is the path, commas too.
+    # What follows target= is the path, but for one comma at its end.
     head, named, target = entry.partition('target=')
     parts = [part.strip() for part in head.split(',')]
     given = options(head)
     plain = [part for part in parts if '=' not in part]
     while plain and plain[-1] == '':
         plain.pop()
-    path = target.strip() if named else plain.pop(0) if plain else ''
+    path = target.strip().removesuffix(',') if named else plain.pop(0) if plain else ''
     old = re.fullmatch(r'(?:phy|file|tap:aio|tap2?:tapdisk:aio|raw):(.*)', path)
     if not old and not named and 'format' not in given and plain:
         given['format'] = plain.pop(0)

@@ -59,8 +59,8 @@ def _disks(request: Request) -> list[str]:
                 hint='give each a `vdev:` of its own in mirage.yml',
             )
         access = 'r' if block.read_only else 'rw'
-        # target= comes last: all that follows is the path, commas too.
-        found[vdev] = f'format=raw, vdev={vdev}, access={access}, target={block.path}'
+        # target= comes last: all that follows is the path, but for one comma at its end.
+        found[vdev] = f'format=raw, vdev={vdev}, access={access}, target={block.path},'
     return list(found.values())
 
 
