@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import proofs, rig, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
+
+# What a change must pass is the same for every change; new examples are sought on purpose.
+settings.register_profile(
+    'tests', derandomize='MIRAGE_HOOKS_FUZZ' not in os.environ,
+    deadline=10_000,  # ms, for a busy machine; most examples take one
+)
+settings.load_profile('tests')
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,7 +25,6 @@ from tests import fuzz, xl
 
 hostile = settings(
     max_examples=int(os.environ.get('MIRAGE_HOOKS_FUZZ', '150')),
-    deadline=10_000,  # ms, for a busy machine; most examples take one
     suppress_health_check=[HealthCheck.too_slow],
 )
 

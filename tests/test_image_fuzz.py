@@ -33,7 +33,6 @@ else:
 
 hostile = settings(
     max_examples=int(os.environ.get('MIRAGE_HOOKS_FUZZ', '200')),
-    deadline=10_000,  # ms, for a busy machine; most examples take one
     suppress_health_check=[HealthCheck.too_slow],
 )
 LIMIT = 1 << 16
