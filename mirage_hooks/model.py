@@ -348,12 +348,17 @@ class Found(msgspec.Struct, frozen=True):
 
 class Host(msgspec.Struct, frozen=True):
     """What a plan must know of this host: whether we are root here, whether bubblewrap works,
-    which systemd may keep a release alive, and the group that may open /dev/kvm."""
+    which systemd may keep a release alive, the node that a release opens for a device, where that
+    is not the host's own; whether cgroups of ours can limit it, whether the kernel counts the
+    processes of each release apart, and whether bubblewrap can forbid further user namespaces."""
 
     root: bool = False
     sandbox: bool = False
     systemd: Literal['', 'system', 'user'] = ''
-    kvm: int | None = None
+    nodes: dict[str, str] = {}
+    cgroups: bool = False
+    counted: bool = False
+    sealed: bool = False
 
 
 class Tap(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -377,10 +382,20 @@ class Secret(msgspec.Struct, frozen=True):
     encoding: Encoding
 
 
+class Group(msgspec.Struct, frozen=True):
+    """The control group of a release: the most memory (MB) and processes that all in it take."""
+
+    name: str
+    memory: int
+    tasks: int
+
+
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a release is run, as data. `domain` is set where Xen runs it: `command` then creates it;
     else `command` is the process that lives as long as the unikernel, under the systemd unit
-    `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY."""
+    `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY. `nodes`
+    are the device nodes that are made for it: device and node; `group` is set where no unit and no
+    domain limits it."""
 
     target: str
     command: tuple[str, ...]
@@ -389,6 +404,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     files: dict[str, str] = {}
     secrets: dict[str, Secret] = {}
     unit: str = ''
+    nodes: dict[str, str] = {}
+    group: Group | None = None
 
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):

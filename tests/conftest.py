@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from mirage_hooks.host import devices
 from tests import proofs, rig, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
@@ -58,6 +60,20 @@ def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         '[uploadpack]\n\tallowFilter = true\n'
     )
     return folder
+
+
+@pytest.fixture(scope='session', autouse=True)
+def nodes() -> Iterator[None]:
+    """The device nodes that releases of root's got: gone with the tests, not only with the boot."""
+    ours = (devices.FOLDER, Path(devices.SHARED))
+    there = [path for path in ours if path.exists()]
+    yield
+    if os.geteuid() == 0:
+        for path in ours:
+            if path not in there and path.is_dir():
+                shutil.rmtree(path)
+            elif path not in there:
+                path.unlink(missing_ok=True)
 
 
 @pytest.fixture

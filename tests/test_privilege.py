@@ -41,6 +41,7 @@ class Ordinary(Wired):
 
     def __init__(self, folder: Path) -> None:
         self.sudoers, self.home = folder / 'sudoers', folder / 'home'
+        self.mode = '666'
         self.grant([])
         self.home.mkdir()
         (self.home / '.gitconfig').write_text('[safe]\n\tdirectory = *\n')
@@ -82,8 +83,12 @@ class Ordinary(Wired):
             f'mount --bind {prefix} {seen}', f'mount -t tmpfs -o mode=755 none {closed[0]}',
             f'mkdir -p {prefix}', f'mount --bind {seen} {prefix}',
         ) if closed else ()
+        # As udev makes it, whatever this machine has.
+        node = self.folder / 'tun'
         return ' && '.join((
-            *opened, f'mount --bind {self.sudoers} /etc/sudoers',
+            f'rm -f {node} && mknod -m {self.mode} {node} c 10 200',
+            f'mount --bind {node} /dev/net/tun', *opened,
+            f'mount --bind {self.sudoers} /etc/sudoers',
             'mount -t tmpfs none /etc/sudoers.d',
         ))
 
@@ -142,6 +147,19 @@ def test_the_lines_that_check_prints_are_enough_for_taps_and_for_nothing_else(
                     'ip link set dev wire address fe:ff:ff:ff:ff:ff master br0 up'):
         assert site.sudo(*command.split()) != 0, command
     assert (site.sudo('ip', 'link', 'delete', 'dev', site.links()[0]), site.links()) == (0, [])
+
+
+def test_a_line_for_sudo_makes_the_device_node_where_udev_opened_none(site: Ordinary) -> None:
+    site.mode = '600'
+    rules = lines(site.mirage('check').stdout)
+    assert re.sub(r'\S+/(mknod )', r'\1', rules[0].partition(': ')[2]) == (
+        'mknod -m 666 /dev/mirage-hooks-tun c 10 200'
+    )
+    site.grant(rules)
+    done = site.mirage('deploy', 'www')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert site.page() == 'release-0001'
+    assert site.sudo('mknod', '-m', '666', '/dev/mirage-hooks-sda', 'b', '8', '0') != 0
 
 
 def test_without_root_one_release_replaces_the_other_and_check_says_so(site: Ordinary) -> None:

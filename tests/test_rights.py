@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from pytest_mock import MockerFixture
 from mirage_hooks.host import facts, system
 from tests import guests
 from tests.deployment import Deployment, web
+from tests.guests.scene import until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='root is missing'),
@@ -119,6 +123,78 @@ def test_nothing_of_the_sandbox_is_left_when_the_image_is_killed(deployment: Dep
     assert not list(system.marked(deployment.state().root))
 
 
+def test_what_a_process_says_of_itself_does_not_make_a_release_live(
+    serving: Deployment
+) -> None:
+    folder = serving.state().of('www').folder(1)
+    state = serving.state().root
+    live = {process.pid for _, process in system.marked(state)}
+    environment = {'PATH': os.environ['PATH'], system.MARK: str(folder)}
+    other = {**environment, system.MARK: str(folder.with_name('2'))}
+    forge = f'{system.MARK}={folder} exec sleep 60 & wait'
+    with (
+        subprocess.Popen(('setpriv', '--reuid=65534', '--clear-groups', 'sleep', '60'),
+                         env=environment) as stranger,
+        subprocess.Popen(('sh', '-c', forge), env=other, start_new_session=True) as neighbour,
+    ):
+        try:
+            until(lambda: len(neighbours(state, folder.with_name('2'))) == 2)
+            assert {p.pid for mark, p in system.marked(state) if mark == folder} == live
+            assert stranger.pid not in {process.pid for _, process in system.marked(state)}
+            system.end([psutil.Process(pid) for pid in live])
+            assert serving.mirage('status').returncode == 1
+        finally:
+            stranger.kill()
+            os.killpg(neighbour.pid, signal.SIGKILL)
+
+
+def neighbours(state: Path, folder: Path) -> list[int]:
+    return [process.pid for mark, process in system.marked(state) if mark == folder]
+
+
+def test_what_an_image_writes_into_its_memory_file_systems_is_bounded(
+    deployment: Deployment
+) -> None:
+    wrote = """
+import os
+for path in ('/dev/x', '/dev/shm/x', '/dev/net', '/x', '/proc/x', '/tmp/x', '/run/x', '/var/x'):
+    try:
+        open(path, 'w').write('x')
+        print('wrote', path, flush=True)
+    except OSError:
+        pass
+print('tried', open('/dev/zero', 'rb').read(1), open('/dev/null', 'w').write('x'), flush=True)
+"""
+    deployment.publish(web('one', wrote), 'a' * 40)
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    console = (deployment.state().of('www').folder(1) / 'console.log').read_text()
+    assert 'wrote' not in console
+    assert "tried b'\\x00' 1" in console
+
+
+def test_a_flood_of_processes_ends_at_its_limit(deployment: Deployment) -> None:
+    flood = """
+import os, time
+count = 0
+try:
+    while count < 1000:
+        if not os.fork():
+            time.sleep(600)
+        count += 1
+except OSError:
+    print('forked', count, flush=True)
+"""
+    deployment.configure(confirm='0s', health={'alive': '1ms'})
+    deployment.publish(web('one', flood), 'a' * 40)
+    deployment.clone()
+    deployment.mirage('deploy')
+    console = deployment.state().of('www').folder(1) / 'console.log'
+    until(lambda: 'forked' in console.read_text())
+    count = re.search(r'forked (\d+)', console.read_text())
+    assert count and 200 < int(count[1]) < 256
+
+
 def test_a_console_is_bounded_by_the_kernel(deployment: Deployment, tmp_path: Path) -> None:
     flood = "import threading\nthreading.Thread(target=lambda: [print('x' * 65536) for _ in " \
             'range(2000)]).start()'
@@ -194,8 +270,7 @@ def mirage(deployment: Deployment, path: Path, *arguments: str) -> Any:
 
 def test_what_the_host_is_is_seen(mocker: MockerFixture, tmp_path: Path) -> None:
     mocker.patch.object(facts, 'SYSTEMD', tmp_path / 'none')
-    mocker.patch.object(facts, 'KVM', tmp_path / 'kvm')
     facts.look.cache_clear()
     seen = facts.look()
     facts.look.cache_clear()
-    assert (seen.root, seen.sandbox, seen.systemd, seen.kvm) == (True, True, '', None)
+    assert (seen.root, seen.sandbox, seen.systemd, seen.counted) == (True, True, '', True)

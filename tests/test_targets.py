@@ -208,9 +208,10 @@ def test_root_runs_an_image_walled_in_as_a_user_of_its_own() -> None:
     assert targets.user(asked) == 2019986317
     assert targets.plan(asked) == Plan(target='unix', command=(
         *SPACES, *SYSTEM, '--proc', '/proc', '--dev', '/dev', '--ro-bind', '/state/3/image',
-        '/image', '--remount-ro', '/', '--chdir', '/', '--', 'setpriv', '--reuid=2019986317',
-        '--regid=2019986317', '--clear-groups', '--no-new-privs', '--bounding-set=-all',
-        '--inh-caps=-all', '--ambient-caps=-all', '--', *LIMITS, '/image', '--port=8080',
+        '/image', '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/', '--', 'setpriv',
+        '--reuid=2019986317', '--regid=2019986317', '--clear-groups', '--no-new-privs',
+        '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--', *LIMITS, '/image',
+        '--port=8080',
     ))
 
 
@@ -228,13 +229,14 @@ def test_an_ordinary_user_walls_an_image_in_with_a_user_namespace() -> None:
     asked = request('unix', {'host': model.Host(sandbox=True)}, network=model.Socket(port=8080))
     assert targets.plan(asked) == Plan(target='unix', command=(
         *SPACES, '--unshare-user', *SYSTEM, '--proc', '/proc', '--dev', '/dev', '--ro-bind',
-        '/state/3/image', '/image', '--remount-ro', '/', '--chdir', '/', '--', *LIMITS, '/image',
-        '--port=8080',
+        '/state/3/image', '/image', '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/',
+        '--', *LIMITS, '/image', '--port=8080',
     ))
 
 
 def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees() -> None:
-    host = model.Host(root=True, sandbox=True, kvm=105)
+    host = model.Host(root=True, sandbox=True, nodes={
+        '/dev/kvm': '/dev/mirage-hooks/kvm', '/dev/net/tun': '/dev/mirage-hooks/tun'})
     more = {'host': host, 'program': '/opt/solo5/solo5-hvt', 'largest': 1 << 30,
             'devices': (*net('service'), Device('storage', 'block'))}
     blocks = {'storage': model.Block('/srv/disk.img')}
@@ -243,15 +245,37 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
     assert walls == (
         '--dir', '/etc', '--dir', '/opt', '--dir', '/opt/solo5', '--dir', '/srv', *ETC,
         '--proc', '/proc', '--dev', '/dev', '--dir', '/dev/net',
-        '--dev-bind-try', '/dev/kvm', '/dev/kvm',
-        '--dev-bind-try', '/dev/net/tun', '/dev/net/tun', '--ro-bind', '/opt/solo5/solo5-hvt',
-        '/opt/solo5/solo5-hvt', '--bind', '/srv/disk.img', '/srv/disk.img', '--ro-bind',
-        '/state/3/image', '/image', '--remount-ro', '/', '--chdir', '/', '--', 'setpriv',
-        '--reuid=2019986317', '--regid=2019986317', '--groups=105', '--no-new-privs',
-        '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--', 'prlimit',
-        '--core=0', '--fsize=1073741824', '--data=100663296', '--', '/opt/solo5/solo5-hvt',
+        '--dev-bind-try', '/dev/mirage-hooks/kvm', '/dev/kvm',
+        '--dev-bind-try', '/dev/mirage-hooks/tun', '/dev/net/tun', '--ro-bind',
+        '/opt/solo5/solo5-hvt', '/opt/solo5/solo5-hvt', '--bind', '/srv/disk.img',
+        '/srv/disk.img', '--ro-bind', '/state/3/image', '/image', '--remount-ro', '/dev',
+        '--remount-ro', '/', '--chdir', '/', '--', 'setpriv', '--reuid=2019986317',
+        '--regid=2019986317', '--clear-groups', '--no-new-privs', '--bounding-set=-all',
+        '--inh-caps=-all', '--ambient-caps=-all', '--', 'prlimit', '--core=0',
+        '--fsize=1073741824', '--data=100663296', '--', '/opt/solo5/solo5-hvt',
     )
     assert plan.taps == (Tap('www7c2-0123-030', 'br0', '02:a7:ae:d8:be:22', True, 2019986317),)
+
+
+def test_processes_are_limited_where_the_kernel_counts_them_for_each_release() -> None:
+    counted = targets.plan(request('unix', {'host': model.Host(counted=True)}))
+    assert counted.command[:6] == (*LIMITS[:-1], '--nproc=256', '--')
+
+
+def test_further_user_namespaces_are_forbidden_where_bubblewrap_can() -> None:
+    sealed = targets.plan(request('unix', {'host': model.Host(sandbox=True, sealed=True)}))
+    assert sealed.command[:7] == (*SPACES, '--unshare-user', '--disable-userns')
+
+
+def test_without_systemd_a_control_group_limits_all_that_a_release_takes() -> None:
+    host = model.Host(cgroups=True)
+    group = 'mirage-hooks-0123456789abcdef-www-3'
+    assert targets.plan(request('unix', {'host': host})).group == model.Group(group, 96, 256)
+    virtio = targets.plan(request('virtio', {'host': host}, memory=64))
+    assert virtio.group == model.Group(group, 576, 256)
+    assert targets.plan(request('xen', {'host': host})).group is None
+    unit = model.Host(cgroups=True, systemd='system')
+    assert targets.plan(request('unix', {'host': unit})).group is None
 
 
 def test_systemd_keeps_a_release_as_a_transient_unit() -> None:

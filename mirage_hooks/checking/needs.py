@@ -10,12 +10,9 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image, model, secret, store, targets
-from ..host import facts, network, privilege, system, xen
+from ..host import devices, facts, network, privilege, system, xen
 from ..repository import Repository
 from ..switching import demands
-
-TUN = Path('/dev/net/tun')
-KVM = Path('/dev/kvm')
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -87,28 +84,39 @@ def _walls(name: str, here: model.Host) -> Iterator[Finding]:
     )
     hint = 'user namespaces are forbidden: sysctl kernel.unprivileged_userns_clone, or AppArmor'
     yield Finding(name, here.sandbox, text, hint if found else demands.GET['bwrap'])
+    if free := _unlimited(here):
+        yield Finding(name, True, f'not limited on this host: {free}')
+
+
+def _unlimited(here: model.Host) -> str:
+    """What a release may take without bound here."""
+    if here.systemd or here.cgroups:
+        return ''
+    return ', '.join((
+        'shared memory (systemd limits it' + (
+            ', or cgroup v2)' if here.root else ': loginctl enable-linger)'),
+        *(() if here.counted else ('the number of processes',)),
+    ))
 
 
 def _devices(name: str, target: str, wanted: model.Unikernel) -> Iterator[Finding]:
     own = [one for one in wanted.interfaces.values() if not isinstance(one, model.Socket)]
     if own:
-        yield Finding(
-            name, _open_to_all(TUN), f'{TUN} is open to every user',
-            f'modprobe tun; chmod 666 {TUN} (which udev does by itself)',
-        )
+        yield _device(name, devices.TUN, 'modprobe tun')
     if target == 'hvt':
-        yield Finding(
-            name, KVM.exists() and (os.geteuid() == 0 or os.access(KVM, os.R_OK | os.W_OK)),
-            str(KVM), 'modprobe kvm_intel or kvm_amd, and join the group kvm; or build for spt, '
-            'which needs neither',
+        yield _device(
+            name, devices.KVM, 'modprobe kvm_intel or kvm_amd, and join the group kvm; or build '
+            'for spt, which needs neither',
         )
 
 
-def _open_to_all(device: Path) -> bool:
-    try:
-        return device.stat().st_mode & 0o006 == 0o006
-    except OSError:
-        return False
+def _device(name: str, device: str, hint: str) -> Finding:
+    """Whether a release may open `device`; where sudo makes its node, that is asked elsewhere."""
+    by_sudo = os.geteuid() != 0 and device in devices.nodes(root=False)
+    trouble = '' if by_sudo else devices.trouble(device)
+    if trouble:
+        return Finding(name, False, f'{device} cannot be opened: {trouble}', hint)
+    return Finding(name, True, f'{device} can be opened')
 
 
 def _bridges(name: str, wanted: model.Unikernel) -> Iterator[Finding]:

@@ -6,30 +6,40 @@ import functools
 import hashlib
 import os
 import pwd
+import re
 from pathlib import Path
 from typing import Literal
 
 from .. import model
-from . import system
+from . import cgroups, devices, system
 
 SYSTEMD = Path('/run/systemd/system')
-KVM = Path('/dev/kvm')
 
 
 @functools.cache
 def look() -> model.Host:
     """This host, as it is now."""
     root = os.geteuid() == 0
+    sealed = not root and _bubblewrap('--unshare-user', '--disable-userns')
+    sandbox = sealed or _bubblewrap(*(() if root else ('--unshare-user',)))
     return model.Host(
-        root=root, sandbox=_bubblewrap(root), systemd=_systemd(root), kvm=_group(KVM)
+        root=root, sandbox=sandbox, systemd=_systemd(root), nodes=devices.nodes(root),
+        cgroups=cgroups.available(), counted=sandbox and (root or _apart()), sealed=sealed,
     )
 
 
-def _bubblewrap(root: bool) -> bool:
-    """Whether bubblewrap works: some hosts have it and forbid user namespaces."""
-    spaces = ('--unshare-pid',) if root else ('--unshare-pid', '--unshare-user')
-    tried = ('bwrap', *spaces, '--ro-bind', '/', '/', '--proc', '/proc', 'true')
+def _bubblewrap(*spaces: str) -> bool:
+    """Whether bubblewrap works with `spaces`: some hosts have it and forbid user namespaces, and
+    before 0.8 it cannot forbid further ones."""
+    tried = ('bwrap', '--unshare-pid', *spaces, '--ro-bind', '/', '/', '--proc', '/proc', 'true')
     return system.ask(tried, timeout=10)[0] == 0
+
+
+def _apart() -> bool:
+    """Whether an ordinary user's processes are counted for each user namespace: Linux 5.14 on.
+    Before, the limit would be on all that the user runs."""
+    version = re.match(r'(\d+)\.(\d+)', os.uname().release)
+    return version is not None and (int(version[1]), int(version[2])) >= (5, 14)
 
 
 def _systemd(root: bool) -> Literal['', 'system', 'user']:
@@ -47,14 +57,6 @@ def _name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
-
-
-def _group(device: Path) -> int | None:
-    try:
-        found = device.stat()
-    except OSError:
-        return None
-    return found.st_gid if found.st_mode & 0o060 == 0o060 else None
 
 
 def owner(state: Path) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 
 from .. import model
-from . import network, system
+from . import devices, network, system
 
 SPECIAL = re.compile(r'([\\,:=\s])')  # what sudoers takes apart, sudoers(5)
 
@@ -23,9 +23,11 @@ def needed(
     bridges = [one.bridge for one in wanted.interfaces.values()
                if not isinstance(one, model.Socket) and one.bridge and not one.interface]
     tap, user = network.pattern(unikernel, owner), str(os.getuid())
+    node = [devices.command()] if devices.nodes(root=False) and _taps(wanted) else []
     if not bridges:
-        return []
+        return node
     return [
+        *node,
         ('ip', 'tuntap', 'add', 'dev', tap, 'mode', 'tap', 'user', user),
         ('ip', 'link', 'set', 'dev', tap, 'alias', f'{network.OWNER} {owner}'),
         *(network.joined(tap, bridge) for bridge in dict.fromkeys(bridges)),
@@ -46,6 +48,10 @@ def allowed(command: tuple[str, ...]) -> bool:
     example = (re.sub(r'\[([0-9a-z])[^]]*\]', r'\1', word) for word in command[1:])
     code, _ = system.ask(('sudo', '-n', '-l', program, *example), 5)
     return code == 0
+
+
+def _taps(wanted: model.Unikernel) -> bool:
+    return any(not isinstance(one, model.Socket) for one in wanted.interfaces.values())
 
 
 def _xen(unikernel: str, state: str) -> list[tuple[str, ...]]:

@@ -17,11 +17,12 @@ import msgspec
 import psutil
 
 from .. import errors, model, settled
+from . import cgroups
 
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
 
-PRIVILEGED = ('ip', 'bridge', 'nft', 'xl')
+PRIVILEGED = ('ip', 'bridge', 'nft', 'xl', 'mknod')
 """What needs root: an ordinary user runs it through sudo."""
 
 # cron gives PATH=/usr/bin:/bin, and a push over ssh little more; ip, nft and xl live in sbin.
@@ -156,21 +157,25 @@ def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:
 
 
 def spawn(
-    command: tuple[str, ...], release: Path, console: Path, ended: Path
+    command: tuple[str, ...], release: Path, console: Path, ended: Path,
+    group: model.Group | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `command` so that it outlives us: own session, no descriptor of ours, its output
-    appended to `console`; bubblewrap reports its end to `ended`. Raises Refused when it cannot be
-    executed."""
+    appended to `console`, in `group` from its first instruction; bubblewrap reports its end to
+    `ended`. Raises Refused when it cannot be executed."""
     program = command[0] if '/' in command[0] else find(command[0])
     environment = {'PATH': PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
-    with console.open('ab') as output, ended.open('ab') as status:
+    with (
+        console.open('ab') as output, ended.open('ab') as status,
+        cgroups.joining(group) as join,
+    ):
         told = (status.fileno(),) if command[0] == 'bwrap' else ()
         words = ('--json-status-fd', str(told[0])) if told else ()
         try:
             return subprocess.Popen(
                 (program or command[0], *words, *command[1:]), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, cwd='/', env=environment, start_new_session=True,
-                restore_signals=True, close_fds=True, pass_fds=told,
+                restore_signals=True, close_fds=True, pass_fds=told, preexec_fn=join,
             )
         except OSError as error:
             raise errors.Refused(
@@ -206,15 +211,27 @@ def identity(pid: int) -> model.Run | None:
 
 
 def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
-    """Every living process of a release below `state`, with the release's folder."""
+    """Every living process of a release below `state`, with the release's folder. What a process
+    says of itself counts for little: it is of the release of the outermost marked process above
+    it, which only we started when it runs as this user."""
     prefix = f'{state}{os.sep}'
     for process in psutil.process_iter():
         try:
-            mark = process.environ().get(MARK, '')
-            if mark.startswith(prefix) and process.status() != psutil.STATUS_ZOMBIE:
+            if not _mark(process).startswith(prefix) or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            outermost = next(one for one in (*reversed(process.parents()), process) if _mark(one))
+            mark = _mark(outermost)
+            if outermost.uids().real == os.geteuid() and mark.startswith(prefix):
                 yield Path(mark), process
-        except (psutil.Error, OSError):
+        except (psutil.Error, OSError, StopIteration):
             continue  # ended meanwhile, or another user's: not ours
+
+
+def _mark(process: psutil.Process) -> str:
+    try:
+        return process.environ().get(MARK, '')
+    except psutil.AccessDenied:
+        return ''  # another user's
 
 
 def end(processes: list[psutil.Process], grace: float = 5) -> None:

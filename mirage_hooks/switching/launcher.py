@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import model, secret, settled, store, targets
-from ..host import network, supervisor, system, xen
+from ..host import cgroups, devices, network, supervisor, system, xen
 from . import health
 
 CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
@@ -32,6 +32,8 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> health.Prin
             network.attach(tap, owner)
         elif tap.bridge:  # Xen makes the vif itself, and puts it there
             network.require(tap.bridge)
+    for device, node in plan.nodes.items():
+        devices.make(device, node)
     for name, text in plan.files.items():
         with store.writing(folder):
             (folder / name).write_text(text)
@@ -74,7 +76,7 @@ def spawn(folder: Path, plan: model.Plan) -> None:
     command = secret.filled(plan, targets.write).command
     with store.writing(folder):
         _children[str(folder)] = system.spawn(
-            command, folder, folder / store.CONSOLE, folder / store.ENDED
+            command, folder, folder / store.CONSOLE, folder / store.ENDED, plan.group
         )
 
 
@@ -180,6 +182,7 @@ def reap(state: store.Store, owner: str) -> list[str]:
         if name not in needed:
             network.remove(name)
             said.append(f'removed the leftover interface {name}')
+    cgroups.sweep(owner, {one.plan.group.name for one in live.values() if one.plan.group})
     return said + _reap_units(state, live) + _reap_domains(state, live)
 
 

@@ -34,23 +34,23 @@ def plan(request: Request) -> model.Plan:
         '-monitor', 'none', *devices, '-device', 'isa-debug-exit', '-kernel', kernel,
         '-append', arguments.line(arguments.flags(wanted, {}, request.options)),
     )
+    needs = _needs(request, taps, disks)
     return model.Plan(
         target='virtio',
-        command=sandbox.walled(request, command, _needs(request, taps, disks)),
+        command=sandbox.walled(request, command, needs),
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line'),
+        nodes=sandbox.nodes(request, needs),
     )
 
 
 def _needs(
     request: Request, taps: dict[str, model.Tap], disks: dict[str, model.Block]
 ) -> sandbox.Needs:
-    kvm = request.host.kvm
     return sandbox.Needs(
         reads=(*sandbox.program(request), *(b.path for b in disks.values() if b.read_only)),
         writes={b.path: b.path for b in disks.values() if not b.read_only},
         devices=('/dev/kvm', *(('/dev/net/tun',) if taps else ())),
-        groups=() if kvm is None else (kvm,),
         bounded=False,  # QEMU's translated code alone may take a gigabyte
     )
 

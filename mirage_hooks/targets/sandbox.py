@@ -24,17 +24,17 @@ ETC = ('ld.so.cache', 'resolv.conf', 'hosts', 'nsswitch.conf', 'ssl', 'localtime
 INSIDE = '/image'
 
 CONSOLE_LIMIT = 64 << 20  # bytes that a console may grow to between two converges
-OVERHEAD = 64  # MB that a process may take beside the memory of its unikernel
+OVERHEAD = 64  # MB that a process may take next to the memory of its unikernel
+TASKS = 256  # processes and threads of a release
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a command reaches: files to read, files to write, devices; the groups that own those;
-    whether it may bind ports below 1024; whether its data segment can be bounded."""
+    """What a command reaches: files to read, files to write, devices; whether it may bind ports
+    below 1024; whether its data segment can be bounded."""
 
     reads: tuple[str, ...] = ()
     writes: dict[str, str] = {}
     devices: tuple[str, ...] = ()
-    groups: tuple[int, ...] = ()
     low_port: bool = False
     bounded: bool = True
 
@@ -57,6 +57,12 @@ def owned(request: Request, taps: dict[str, model.Tap]) -> tuple[model.Tap, ...]
     """`taps`, open to the unikernel's user."""
     number = user(request)
     return tuple(msgspec.structs.replace(tap, user=number) for tap in taps.values())
+
+
+def nodes(request: Request, needs: Needs) -> dict[str, str]:
+    """The nodes of ours that stand for the devices of `needs` in the sandbox."""
+    own = request.host.nodes if request.host.sandbox else {}
+    return {device: own[device] for device in needs.devices if device in own}
 
 
 def program(request: Request) -> tuple[str, ...]:
@@ -83,6 +89,7 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
     found = ['bwrap', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try']
     if not request.host.root:
         found.append('--unshare-user')
+        found += ['--disable-userns'] if request.host.sealed else []
     for path in SYSTEM:
         found += ['--ro-bind-try', path, path]
     for path in _folders(('/etc/hosts', *needs.reads, *needs.writes)):
@@ -93,12 +100,14 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
     for path in _folders(needs.devices, ('/dev',)):
         found += ['--dir', path]
     for path in needs.devices:
-        found += ['--dev-bind-try', path, path]
+        found += ['--dev-bind-try', request.host.nodes.get(path, path), path]
     for path in needs.reads:
         found += ['--ro-bind', path, path]
     for inside, path in needs.writes.items():
         found += ['--bind', path, inside]
-    found += ['--ro-bind', request.image, INSIDE, '--remount-ro', '/', '--chdir', '/', '--']
+    # What is written into a tmpfs, /dev/shm too, is memory that no limit of a process counts.
+    found += ['--ro-bind', request.image, INSIDE, '--remount-ro', '/dev', '--remount-ro', '/',
+              '--chdir', '/', '--']
     return tuple(found)
 
 
@@ -116,10 +125,9 @@ def _dropped(request: Request, needs: Needs) -> tuple[str, ...]:
     if number is None:
         return ()  # bubblewrap has taken every capability, and forbids to gain any
     kept = ',+net_bind_service' if needs.low_port else ''
-    groups = ','.join(map(str, needs.groups))
     return (
         'setpriv', f'--reuid={number}', f'--regid={number}',
-        f'--groups={groups}' if groups else '--clear-groups', '--no-new-privs',
+        '--clear-groups', '--no-new-privs',
         f'--bounding-set=-all{kept}', f'--inh-caps=-all{kept}', f'--ambient-caps=-all{kept}', '--',
     )
 
@@ -128,4 +136,5 @@ def _limits(request: Request, needs: Needs) -> tuple[str, ...]:
     """No core (it would hold the secrets); no file, the console above all, without bound."""
     largest = max(CONSOLE_LIMIT, request.largest)
     data = (f'--data={request.wanted.memory + OVERHEAD << 20}',) if needs.bounded else ()
-    return ('prlimit', '--core=0', f'--fsize={largest}', *data, '--')
+    tasks = (f'--nproc={TASKS}',) if request.host.counted else ()
+    return ('prlimit', '--core=0', f'--fsize={largest}', *data, *tasks, '--')

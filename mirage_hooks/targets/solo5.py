@@ -24,13 +24,13 @@ def plan(request: Request) -> model.Plan:
         reads=sandbox.program(request),
         writes={block.path: block.path for block in disks.values()},
         devices=(*(('/dev/kvm',) if hvt else ()), *(('/dev/net/tun',) if taps else ())),
-        groups=(request.host.kvm,) if hvt and request.host.kvm is not None else (),
     )
     return model.Plan(
         target=request.target,
         command=sandbox.walled(request, command, needs),
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line'),
+        nodes=sandbox.nodes(request, needs),
     )
 
 

@@ -31,4 +31,5 @@ def plan(request: Request) -> model.Plan:
         command=sandbox.walled(request, command, needs),
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line' if arguments.joins(wanted.mirage) else 'plain'),
+        nodes=sandbox.nodes(request, needs),
     )
