@@ -85,7 +85,7 @@ misused() {
 }
 
 understand() {
-    demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' from='' adopt='' prefix=''
+    demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' from='' adopt='' prefix='' ordinary=''
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix | --config | --cron | --image | --from)
@@ -371,21 +371,49 @@ uninstall() {
     say "$prefix is gone: no repository used it any more."
 }
 
+# A user number that neither accounts nor containers use (systemd's UIDS-GIDS document).
+ORDINARY=1879048192
+
 run_demo() {
     copy=$(mktemp -d "${TMPDIR:-/tmp}/mirage-hooks-demo-XXXXXX")
     trap 'rm -rf "$copy"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    if [ "$image" ] && ! cp -- "$image" "$copy/image"; then
+        die "cannot read $image" 'name a unix/socket image'
+    fi
     # pip's cache is in HOME, which a demo has no business with.
     export PIP_CACHE_DIR="$copy/cache" TMPDIR="$copy"
+    if [ "$(id -u)" = 0 ]; then step_down; fi
     copy_source
     build "$copy/venv"
     set -- "$copy"
     if [ "$keep" ]; then set -- "$@" --keep; fi
-    if [ "$image" ]; then set -- "$@" --image "$image"; fi
+    if [ "$image" ]; then set -- "$@" --image "$copy/image"; fi
     # From here on the demo itself cleans up: it also has to end what it started.
     "$copy/venv/bin/python" -I -c 'import mirage_hooks.demo'
-    exec "$copy/venv/bin/python" -I -m mirage_hooks.demo "$@"
+    set -- "$copy/venv/bin/python" -I -m mirage_hooks.demo "$@"
+    if [ "$ordinary" ]; then
+        chown -R "$ORDINARY:$ORDINARY" "$copy"
+        export HOME="$copy/home"
+        set -- setpriv --reuid="$ORDINARY" --regid="$ORDINARY" --clear-groups "$@"
+    fi
+    exec "$@"
+}
+
+# For root the demo runs under a user number of its own, as it does for everybody else: it needs
+# no right of root's. Where no Python can be run by others, root's releases want bubblewrap.
+step_down() {
+    for other in "$python" /usr/bin/python3; do
+        if setpriv --reuid="$ORDINARY" --regid="$ORDINARY" --clear-groups "$other" -c \
+            'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            python=$other
+            ordinary=1
+            say "The demo needs no root: it runs as user number $ORDINARY."
+            return 0
+        fi
+    done
+    say "No other user may run $python: the demo runs as root, and wants bubblewrap."
 }
 
 main "$@"

@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
-from .. import errors, report
+from .. import errors, report, targets
 from ..host import system
 from ..switching import switch
 from . import standin
@@ -201,7 +201,12 @@ class Stage:
         return f'http://127.0.0.1:{self.port}/'
 
     def farewell(self) -> None:
-        command = shlex.join(self.ours('-C', str(self.host), 'stop', NAME))
+        number = os.getuid()
+        stepped_down = ('setpriv', f'--reuid={number}', f'--regid={number}', '--clear-groups')
+        command = shlex.join((
+            *(stepped_down if number >= targets.FIRST_USER else ()),
+            *self.ours('-C', str(self.host), 'stop', NAME),
+        ))
         self.said.line(f'\nIt goes on running at {self.address}, all of it in {self.root}.')
         self.said.line(f'To stop and remove it:\n  {command} && rm -rf {self.root}')
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from .. import model
 from . import arguments, qemu, sandbox, solo5, unit, unix, xen
 from .request import Request, tender
-from .sandbox import user
+from .sandbox import FIRST_USER, user
 
-__all__ = ['TABLE', 'Request', 'plan', 'question', 'tender', 'user', 'write']
+__all__ = ['FIRST_USER', 'TABLE', 'Request', 'plan', 'question', 'tender', 'user', 'write']
 
 TABLE: dict[str, Callable[[Request], model.Plan]] = {
     'unix': unix.plan,
