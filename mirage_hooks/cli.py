@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     settled.forget_caller()
+    settled.close_to_others()
     return _guarded(lambda: int(given.act(given)), Path(given.repository))
 
 
@@ -59,9 +60,10 @@ def _kept(repository: Path) -> str:
     """Keep the traceback where the state is, or print it; how the message goes on."""
     text = traceback.format_exc()
     try:
+        from . import store
         from .repository import Repository
 
-        path = Repository(repository).state / 'fault.log'
+        path = store.opened(Repository(repository).state).root / 'fault.log'
         with path.open('a') as file:
             file.write(text)
         return f': {text.strip().splitlines()[-1]} (the whole of it in {path})'
@@ -257,8 +259,8 @@ def _slim(given: argparse.Namespace) -> int:
     from .repository import Repository
 
     repository, report = Repository(Path(given.repository)), Reporter()
-    branch = repository.branch(config.load(repository.config_path()).branch)
-    with store.Store(repository.state).lock('slim', PATIENCE, report.waiting, 'pulling'):
+    branch = repository.branch(config.trusted(repository.config_path()).branch)
+    with store.opened(repository.state).lock('slim', PATIENCE, report.waiting, 'pulling'):
         before, after = slim.slim(repository, branch)
     was, now = image.amount(before), image.amount(after)
     report.line(plain(f'{repository.folder}: {was} before, {now} now'))
@@ -278,7 +280,7 @@ def _names(given: argparse.Namespace) -> list[str]:
     from . import config
     from .repository import Repository
 
-    return list(config.load(Repository(Path(given.repository)).config_path()).unikernels)
+    return list(config.trusted(Repository(Path(given.repository)).config_path()).unikernels)
 
 
 def _known(given: argparse.Namespace, names: list[str]) -> None:

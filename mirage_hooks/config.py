@@ -6,6 +6,8 @@ import difflib
 import json
 import re
 import reprlib
+import shlex
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from . import errors, model
+from . import errors, model, settled
 
 MERGED = 1000  # keys of one mapping
 LARGEST = 1024 * 1024  # bytes; nobody writes a longer mirage.yml
@@ -32,6 +34,20 @@ def load(path: Path) -> model.Settings:
     if len(text) > LARGEST:
         raise errors.Refused(f'{path} is longer than {LARGEST} bytes')
     return parse(text, str(path))
+
+
+def trusted(path: Path) -> model.Settings:
+    """The host's own settings in `path`, which say what is run as us; raises Refused, too, when
+    they may be somebody else's word."""
+    real = path.resolve()
+    sticky = real.parent.is_dir() and real.parent.stat().st_mode & stat.S_ISVTX
+    for one in (real, *(() if sticky else (real.parent,))):
+        if strange := settled.strange(one, others=stat.S_IWOTH):
+            fix = f'chmod o-w {shlex.quote(str(one))}' if 'written' in strange else (
+                'run this as that user, or give it to the user who deploys: '
+                f'chown $USER {shlex.quote(str(one))}')
+            raise errors.Refused(f'{one} {strange}: it decides what is run here', hint=fix)
+    return load(path)
 
 
 def parse(text: bytes, source: str) -> model.Settings:

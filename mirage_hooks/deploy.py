@@ -25,7 +25,7 @@ __all__ = ['Wish', 'converge', 'dry_run', 'forget_floor', 'prove', 'rollback']
 def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model.Outcome]:
     """Make what runs equal what should run; one outcome for each unikernel. Raises Refused only
     when nothing at all can be told."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     with state.lock(wish.trigger, store.PATIENCE, report.waiting):
         return _Converge(Road(repository, state, wish, report)).all()
 
@@ -35,14 +35,14 @@ def prove(
 ) -> list[model.Outcome]:
     """The gate: why `pushed` (the new commit of each reference, '' where it is deleted) must not be
     accepted; nothing when it would serve, or concerns nothing here. What runs is not touched."""
-    settings = config.load(repository.config_path())
+    settings = config.trusted(repository.config_path())
     concerned = {
         name: pushed[branch] for name, one in settings.unikernels.items()
         if (branch := f'refs/heads/{repository.branch(one.branch or settings.branch)}') in pushed
     }
     if not settings.gate or not concerned:
         return []
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     with state.lock(wish.trigger, store.PATIENCE, report.waiting):
         return Gate(Road(repository, state, wish, report)).refusals(concerned)
 
@@ -52,14 +52,14 @@ def rollback(
 ) -> model.Outcome:
     """Go back to release `number` of `name` (the one before the live one by default), from local
     files alone. Raises Refused when there is no such release or it does not serve."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     with state.lock(trigger, store.PATIENCE, report.waiting):
         return Rollback(Road(repository, state, Wish(trigger), report)).back(name, number)
 
 
 def forget_floor(repository: Repository, trigger: str) -> list[str]:
     """Begin trust anew, as after a rewind that was meant: which unikernels had a floor."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     with state.lock(trigger, store.PATIENCE):
         store.write(state.settled, None)
         had = [name for name in state.names() if state.of(name).forget_floor()]
@@ -72,7 +72,7 @@ def forget_floor(repository: Repository, trigger: str) -> list[str]:
 
 def dry_run(repository: Repository, names: tuple[str, ...]) -> dict[str, model.Plan]:
     """The plans of the unikernels `names`, with nothing started and nothing kept."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     with state.lock('dry run', store.PATIENCE):
         road = Road(repository, state, Wish('dry run'), Reporter(quiet=True))
         settings, candidates = road.settings(), Candidates(road)

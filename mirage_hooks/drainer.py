@@ -19,7 +19,7 @@ PAUSE = 1.0  # seconds between two looks
 
 def wait(repository: Repository) -> None:
     """Return when nothing is drained any more; at once when another process sees to it."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     owner = facts.owner(state.root)
     with _only(state) as lock:
         while lock is not None:

@@ -23,6 +23,7 @@ def main(name: str, arguments: list[str]) -> int:
     before = _before(Path(sys.argv[0]).with_name(name + BEFORE), arguments, read)
     git_dir = _git_dir()
     settled.forget_caller(quarantined=name == 'pre-receive')
+    settled.close_to_others()
     if name == 'pre-receive':
         return before or _gate(git_dir, read)
     if pulling or settled.holds(git_dir):

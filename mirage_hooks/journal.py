@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     took: float = 0
 
 
+LIMIT = 8 << 20  # bytes that the history may grow to; then its older half goes
+
+
 def append(path: Path, entry: Entry) -> None:
     """Add `entry` to the history at `path`, on a line of its own even after a torn write."""
     line = msgspec.json.encode(entry) + b'\n'
@@ -39,6 +43,19 @@ def append(path: Path, entry: Entry) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if size > LIMIT:
+            _shorten(path)
+
+
+def _shorten(path: Path) -> None:
+    fresh = path.with_name(f'{path.name}.new')
+    with path.open('rb') as whole, fresh.open('wb') as kept:
+        whole.seek(-LIMIT // 2, os.SEEK_END)
+        whole.readline()
+        shutil.copyfileobj(whole, kept)
+        kept.flush()
+        os.fsync(kept.fileno())
+    fresh.replace(path)
 
 
 def entries(path: Path) -> Iterator[Entry]:

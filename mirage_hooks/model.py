@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import time
 import urllib.parse
 from typing import Annotated, Literal
 
@@ -428,8 +429,8 @@ class Release(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A release on the bridge beside another one: its interface, its hardware address, and when
-    (seconds since 1970) it has to end; 0 while it is live."""
+    """A release on the bridge next to another one: its interface, its hardware address, and when
+    (seconds since boot, see `clock`) it has to end; 0 while it is live."""
 
     release: int
     device: str
@@ -439,7 +440,7 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
     """Releases that serve side by side; what belongs to no known flow is the `base` release's.
-    `over` is set when one is alone again: when (seconds since 1970) no rule is needed any more."""
+    `over` is set when one is alone again: when (seconds since boot) no rule is needed any more."""
 
     unikernel: str
     bridge: str
@@ -516,6 +517,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def failed(self) -> bool:
         return self.kind in ('refused', 'remembered')
+
+
+def clock() -> float:
+    """Seconds since boot: nobody sets this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def seconds(duration: str) -> float:

@@ -30,7 +30,7 @@ def tell(
     if not news:
         return
     try:
-        wanted = config.load(repository.config_path()).notify
+        wanted = config.trusted(repository.config_path()).notify
     except errors.Refused:
         return  # whoever deployed has said so
     if wanted is None:

@@ -12,9 +12,9 @@ PATIENCE = 900.0  # seconds to wait for another pull of the same repository
 def pull(repository: Repository, report: Reporter) -> int:
     """Pull as the user's git configuration says; 1 when that failed, which is told, to cron once.
     What should run is converged by the caller in any case."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     try:
-        settings = config.load(repository.config_path())
+        settings = config.trusted(repository.config_path())
     except errors.Refused:
         return 1  # whoever converges says so
     troubles = []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shlex
 import sys
 import time
 import unicodedata
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
+
+import msgspec
 
 from . import model, secret
 
@@ -96,6 +99,11 @@ def silent(outcome: model.Outcome) -> bool:
     return outcome.kind in ('unchanged', 'remembered', 'pinned') or (
         outcome.kind == 'stopped' and not outcome.reason
     )
+
+
+def encoded(value: Any) -> str:
+    """`value` for a program, and harmless on a terminal: in ASCII alone."""
+    return json.dumps(msgspec.to_builtins(value), indent=2)
 
 
 def plain(text: str) -> str:

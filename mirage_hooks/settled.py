@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
+import stat
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +34,29 @@ PATIENCE = 60.0  # seconds for one question to git
 PULLING = 'MIRAGE_HOOKS_PULLING'
 """Environment variable that tells our hooks that `mirage-hooks pull` converges after the merge: git
 gives it their output only at its end, and cron's mail needs it."""
+
+
+def strange(path: Path, others: int = 0o022) -> str:
+    """Why what is at `path` may be somebody else's word, '' when it is ours or root's, and `others`
+    (mode bits) cannot write it: whoever can decides what is run as us."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ''  # nothing there, so nothing to believe
+    if stat.S_ISLNK(found.st_mode):
+        return 'is a symbolic link'
+    if found.st_uid not in (0, os.geteuid()):
+        return f'belongs to another user ({owner(path)})'
+    return 'can be written by others' if found.st_mode & others else ''
+
+
+def owner(path: Path) -> str:
+    """Who owns `path`, by name where there is one."""
+    user = path.lstat().st_uid
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f'#{user}'
 
 
 def forget_caller(quarantined: bool = False) -> None:
@@ -61,6 +86,11 @@ def boot() -> str:
     return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
 
 
+def close_to_others() -> None:
+    """Let nothing that we make be written by everybody, whatever umask the caller has."""
+    os.umask(os.umask(0o077) | 0o002)
+
+
 class Seen:
     """What one converge read and left: while all of it is still so, nothing is to do."""
 
@@ -88,6 +118,8 @@ class Seen:
 def holds(git_dir: Path) -> bool:
     """Whether everything is as the last converge of the repository at `git_dir` left it."""
     try:
+        if strange(git_dir / FOLDER):
+            return False
         known = json.loads((git_dir / FOLDER / 'settled.json').read_bytes())
         return bool(
             known['version'] == __version__

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import errors, model
+from . import errors, model, settled
 
 T = TypeVar('T')
 
@@ -27,6 +28,23 @@ XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 CONSOLE = 'console.log'  # what the image prints, in its release's folder
 RUN = 'run.json'  # its process
 ENDED = 'ended.json'  # how it ended, as bubblewrap reports
+
+
+def opened(root: Path) -> Store:
+    """The state at `root`; raises Refused unless it is a folder of ours (or root's), which nobody
+    else may write: plans in it are executed."""
+    strange = settled.strange(root)
+    if not strange and root.exists() and not root.is_dir():
+        strange = 'is no folder'
+    if strange:
+        owner = settled.owner(root)
+        raise errors.Refused(
+            f'the state {root} {strange}: nothing in it is believed',
+            hint=f'run this as the user who installed it, as with: sudo -u {owner} mirage-hooks …'
+            if 'another user' in strange else 'if it is yours, look what changed in it, then: '
+            f'chown -R $USER {shlex.quote(str(root))}; chmod 700 {shlex.quote(str(root))}',
+        )
+    return Store(root)
 
 
 class Store:

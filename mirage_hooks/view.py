@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 
 from . import config, errors, image, journal, model, secret, store
-from .report import Reporter, age, lines_of_plan, plain, table
+from .report import Reporter, age, encoded, lines_of_plan, plain, table
 from .repository import Repository
 from .switching import crashes, launcher
 
 
 def status(repository: Repository, as_json: bool) -> int:
     """Print what runs; 1 when something that should run does not, or nobody can tell."""
-    state = store.Store(repository.state)
+    state = store.opened(repository.state)
     wrong: errors.Refused | None = None
     try:
-        names = list(config.load(repository.config_path()).unikernels)
+        names = list(config.trusted(repository.config_path()).unikernels)
     except errors.Refused as refused:
         names, wrong = [], refused
         if not state.names():
@@ -41,7 +41,7 @@ def status(repository: Repository, as_json: bool) -> int:
 
 def history(repository: Repository, name: str, lines: int, as_json: bool) -> None:
     """Print the last `lines` events, of `name` or of all."""
-    found = journal.entries(store.Store(repository.state).history)
+    found = journal.entries(store.opened(repository.state).history)
     last = deque((one for one in found if name in ('', one.unikernel)), maxlen=max(lines, 0))
     if as_json:
         return _json([msgspec.to_builtins(entry) for entry in last])
@@ -51,7 +51,7 @@ def history(repository: Repository, name: str, lines: int, as_json: bool) -> Non
 
 def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bool) -> None:
     """Print the end of the console of `name`; with `follow`, also what comes after."""
-    shelf = store.Store(repository.state).of(name)
+    shelf = store.opened(repository.state).of(name)
     current = shelf.current()
     if failed:
         path = shelf.failed_console
@@ -82,8 +82,11 @@ def inspect(path: Path, as_json: bool) -> None:
     """Print what the image at `path` is, from its bytes."""
     if not path.is_file():
         raise errors.Refused(f'{path} is not a file')
-    with path.open('rb') as stream:
-        found = image.look(stream, name=str(path), limit=1 << 32)
+    try:
+        with path.open('rb') as stream:
+            found = image.look(stream, name=str(path), limit=1 << 32)
+    except OSError as error:
+        raise errors.Refused(f'cannot read {path}: {error.strerror}') from None
     if as_json:
         return _json(msgspec.to_builtins(found))
     print(f'{plain(str(path))}: {image.describe(found)}')
@@ -122,7 +125,8 @@ def _beside(shelf: store.Shelf) -> dict[str, Any]:
     """The releases that keep their connections for a while."""
     overlap, current = shelf.overlap(), shelf.current()
     drained = [
-        {'release': side.release, 'until': side.until, 'interface': side.device}
+        {'release': side.release, 'until': time.time() + side.until - model.clock(),
+         'interface': side.device}
         for side in (overlap.sides if overlap else ())
         if current is None or side.release != current.number
     ]
@@ -185,5 +189,5 @@ def _follow(path: Path, shelf: store.Shelf) -> None:
 
 
 def _json(value: Any) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + '\n')
+    sys.stdout.write(f'{encoded(value)}\n')
     sys.stdout.flush()

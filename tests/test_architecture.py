@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from tests.deployment import ROOT, run
 PACKAGE = Path(mirage_hooks.__file__).parent
 
 FLOORS = (
-    ('model', 'errors'),
-    ('settled', 'alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'repository',
+    ('model', 'errors', 'settled'),
+    ('alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'repository',
      'host'),
     ('targets', 'trust'),
     ('report', 'switching'),
@@ -24,8 +25,7 @@ FLOORS = (
 """From the ground up; `__init__` holds only the version, which all may know."""
 
 LEVEL = {
-    ('host', 'settled'), ('host', 'store'), ('journal', 'store'), ('repository', 'alarm'),
-    ('repository', 'settled'), ('repository', 'tree'), ('checking', 'installing'),
+    ('host', 'store'), ('journal', 'store'), ('repository', 'alarm'), ('repository', 'tree'), ('checking', 'installing'),
     ('cli', 'hook'), ('hook', 'cli'), ('__main__', 'cli'),
 }
 """Imports on one floor; a new one is to be thought over."""
@@ -102,6 +102,12 @@ def test_the_quick_way_imports_the_standard_library_alone() -> None:
     )
     done = run(sys.executable, '-I', '-c', program, cwd=ROOT)
     assert done.stdout == "['mirage_hooks', 'mirage_hooks.hook', 'mirage_hooks.settled']\n"
+
+
+def test_the_state_is_opened_by_its_door_alone() -> None:
+    """`store.opened` looks whose it is; `Store` itself believes."""
+    found = {path.name for path in FILES if re.search(r'\bStore\(', path.read_text())}
+    assert found == {'store.py'}
 
 
 def test_targets_plan_and_do_nothing() -> None:

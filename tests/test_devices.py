@@ -1,4 +1,4 @@
-"""A release opens its devices whatever the host's own nodes allow, and the host's stay as they are."""
+"""A release opens its devices whatever the host's own nodes allow, and those stay as they are."""
 
 from __future__ import annotations
 

@@ -6,12 +6,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from .. import config, errors, image, model, store
 from ..deploying import own
 from ..installing import slim
-from ..report import plain
+from ..report import encoded, plain
 from ..repository import Repository
 from . import needs, safeguards
 from .needs import Finding
@@ -21,7 +19,7 @@ def check(folder: Path, as_json: bool) -> int:
     """Print every finding; 1 when something is missing."""
     found = list(findings(Repository(folder)))
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(encoded(found))
     else:
         for one in found:
             print(f'{"ok     " if one.fine else "MISSING"}  {one.subject}: {plain(one.text)}')
@@ -35,7 +33,7 @@ def findings(repository: Repository) -> Iterator[Finding]:
     yield from _lock(repository)
     try:
         path = repository.config_path()
-        settings = config.load(path)
+        settings = config.trusted(path)
     except errors.Refused as refused:
         yield Finding('mirage.yml', False, refused.reason, refused.hint)
         return
@@ -72,7 +70,7 @@ def _unikernel(
     took = None
     try:
         branch = repository.branch(wanted.branch or settings.branch)
-        shelf = store.Store(repository.state).of(name)
+        shelf = store.opened(repository.state).of(name)
         found = own.find(repository, shelf, settings, name, repository.commit(branch))
         yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
         took = image.look(repository.open(found.blob), name=found.path,

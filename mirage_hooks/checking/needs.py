@@ -67,7 +67,7 @@ def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
 
 
 def _alone(name: str, repository: Repository) -> None:
-    if store.Store(repository.state).of(name).current() is None:
+    if store.opened(repository.state).of(name).current() is None:
         xen.require_alone(name)
 
 

@@ -37,7 +37,7 @@ def make(device: str, node: str) -> None:
     """Have `node` stand for `device`, as far as this host has it; raises Unavailable when nobody
     lets us."""
     number = _number(device)
-    if number == _number(node) and (number is None or os.stat(node).st_mode & 0o666 == 0o666):
+    if number == _number(node) and (number is None or Path(node).stat().st_mode & 0o666 == 0o666):
         return
     if os.geteuid() != 0:
         system.run(*command())
@@ -68,7 +68,7 @@ def _put(node: Path, device: str, number: int) -> None:
 def _number(path: str) -> int | None:
     """The device number behind `path`, None where there is no such device."""
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return NUMBER if path == TUN else None
     return found.st_rdev if stat.S_ISCHR(found.st_mode) else None

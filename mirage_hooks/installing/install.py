@@ -163,6 +163,7 @@ def _put_settings(
         with store.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
+            path.touch(0o600)  # a webhook's address in it is a secret
             path.write_text(content, 'utf-8', 'surrogateescape')
         said = [f'mirage.yml: {path} is new: say there what should run']
         if adopted:
@@ -172,7 +173,7 @@ def _put_settings(
         undo.callback(where.configure, 'mirage.config', before)
         where.configure('mirage.config', str(path))
     try:
-        config.load(path)
+        config.trusted(path)
     except errors.Refused as refused:
         said.append(f'WARNING: {refused.reason}')
     return said
@@ -238,7 +239,7 @@ def _dangling(where: repository.Repository, hook: Path) -> list[str]:
 def _running(where: repository.Repository) -> list[str]:
     """What still runs, and how to end it without us."""
     said = []
-    state = store.Store(where.state)
+    state = store.opened(where.state)
     for name in state.names():
         shelf = state.of(name)
         release = shelf.current()
@@ -280,7 +281,7 @@ def _remember(folder: Path, used: bool) -> None:
 def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
     if not folder.exists():
         _make_folder(folder.parent, undo)
-        folder.mkdir()
+        folder.mkdir(0o755)
         undo.callback(folder.rmdir)
 
 

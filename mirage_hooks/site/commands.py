@@ -132,9 +132,11 @@ def _pushing(report: Reporter) -> Iterator[None]:
 
 def _report(report: Reporter, done: Published | Pruned, told: list[str], as_json: bool) -> None:
     if as_json:
+        import json
+
         import msgspec
 
-        told = [msgspec.json.encode(done).decode()]
+        told = [json.dumps(msgspec.to_builtins(done))]
     for text in told:
         report.line(text)
 

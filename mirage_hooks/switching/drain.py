@@ -7,7 +7,6 @@ release serves alone there are no rules."""
 from __future__ import annotations
 
 import os
-import time
 
 import msgspec
 
@@ -15,6 +14,7 @@ from .. import errors, model, store
 from ..host import flows, network, system, wire
 from . import launcher
 
+LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 0.1.0, since 1970
 RELEARN = 1.1  # seconds; Linux takes no second change of a neighbour within one (locktime)
 
 
@@ -84,14 +84,14 @@ def _left(
     sides = tuple(
         side for side in overlap.sides
         if side.release == current.number
-        or (time.time() < side.until and _busy(shelf, name, owner, overlap, side))
+        or (_pending(side.until) and _busy(shelf, name, owner, overlap, side))
     )
     if len(sides) > 1 or overlap.over:
         return msgspec.structs.replace(overlap, sides=sides)
     # Alone, it has all the flows there are, and they are no longer told apart.
     patience = RELEARN if current.plan.target == 'unix' else 0
     return msgspec.structs.replace(
-        overlap, sides=sides, base=current.number, over=time.time() + patience
+        overlap, sides=sides, base=current.number, over=model.clock() + patience
     )
 
 
@@ -146,8 +146,12 @@ def _release(shelf: store.Shelf, name: str, owner: str) -> None:
     shelf.set_overlap(None)
 
 
+def _pending(when: float) -> bool:
+    return model.clock() < when < model.clock() + LONGEST
+
+
 def _is_over(overlap: model.Overlap) -> bool:
-    return 0 < overlap.over <= time.time()
+    return overlap.over > 0 and not _pending(overlap.over)
 
 
 def _on_its_bridge(shelf: store.Shelf) -> None:

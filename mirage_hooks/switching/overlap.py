@@ -97,7 +97,7 @@ def _exchange(
     except errors.Refused:
         _turn(owner, guard)
         raise
-    here = msgspec.structs.replace(here, until=time.time() + model.seconds(wanted.drain))
+    here = msgspec.structs.replace(here, until=model.clock() + model.seconds(wanted.drain))
     shelf.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
     shelf.point(new.number)
 
