@@ -14,8 +14,7 @@ PACKAGE = Path(mirage_hooks.__file__).parent
 
 FLOORS = (
     ('model', 'errors', 'settled'),
-    ('alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'repository',
-     'host'),
+    ('alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'repository', 'host'),
     ('targets', 'trust'),
     ('report', 'switching'),
     ('deploying',),
@@ -25,7 +24,8 @@ FLOORS = (
 """From the ground up; `__init__` holds only the version, which all may know."""
 
 LEVEL = {
-    ('host', 'store'), ('journal', 'store'), ('repository', 'alarm'), ('repository', 'tree'), ('checking', 'installing'),
+    ('host', 'store'), ('journal', 'store'), ('repository', 'alarm'), ('repository', 'tree'),
+    ('checking', 'installing'),
     ('cli', 'hook'), ('hook', 'cli'), ('__main__', 'cli'),
 }
 """Imports on one floor; a new one is to be thought over."""
