@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import proofs, rig, sshd
+from tests import proofs, rig, selection, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
 
@@ -25,12 +25,16 @@ settings.load_profile('tests')
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--table', type=Path, metavar='FILE',
                      help='write there what the tests marked `proves` came to')
+    parser.addoption('--all', action='store_true', help='run the tests marked `long`, too')
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Begun in the background of a shell, all that we start would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(selection.Selection(config))
     if table := config.getoption('table'):
+        if config.getoption('numprocesses', None):
+            raise pytest.UsageError('--table is written by one process: add -n 0')
         config.pluginmanager.register(proofs.Proofs(table))
 
 
