@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import proofs, rig, selection, sshd
+from tests import proofs, rig, selection, skips, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
 
@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Begun in the background of a shell, all that we start would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(selection.Selection(config))
+    config.pluginmanager.register(skips.Skips())
     if table := config.getoption('table'):
         if config.getoption('numprocesses', None):
             raise pytest.UsageError('--table is written by one process: add -n 0')
