@@ -1,4 +1,5 @@
-"""Asks a web server all the time, until its standard input ends; then prints what it found.
+"""Asks a web server all the time, until its standard input has a line; then prints what it found.
+Says `asking` when it begins.
 
 `python asking.py HOST PORT PAUSE_MS HELD_MS`: a request after each pause, and one at a time that
 is held open for HELD_MS (0 for none). Only the standard library: it runs in bare namespaces."""
@@ -11,6 +12,8 @@ import socket
 import sys
 import threading
 import time
+
+PATIENCE = 60  # seconds for an answer: a request that fails is refused or broken off before
 
 
 def main(host: str, port: int, pause: float, held: float) -> None:
@@ -35,14 +38,15 @@ def main(host: str, port: int, pause: float, held: float) -> None:
 
     def hold() -> None:
         while not over.is_set():
-            one(f'/slow?ms={held:.0f}', 'held', 'held_failed', held / 1000 + 5)
+            one(f'/slow?ms={held:.0f}', 'held', 'held_failed', held / 1000 + PATIENCE)
 
     first = time.monotonic()
     holding = threading.Thread(target=hold)
     if held:
         holding.start()
+    print('asking', flush=True)
     while not select.select([sys.stdin], [], [], pause)[0]:
-        one('/', 'requests', 'failed', 3)
+        one('/', 'requests', 'failed', PATIENCE)
     over.set()
     if held:
         holding.join()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from mirage_hooks.host import devices
-from tests import proofs, rig, sshd
+from tests import proofs, rig, selection, skips, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
 
@@ -27,13 +27,31 @@ settings.load_profile('tests')
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--table', type=Path, metavar='FILE',
                      help='write there what the tests marked `proves` came to')
+    parser.addoption('--all', action='store_true', help='run the tests marked `long`, too')
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Begun in the background of a shell, all that we start would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(selection.Selection(config))
+    config.pluginmanager.register(skips.Skips())
     if table := config.getoption('table'):
+        if config.getoption('numprocesses', None):
+            raise pytest.UsageError('--table is written by one process: add -n 0')
         config.pluginmanager.register(proofs.Proofs(table))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the device nodes that root's releases get here go with the tests, not with the boot; by
+    the process that outlives every worker of pytest-xdist."""
+    if os.geteuid() == 0 and not hasattr(session.config, 'workerinput'):
+        for path in (devices.FOLDER, Path(devices.SHARED)):
+            if not path.exists():
+                session.config.add_cleanup(lambda path=path: _removed(path))
+
+
+def _removed(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)
@@ -60,20 +78,6 @@ def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         '[uploadpack]\n\tallowFilter = true\n'
     )
     return folder
-
-
-@pytest.fixture(scope='session', autouse=True)
-def nodes() -> Iterator[None]:
-    """The device nodes that releases of root's got: gone with the tests, not only with the boot."""
-    ours = (devices.FOLDER, Path(devices.SHARED))
-    there = [path for path in ours if path.exists()]
-    yield
-    if os.geteuid() == 0:
-        for path in ours:
-            if path not in there and path.is_dir():
-                shutil.rmtree(path)
-            elif path not in there:
-                path.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import yaml
 
 from mirage_hooks import journal, model, store
 from mirage_hooks.host import system
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 
@@ -136,7 +137,7 @@ class Deployment:
         """What the site answers now; '' when nobody does."""
         try:
             url = f'http://127.0.0.1:{port or self.port}{path}'
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return str(answer.read().decode())
         except (urllib.error.URLError, OSError):
             return ''
@@ -190,6 +191,6 @@ def git(folder: Path, *arguments: str) -> str:
 def run(*command: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run `command` to its end with the test's environment."""
     return subprocess.run(
-        command, cwd=cwd, text=True, errors='replace', capture_output=True, timeout=60,
+        command, cwd=cwd, text=True, errors='replace', capture_output=True, timeout=PATIENCE,
         env=dict(os.environ), stdin=subprocess.DEVNULL, check=False, **more,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TARGETS = ('unix/socket', 'unix/direct', 'spt', 'hvt', 'virtio', 'xen PV', 'xen PVH')
-COMMAND = 'tests/run -m proves --table=docs/tested.md'
+COMMAND = 'tests/run --all -n 0 -m proves --table=docs/tested.md'
 HEAD = f"""# What was really tested
 
 Each line is a test that boots such an image for real and asks it, from `git push` or a command of

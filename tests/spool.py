@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 CRONTABS = '/var/spool/cron/crontabs'
 MOUNTED = (
     'set -e; spool=$1; shift; mount --bind "$spool/crontabs" /var/spool/cron/crontabs; '
@@ -42,7 +44,7 @@ class Spool:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*command), text=True, capture_output=True, timeout=60, check=False,
+            self.command(*command), text=True, capture_output=True, timeout=PATIENCE, check=False,
             stdin=subprocess.DEVNULL,
         )
 
@@ -57,7 +59,7 @@ class Spool:
             yield daemon
         finally:
             daemon.terminate()
-            daemon.wait(timeout=10)
+            daemon.wait(PATIENCE)
 
     def write(self, table: bytes, user: str = 'root') -> None:
         path = self.folder / 'crontabs' / user

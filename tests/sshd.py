@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tests.deployment import free_port, run
+from tests.patience import PATIENCE
 from tests.signing import ssh_key
 
 JAIL = Path('/run/sshd')
@@ -62,7 +63,7 @@ class Sshd:
 
     def end(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(PATIENCE)
         if self._jailed:
             JAIL.rmdir()
 

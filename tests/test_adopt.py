@@ -111,6 +111,7 @@ unikernels:
     )
 
 
+@pytest.mark.usefixtures('log')  # its xl: a plan wants one on PATH
 def test_it_is_the_xl_file_of_the_old_scripts_that_is_planned(old: Deployment) -> None:
     install.install(old.host, old.folder / 'new.yml', when='', old=True)
     done = old.mirage('deploy', '--dry-run', '--json')

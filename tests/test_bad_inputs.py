@@ -211,9 +211,9 @@ BAD = (
         image(b'#!/bin/sh\nkill -SEGV $$\n'),
         'it ended with exit code 139: memory fault'),
     Bad('an image that does not listen', image(b'#!/bin/sh\nexec sleep 60\n'),
-        '127.0.0.1:PORT did not answer (Connection refused) within 1s'),
+        '127.0.0.1:PORT did not answer (Connection refused) within 5s'),
     Bad('an image that serves the wrong thing', image(web('two')),
-        "http://127.0.0.1:PORT/ answered without 'one' within 1s"),
+        "http://127.0.0.1:PORT/ answered without 'one' within 5s"),
 )
 
 
@@ -222,8 +222,8 @@ def serving(shared: Deployment) -> Iterator[Deployment]:
     """The module's deployment, taken back afterwards to the good commit that it serves."""
     shared.configure(
         unpacked_limit=2, target=None,
-        health=[{'tcp': f'127.0.0.1:{shared.port}', 'within': '1s'},
-                {'http': f'http://127.0.0.1:{shared.port}/', 'contains': 'one', 'within': '1s'}],
+        health=[{'tcp': f'127.0.0.1:{shared.port}', 'within': '5s'},
+                {'http': f'http://127.0.0.1:{shared.port}/', 'contains': 'one', 'within': '5s'}],
     )
     good = git(shared.site, 'rev-parse', 'HEAD')
     yield shared

@@ -7,13 +7,13 @@ import os
 import shlex
 import signal
 import subprocess
-import time
 
 import pytest
 import pytest_mock
 
 from mirage_hooks import cli, model, settled
 from tests.deployment import Deployment, called, git, run, web
+from tests.patience import PATIENCE, until
 
 B, C = 'b' * 40, 'c' * 40
 OCAML = 'it ended with exit code 2: an OCaml exception'
@@ -240,10 +240,7 @@ def test_a_rollback_that_does_not_serve_keeps_what_does_and_exits_1(twice: Deplo
         f'www: REFUSED: {OCAML}', f'www: {called(2, web("two"), commit(twice))} goes on running'
     ]
     assert '    | broken' in done.stdout
-    limit = time.monotonic() + 20  # it was started again, and may not listen yet
-    while twice.page() != 'two':
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    until(lambda: twice.page() == 'two')  # it was started again, and may not listen yet
     assert ('not rolled back', 1) in twice.events()
     assert twice.mirage('pull').stdout.splitlines()[-1].endswith('runs, nothing to do')
 
@@ -293,7 +290,7 @@ def test_our_own_fault_exits_3_and_keeps_the_traceback(
 def test_an_interruption_exits_130_and_the_next_tick_ends_what_it_began(
     serving: Deployment,
 ) -> None:
-    serving.publish(web('two', before='import time; time.sleep(1)'), B)
+    serving.publish(web('two', before='import time; time.sleep(2)'), B)
     fetched(serving)
     # In the background of a shell, as CI runs it, SIGINT is ignored; a person's is not.
     awake = ('env', '--default-signal=INT')
@@ -305,7 +302,7 @@ def test_an_interruption_exits_130_and_the_next_tick_ends_what_it_began(
         while 'trying release' not in deploying.stdout.readline():
             assert deploying.poll() is None
         deploying.send_signal(signal.SIGINT)
-        _, said = deploying.communicate(timeout=30)
+        _, said = deploying.communicate(timeout=PATIENCE)
     assert (deploying.returncode, said) == (130, 'mirage-hooks: interrupted\n')
     assert serving.page() == 'one'
     assert serving.state().holder() == ''

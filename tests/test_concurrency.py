@@ -19,7 +19,7 @@ from mirage_hooks.host import system
 from tests.deployment import Deployment, git, web
 
 AT_ONCE = int(os.environ.get('MIRAGE_HOOKS_AT_ONCE', '8'))
-PATIENCE = 60 + 10 * AT_ONCE  # seconds, for a busy machine
+PATIENCE = 180 + 20 * AT_ONCE  # seconds, for a busy machine
 LOCKED = re.compile(r'cannot lock ref|Unable to create|Another git process|fetch first|unmerged')
 WAITING = re.compile(r'waiting for another deployment to end: [0-9]+ (git|pull|cron|deploy)[ \w]*')
 

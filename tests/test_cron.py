@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.deployment import Deployment, git, web
+from tests.patience import until
 from tests.spool import Spool, lacking
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -28,8 +28,5 @@ def test_a_tick_of_the_installed_line_boots_what_was_published(
         )
         assert (done.returncode, done.stderr) == (0, '')
         deployment.publish(web('two'), '2' * 40)
-        limit = time.monotonic() + 75
-        while deployment.page() != 'two' and time.monotonic() < limit:
-            assert cron.poll() is None
-            time.sleep(0.5)
-        assert deployment.page() == 'two'
+        until(lambda: cron.poll() is not None or deployment.page() == 'two', pause=0.5)
+        assert cron.poll() is None

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from mirage_hooks.demo import __main__ as demo
 from mirage_hooks.demo import standin
 from mirage_hooks.host import system
 from tests import guests
+from tests.patience import PATIENCE, until
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Path:
 def play(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         (sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root), *arguments),
-        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
     )
 
 
@@ -62,9 +62,9 @@ def test_kept_it_says_how_to_stop_and_remove_it_and_that_works(root: Path) -> No
     running, _, command = done.stdout.partition('To stop and remove it:\n  ')
     found = re.search(r'It goes on running at (http://127.0.0.1:[0-9]+/), all of it', running)
     assert found
-    with urllib.request.urlopen(found[1], timeout=5) as answer:
+    with urllib.request.urlopen(found[1], timeout=60) as answer:
         assert b'Hello from version 1' in answer.read()
-    subprocess.run(('sh', '-c', command), check=True, capture_output=True, timeout=30)
+    subprocess.run(('sh', '-c', command), check=True, capture_output=True, timeout=PATIENCE)
     assert not root.exists()
     assert processes(root) == []
 
@@ -78,11 +78,9 @@ def test_interrupted_it_leaves_nothing(root: Path, number: signal.Signals, code:
         ('env', '--default-signal=INT', sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root)),
         stdout=subprocess.DEVNULL, start_new_session=True,
     )
-    limit = time.monotonic() + 30
-    while not processes(root) and time.monotonic() < limit:
-        time.sleep(0.02)
+    until(lambda: processes(root))
     os.killpg(demonstration.pid, number)
-    assert demonstration.wait(timeout=30) == code
+    assert demonstration.wait(timeout=PATIENCE) == code
     assert not root.exists()
     assert processes(root) == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from mirage_hooks.host import system
 from tests import wired
-from tests.guests.scene import until
+from tests.patience import until
 from tests.wired import ADDRESS, Pushed
 
 LACKING = ', '.join(name for name in ('bwrap', 'curl', 'dnsmasq') if not system.find(name))
@@ -61,10 +61,10 @@ def leases(site: Pushed) -> Iterator[Leases]:
         made.end()
 
 
-def dhcp(site: Pushed, *arguments: str) -> None:
+def dhcp(site: Pushed, *arguments: str, within: str = '2m') -> None:
     site.configure(
         network={'mode': 'direct', 'bridge': 'br0'}, arguments=list(arguments),
-        health={'console': '^listening on', 'within': '5s'},
+        health={'console': '^listening on', 'within': within},
     )
 
 
@@ -113,7 +113,7 @@ def test_an_image_that_ends_gives_the_bridge_back_to_the_old_one(
 
 
 def test_without_a_server_it_is_refused_and_the_bridge_is_empty(site: Pushed) -> None:
-    dhcp(site)
+    dhcp(site, within='5s')
     said = site.push()
     assert "www: REFUSED: the console did not say '^listening on' within 5s" in said
     assert (site.processes(), site.links()) == ([], [])

@@ -19,6 +19,7 @@ import pytest
 
 from mirage_hooks import settled
 from tests.deployment import Deployment, git, run, web
+from tests.patience import PATIENCE
 from tests.test_bad_inputs import told
 
 ALTERED = Path(__file__).with_name('altered.py')
@@ -161,7 +162,7 @@ def test_a_torn_history_is_read_and_goes_on(serving: Deployment) -> None:
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(('sleep', '60'))
+    process = subprocess.Popen(('sleep', '3600'))
     yield process
     process.kill()
     process.wait()
@@ -192,9 +193,7 @@ def test_a_lock_file_that_a_killed_one_left_is_taken(
 ) -> None:
     for name in ('lock', 'pulling'):
         (serving.state().root / name).write_text(f'{stranger.pid} git push by nobody\n')
-    began = time.monotonic()
     assert serving.mirage('pull').returncode == 0
-    assert time.monotonic() - began < 20
     assert stranger.poll() is None
 
 
@@ -294,7 +293,7 @@ def test_an_image_that_floods_its_console_fills_no_disk(serving: Deployment) -> 
     serving.mirage('deploy')
     console = serving.state().of('www').folder(serving.current().number) / 'console.log'
     (_, process), = serving.processes()
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + PATIENCE
     while process.num_threads() > 1:  # the flood goes on until the console takes no more
         assert time.monotonic() < limit
         assert console.stat().st_size <= 64 << 20
@@ -358,16 +357,14 @@ def test_git_that_hangs_is_ended(serving: Deployment, broken: Any, word: str) ->
     serving.publish(web('two'), 'b' * 40)
     if word != 'fetch':
         git(serving.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
-    broken(word, f'exec sleep 61.{os.getpid()}')
-    began = time.monotonic()
+    broken(word, f'exec sleep 3600.{os.getpid()}')
     done = altered(serving, 'pull', patience=1)
-    assert time.monotonic() - began < 20
     assert done.returncode == 1
     assert 'git took more than 1 s, and was ended\n' in done.stdout, done
     assert '  hint: is its remote reachable, and its disk well?\n' in done.stdout
     assert serving.page() == 'one'
     left = [process for process in psutil.process_iter()
-            if f'61.{os.getpid()}' in ' '.join(_words(process))]
+            if f'3600.{os.getpid()}' in ' '.join(_words(process))]
     assert left == []
     broken('nothing', 'true')
     assert serving.mirage('deploy').returncode == 0 and serving.mirage('pull').returncode == 0

@@ -16,6 +16,7 @@ from mirage_hooks import journal
 from mirage_hooks.host import system
 from tests import signing
 from tests.deployment import ROOT, Deployment, git, run, web
+from tests.patience import PATIENCE
 
 CRASHES = "print('Fatal error: out of cheese', flush=True); sys.exit(2)"
 
@@ -41,7 +42,7 @@ class Gated:
 
     def gate(self, **keys: Any) -> None:
         www = {'image': 'xen/latest', 'confirm': '50ms',
-               'health': {'http': f'http://127.0.0.1:{self.deployment.port}/', 'within': '2s'},
+               'health': {'http': f'http://127.0.0.1:{self.deployment.port}/', 'within': '5s'},
                'network': {'mode': 'socket', 'port': self.deployment.port}}
         settings = {'gate': True, 'unikernels': {'www': www}, **keys}
         self.deployment.configure(yaml.safe_dump(settings))
@@ -128,7 +129,7 @@ def test_an_image_that_never_answers_refuses_the_push(bare: Gated) -> None:
     assert done.returncode == 1
     told = bare.told(done)
     assert re.fullmatch(
-        r'www: REFUSED: http://127\.0\.0\.1:\d+/ did not answer \(Connection refused\) within 2s',
+        r'www: REFUSED: http://127\.0\.0\.1:\d+/ did not answer \(Connection refused\) within 5s',
         told[0],
     ), told[0]
     assert told[1] == '    | deep in thought'
@@ -284,7 +285,7 @@ def test_a_gate_that_was_killed_leaves_nothing_after_the_next_push(bare: Gated) 
     try:
         bare.publish('two', 'b', CRASHES)
         assert bare.push().returncode == 1
-        assert stray.wait(timeout=5) != 0
+        assert stray.wait(timeout=PATIENCE) != 0
     finally:
         stray.kill()
     assert not (bare.git_dir / 'mirage-hooks' / 'gate').exists()
@@ -311,7 +312,7 @@ def test_the_old_release_answers_all_the_while(bare: Gated) -> None:
         while push.poll() is None:
             pages.append(bare.deployment.page())
     assert push.returncode == 1
-    assert len(pages) > 10
+    assert len(pages) > 2
     assert set(pages) == {'one'}
 
 

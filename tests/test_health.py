@@ -18,7 +18,7 @@ while not socket.socket().connect_ex(('127.0.0.1', {port})):
 
 
 def test_the_console_of_an_earlier_run_proves_nothing(deployment: Deployment) -> None:
-    asked = {'health': {'console': '^listening on', 'within': '1s'}, 'confirm': '0s'}
+    asked = {'health': {'console': '^listening on', 'within': '5s'}, 'confirm': '0s'}
     port = free_port()
     image = web('one', SILENT.format(port=port))
     deployment.configure(**asked)

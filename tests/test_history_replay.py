@@ -7,7 +7,10 @@ from __future__ import annotations
 import bz2
 import hashlib
 
+import pytest
+
 from tests.deployment import Deployment, git
+from tests.patience import until
 
 SCRIPTS, MERGE, REMOVE, ANEW = 's', 'm', 'd', 'r'
 NAMES = {'a': 'mir-mortio.xen.bz2', 'b': 'mir-mort.io.xen.bz2', 'c': 'mortio.xen.bz2'}
@@ -65,11 +68,14 @@ class History:
 
 def runs(deployment: Deployment) -> tuple[bytes, list[int]]:
     """The image that runs, and its processes; asserts that there is only one."""
+    # Where nothing is asked of an image, the deployment may end before the sandbox has begun it.
+    until(deployment.processes)
     found = deployment.processes()
     [folder] = {folder for folder, _ in found}
     return (folder / 'image').read_bytes(), [process.pid for _, process in found]
 
 
+@pytest.mark.long
 def test_every_commit_of_such_a_history_ends_with_the_right_image(deployment: Deployment) -> None:
     assert len(SHAPE) == 93
     deployment.configure("""unikernels:

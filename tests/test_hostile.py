@@ -148,6 +148,10 @@ HOSTILE = (
             f'{SHORT} holds no image, only 00000.txt, 00001.txt, '),
 )
 
+QUICK = ('a message and files of tricks', 'orders for git, Python and us', 'a pointer for a shell',
+         'an image out of the tree', 'a folder named .git')
+"""Those that are tried in every run; the others are `long`."""
+
 
 class Scene(NamedTuple):
     """One site and two hosts: the hub, which is pushed to, and a clone, which pulls from it."""
@@ -278,7 +282,11 @@ def asked(scene: Scene) -> str:
     )
 
 
-@pytest.mark.parametrize('hostile', HOSTILE, ids=lambda hostile: hostile.name.replace(' ', '-'))
+@pytest.mark.parametrize('hostile', [
+    pytest.param(hostile, marks=[] if hostile.name in QUICK else pytest.mark.long,
+                 id=hostile.name.replace(' ', '-'))
+    for hostile in HOSTILE
+])
 def test_nothing_but_the_image_is_executed_and_nothing_is_printed_raw(
     serving: Scene, hostile: Hostile
 ) -> None:

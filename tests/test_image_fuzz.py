@@ -128,9 +128,9 @@ def test_the_largest_headers_take_little_time_and_memory():
     content = elf.write(*segments, sections={f's{number}': note for number in range(1022)})
     identified(content)  # pyelftools is imported here
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     identified(content)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 5

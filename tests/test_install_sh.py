@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import ROOT
+from tests.patience import PATIENCE
 from tests.spool import Spool, lacking
 
 NOBODY = 65534
@@ -63,7 +64,7 @@ class Person:
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*command, **environment), cwd=self.folder, text=True, timeout=120,
+            self.command(*command, **environment), cwd=self.folder, text=True, timeout=PATIENCE,
             capture_output=True, check=False, stdin=subprocess.DEVNULL,
         )
 
@@ -117,10 +118,8 @@ def offline(wheels: Path) -> dict[str, str]:
 
 def test_the_demo_in_an_empty_home_leaves_nothing(person: Person) -> None:
     shutil.rmtree(person.repository)
-    began = time.monotonic()
     done = person.install('--demo')
     assert (done.returncode, done.stderr) == (0, '')
-    assert time.monotonic() - began < 60
     assert 'Hello from version 1' in done.stdout
     assert 'Hello from version 2' in done.stdout
     assert 'www: REFUSED: ' in done.stdout
@@ -129,7 +128,9 @@ def test_the_demo_in_an_empty_home_leaves_nothing(person: Person) -> None:
 
 
 def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) -> None:
+    began = time.monotonic()
     done = person.install(str(person.repository), '--no-cron', **offline)
+    took = time.monotonic() - began
     assert (done.returncode, done.stderr) == (0, '')
     hooks = person.repository / '.git/hooks'
     settings = person.home / '.config/mirage-hooks/www.yml'
@@ -148,7 +149,7 @@ def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) 
     )
     version = person.run(f'{person.home}/.local/bin/mirage-hooks', '--version')
     assert version.stdout == 'mirage-hooks 0.1.0\n'
-    _second_run_is_fast_and_changes_nothing(person, offline)
+    _second_run_is_fast_and_changes_nothing(person, offline, took)
     _another_source_is_upgraded_to(person, offline)
     gone = person.install('--uninstall', str(person.repository))
     assert (gone.returncode, gone.stderr) == (0, '')
@@ -163,11 +164,13 @@ def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) 
     ]
 
 
-def _second_run_is_fast_and_changes_nothing(person: Person, offline: dict[str, str]) -> None:
+def _second_run_is_fast_and_changes_nothing(
+    person: Person, offline: dict[str, str], first: float
+) -> None:
     before = person.left()
     began = time.monotonic()
     done = person.install(str(person.repository), '--no-cron', **offline)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < first / 2
     assert done.stdout.splitlines()[:2] == [
         f'The environment in {person.prefix} is up to date.',
         f'hooks: unchanged in {person.repository}/.git/hooks',
@@ -192,6 +195,7 @@ def _another_source_is_upgraded_to(person: Person, offline: dict[str, str]) -> N
         assert (first in environments()) == (version == '0.1.1')
 
 
+@pytest.mark.long
 def test_the_environment_stays_while_another_repository_uses_it(
     person: Person, offline: dict[str, str]
 ) -> None:
@@ -211,6 +215,7 @@ def test_the_environment_stays_while_another_repository_uses_it(
     )
 
 
+@pytest.mark.long
 def test_a_failed_upgrade_leaves_the_old_environment(
     person: Person, offline: dict[str, str]
 ) -> None:
@@ -230,6 +235,7 @@ def test_a_failed_upgrade_leaves_the_old_environment(
     assert said == 'mirage-hooks 0.1.0\n'
 
 
+@pytest.mark.long
 def test_a_prefix_with_a_space_works(person: Person, offline: dict[str, str]) -> None:
     prefix = person.home / 'my tools'
     done = person.install(str(person.repository), '--prefix', str(prefix), '--no-cron', **offline)
@@ -238,6 +244,7 @@ def test_a_prefix_with_a_space_works(person: Person, offline: dict[str, str]) ->
     assert hook.stderr == 'mirage.yml names no unikernel: nothing to run\n'
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 def test_the_users_crontab_gets_our_lines(person: Person, offline: dict[str, str]) -> None:
     assert person.spool is not None
@@ -281,7 +288,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
             'unshare', '-m', 'sh', '-c', COVERED, 'sh', str(cover), 'sh', '-c', script
         ),
         env={**os.environ, **offline, 'PATH': '/usr/local/bin:/usr/bin:/bin:/usr/sbin'},
-        text=True, capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+        text=True, capture_output=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
     )
     lines = done.stdout.splitlines()
     assert lines[2:] == [
@@ -356,7 +363,7 @@ def test_interrupted_while_it_builds_it_leaves_nothing(
     assert installation.stdout.readline().startswith(b'Making a Python environment in ')
     time.sleep(0.5)
     os.killpg(installation.pid, number)
-    assert installation.wait(timeout=60) == code
+    assert installation.wait(timeout=PATIENCE) == code
     installation.stdout.close()
     assert person.left() == []
     assert person.hooks() == []

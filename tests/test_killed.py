@@ -17,6 +17,7 @@ import pytest
 from mirage_hooks.host import system
 from tests import wired
 from tests.deployment import Deployment, git, run, web
+from tests.patience import until
 from tests.wired import Wired
 
 KILLED = Path(__file__).with_name('killed.py')
@@ -79,11 +80,14 @@ class Bridge(Wired):
 
 
 Victim = Port | Bridge
-BRIDGE = pytest.param(Bridge, marks=pytest.mark.skipif(
-    bool(wired.missing()), reason=wired.missing() or 'nothing'))
+NEEDED = {Port: (), Bridge: (pytest.mark.skipif(
+    bool(wired.missing()), reason=wired.missing() or 'nothing'),)}
+QUICK = ((Port, 'a good image', 'before'), (Port, 'a rollback', 'after'),
+         (Bridge, 'a bad image', 'after'))
+"""The series of kills that are tried in every run; the others are `long`."""
 
 
-@pytest.fixture(params=[Port, BRIDGE], ids=lambda kind: str(kind.MODE))
+@pytest.fixture
 def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
     """A host's clone that serves its first release."""
     made: Victim = request.param(tmp_path)
@@ -135,8 +139,11 @@ class Story:
         self.before, self.serves = self.serves, self.victim.publish_next()
 
 
-@pytest.mark.parametrize('when', ['before', 'after'])
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize(('victim', 'case', 'when'), [
+    pytest.param(kind, case, when, id=f'{kind.MODE}-{case}-{when}', marks=[
+        *([] if (kind, case, when) in QUICK else [pytest.mark.long]), *NEEDED[kind]])
+    for kind in (Port, Bridge) for case in CASES for when in ('before', 'after')
+], indirect=['victim'])
 def test_killed_at_every_step(
     victim: Victim, case: str, when: str, record_property: Record
 ) -> None:
@@ -160,6 +167,10 @@ def test_killed_at_every_step(
                     f'{killed} kills, all recovered')
 
 
+@pytest.mark.parametrize('victim', [
+    pytest.param(Port, id=Port.MODE),
+    pytest.param(Bridge, id=Bridge.MODE, marks=[pytest.mark.long, *NEEDED[Bridge]]),
+], indirect=True)
 def test_killed_at_random_moments(victim: Victim, record_property: Record) -> None:
     chance, story = random.Random(7), Story(victim)
     began = time.monotonic()
@@ -188,7 +199,7 @@ def test_interrupted_while_the_new_release_is_watched_the_old_one_serves_again(
     victim = Port(tmp_path)
     try:
         victim.set_out()
-        victim.configure(confirm='20s', keep=1)
+        victim.configure(confirm='60s', keep=1)
         victim.publish_next()
         with subprocess.Popen(
             victim.command('deploy'), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -198,9 +209,6 @@ def test_interrupted_while_the_new_release_is_watched_the_old_one_serves_again(
             process.send_signal(signal.SIGINT)
             process.communicate()
         assert process.returncode == 130
-        limit = time.monotonic() + 5
-        while victim.page() != 'page 1' and time.monotonic() < limit:
-            time.sleep(0.02)
-        assert victim.page() == 'page 1'
+        until(lambda: victim.page() == 'page 1')
     finally:
         victim.end()

@@ -16,6 +16,7 @@ import yaml
 
 from mirage_hooks import notify
 from tests.deployment import Deployment, git, web
+from tests.patience import PATIENCE, until
 
 CRASHES = "print('password=hunter2', flush=True); sys.exit(2)"
 
@@ -51,13 +52,14 @@ class Hook(http.server.BaseHTTPRequestHandler):
     """Keeps what it is told; answers `status`, after `pause` seconds."""
 
     told: list[tuple[str, str, dict[str, Any]]]
+    over: threading.Event
     status = 204
     pause = 0.0
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers['Content-Length']))
         self.told.append((self.path, self.headers['Content-Type'], json.loads(body)))
-        time.sleep(self.pause)
+        self.over.wait(self.pause)
         self.send_response(self.status)
         if self.status == 302:
             self.send_header('Location', '/elsewhere')
@@ -76,10 +78,12 @@ def told(deployment: Deployment) -> Told:
 def hook() -> Iterator[tuple[type[Hook], str]]:
     class Own(Hook):
         told: ClassVar = []
+        over: ClassVar = threading.Event()
 
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Own)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Own, f'http://127.0.0.1:{server.server_address[1]}/T0/secret-token'
+    Own.over.set()
     server.shutdown()
     server.server_close()
 
@@ -88,7 +92,7 @@ def test_a_deployment_is_told_whole_and_without_secrets(told: Told) -> None:
     release = told.deployment.state().of('www').current()
     assert release is not None
     message = told.messages()[0]
-    assert message.pop('at') == pytest.approx(time.time(), abs=60)
+    assert message.pop('at') == pytest.approx(time.time(), abs=PATIENCE)
     assert message == {
         'text': f'www: release 1 ({release.description}, commit {release.commit[:12]}) now runs',
         'host': os.uname().nodename,
@@ -175,21 +179,18 @@ def test_a_command_that_hangs_is_ended_with_its_children() -> None:
         assert notify._command(command, b'{}') == 'sh took more than 0.3 s'
     finally:
         notify.LIMIT = before
-    time.sleep(0.1)
-    assert not [
+    until(lambda: not [
         path for path in Path('/proc').glob('[0-9]*/cmdline')
         if _read(path) == f'sleep\0{marker}\0'.encode()
-    ]
+    ])
 
 
 def test_a_child_left_behind_does_not_hold_the_push_nor_the_lock(told: Told) -> None:
-    told.says(f'sleep 20 & echo $! >{told.deployment.folder}/pid')
+    told.says(f'sleep 3600 & echo $! >{told.deployment.folder}/pid')
     told.deployment.publish(web('two'), 'b' * 40)
-    began = time.monotonic()
-    told.deployment.pull()
+    assert told.deployment.pull().returncode == 0
     pid = int((told.deployment.folder / 'pid').read_text())
     try:
-        assert time.monotonic() - began < 15
         assert told.deployment.state().holder() == ''
         links = [os.readlink(path) for path in Path(f'/proc/{pid}/fd').iterdir()]  # noqa: PTH115
         assert not [link for link in links if link.endswith('/lock') or link.startswith('pipe')]
@@ -241,11 +242,11 @@ def test_a_webhook_that_cannot_be_reached_is_said(hook: tuple[type[Hook], str]) 
 def test_a_webhook_that_hangs_is_left(
     hook: tuple[type[Hook], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook[0].pause = 2
+    hook[0].pause = PATIENCE
     monkeypatch.setattr(notify, 'LIMIT', 0.3)
     began = time.monotonic()
     said = notify._webhook(hook[1], b'{}')
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < PATIENCE / 2
     assert said in (
         'the webhook at 127.0.0.1 did not answer within 0.3 s',
         'the webhook at 127.0.0.1 cannot be reached: TimeoutError',

@@ -3,6 +3,7 @@ all the time from the wire and from the host itself."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mirage_hooks.host import system
 from tests import wired
+from tests.patience import PATIENCE, until
 from tests.wired import Wired, act
 
 pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
@@ -41,7 +44,6 @@ class Load:
 
     def __init__(self, site: Wired, held: int = 700) -> None:
         self.clients = [site.asking(where, held) for where in (site.outside(), site.inside())]
-        time.sleep(0.3)
 
     def end(self) -> list[dict[str, Any]]:
         return [client.end() for client in self.clients]
@@ -63,7 +65,8 @@ def test_a_control_run_without_a_switch_loses_nothing(site: Wired) -> None:
 
 @pytest.mark.parametrize('kind', [
     pytest.param('direct', marks=pytest.mark.proves('unix/direct', 'static', UNDER_LOAD)),
-    pytest.param('virtio', marks=pytest.mark.proves('virtio', 'static', UNDER_LOAD)),
+    pytest.param('virtio', marks=[
+        pytest.mark.proves('virtio', 'static', UNDER_LOAD), pytest.mark.long]),
 ])
 def test_no_request_fails_through_many_switches(
     site: Wired, kind: str, record_property: Callable[[str, object], None]
@@ -72,7 +75,7 @@ def test_no_request_fails_through_many_switches(
         pytest.skip('qemu-system-x86_64 is missing')
     if kind == 'virtio':
         site.configure(tender=str(emulated(site.folder)), memory=64, health={
-            'http': f'http://{wired.ADDRESS}:8080/', 'within': '20s'})
+            'http': f'http://{wired.ADDRESS}:8080/', 'within': '2m'})
     load, took = Load(site), []
     switches = SWITCHES if kind == 'direct' else 4
     for _ in range(switches):
@@ -100,17 +103,17 @@ def test_no_request_fails_through_many_switches(
 
 @pytest.mark.parametrize(('arguments', 'health', 'reason'), [
     (['--fail=exit:3'], {}, 'it ended with exit code 3'),
-    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (timed out) within 500ms'),
-    (['--status=500'], {}, 'http://10.9.0.2:8080/ answered 500 (200 wanted) within 500ms'),
+    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (timed out) within 3s'),
+    (['--status=500'], {}, 'http://10.9.0.2:8080/ answered 500 (200 wanted) within 3s'),
     ([], {'contains': 'another page'},
-     "http://10.9.0.2:8080/ answered without 'another page' within 500ms"),
+     "http://10.9.0.2:8080/ answered without 'another page' within 3s"),
     (['--ipv4=10.9.0.3/24'], {}, 'http://10.9.0.2:8080/ did not answer ('),
 ])
 def test_a_bad_image_costs_no_request(
     site: Wired, arguments: list[str], health: dict[str, str], reason: str
 ) -> None:
     url = f'http://{wired.ADDRESS}:8080/'
-    site.configure(arguments=arguments, health={'http': url, 'within': '500ms', **health})
+    site.configure(arguments=arguments, health={'http': url, 'within': '3s', **health})
     load = Load(site)
     site.release()
     done = site.mirage('pull')
@@ -123,7 +126,7 @@ def test_a_bad_image_costs_no_request(
 
 
 def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wired) -> None:
-    site.configure(confirm='5s')
+    site.configure(confirm='60s')
     load = Load(site, held=4000)  # begun before, answered after
     site.release()
     pulling = subprocess.Popen(
@@ -131,10 +134,12 @@ def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wir
     )
     while site.page() != 'release-0002':
         assert pulling.poll() is None
+    time.sleep(1)  # so that the clients see it, too
     for mark, process in system.marked(site.state().root):
         if mark.name == '2':
-            process.kill()
-    said, _ = pulling.communicate(timeout=30)
+            with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
+                process.kill()
+    said, _ = pulling.communicate(timeout=PATIENCE)
     found = load.end()
     assert pulling.returncode == 1
     assert 'www: REFUSED: it ended' in said
@@ -145,7 +150,7 @@ def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wir
 
 
 def test_a_rollback_to_a_release_that_is_still_drained_boots_nothing(site: Wired) -> None:
-    site.configure(drain='10s')
+    site.configure(drain='5m')
     load = Load(site)
     site.release()
     assert site.mirage('pull').returncode == 0
@@ -179,11 +184,11 @@ def test_a_rollback_to_an_ended_release_costs_no_request(site: Wired) -> None:
 
 
 def test_what_is_drained_is_shown_and_ended(site: Wired) -> None:
-    site.configure(drain='4s')
+    site.configure(drain='10s')
     site.release()
     assert site.mirage('pull').returncode == 0
     said = site.mirage('status').stdout
-    assert re.search(r'\n  release 1 keeps its connections, [34] s at most\n', said), said
+    assert re.search(r'\n  release 1 keeps its connections, [0-9]+ s at most\n', said), said
     assert site.processes() == [1, 2]
     site.alone(2)
     assert 'release 1 of www has drained' in site.mirage('history').stdout
@@ -191,13 +196,13 @@ def test_what_is_drained_is_shown_and_ended(site: Wired) -> None:
 
 
 def test_without_the_drain_process_the_next_converge_ends_what_is_drained(site: Wired) -> None:
-    site.configure(drain='1s')
+    site.configure(drain='5s')
     site.release()
     assert site.mirage('pull').returncode == 0
     for process in site.drainers():
         process.kill()
         process.wait()
-    time.sleep(1.2)
+    time.sleep(5.2)
     assert site.processes() == [1, 2]
     assert site.mirage('pull', '--quiet').returncode == 0
     site.alone(2)
@@ -221,9 +226,8 @@ def test_rules_flushed_by_the_admin_come_back_and_the_site_answers_meanwhile(sit
     table = site.tables()
     act(*site.inside(), 'nft', 'flush', 'ruleset')
     assert {site.page() for _ in range(5)} <= {'release-0001', 'release-0002'}
-    limit = time.monotonic() + 10
-    while site.tables() != table:  # unix/direct: until then some neighbours reach release 1
-        assert time.monotonic() < limit
+    # unix/direct: until then some neighbours reach release 1
+    until(lambda: site.tables() == table)
     assert [site.page() for _ in range(5)] == ['release-0002'] * 5
 
 

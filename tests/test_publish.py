@@ -22,6 +22,7 @@ from mirage_hooks.site import ci, layout, parcel
 from mirage_hooks.site import deployment as elsewhere
 from tests import elf
 from tests.deployment import ROOT, free_port, git, run
+from tests.patience import PATIENCE
 from tests.signing import sign_with, ssh_key
 from tests.sshd import Sshd
 
@@ -475,6 +476,7 @@ def test_a_checked_out_branch_is_refused_with_the_way_out(
         '  hint: let it be bare, or there: git config receive.denyCurrentBranch updateInstead\n')
 
 
+@pytest.mark.long
 def test_twenty_publishers_at_once_lose_nothing(hub: Path) -> None:
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     commits = [f'{number:040x}' for number in range(20)]
@@ -485,7 +487,7 @@ def test_twenty_publishers_at_once_lose_nothing(hub: Path) -> None:
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for commit in commits
     ]
-    said = [job.communicate(timeout=300)[0] for job in jobs]
+    said = [job.communicate(timeout=900)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 20, said
     assert git(hub, 'rev-list', '--count', '--first-parent', 'master') == '20'
     assert git(hub, 'rev-list', '--merges', 'master') == ''
@@ -557,7 +559,7 @@ def test_ended_by_a_signal_it_leaves_no_key_behind(
     work.mkdir()
     put('image', spt())
     put('ssh', b'#!/bin/sh\nfor word; do case $word in */key) cp "$word" "$0.key" ;; esac; done\n'
-        b'echo $$ > "$0.pid"\nexec sleep 30\n')
+        b'echo $$ > "$0.pid"\nexec sleep 3600\n')
     Path('ssh').chmod(0o755)
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'TMPDIR': str(work),
                    'GIT_SSH_COMMAND': str(Path('ssh').resolve()), 'DEPLOY_KEY': KEY}
@@ -570,7 +572,7 @@ def test_ended_by_a_signal_it_leaves_no_key_behind(
             time.sleep(0.05)
         process.send_signal(number)
         os.kill(int(Path('ssh.pid').read_text()), signal.SIGTERM)  # git's, and not ours
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
     assert Path('ssh.key').read_text() == KEY
     assert list(work.iterdir()) == []

@@ -18,6 +18,7 @@ from mirage_hooks.host import facts, system
 from tests import guests
 from tests.deployment import Deployment, web
 from tests.guests.scene import until
+from tests.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='root is missing'),
@@ -119,7 +120,7 @@ def test_nothing_of_the_sandbox_is_left_when_the_image_is_killed(deployment: Dep
     assert len(processes) == 3  # bubblewrap outside and inside, and the image
     image = next(one for one in processes if one.name() == 'image')
     image.kill()
-    psutil.wait_procs(processes, timeout=5)
+    psutil.wait_procs(processes, timeout=PATIENCE)
     assert not list(system.marked(deployment.state().root))
 
 

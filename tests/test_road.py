@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests import spool
 from tests.deployment import PYTHON, ROOT, Deployment, git, run
+from tests.patience import until
 from tests.sshd import Sshd
 from tests.test_publish import VARIABLES
 from tests.test_scaffold import needs
@@ -73,10 +73,7 @@ class Road:
         assert done.returncode == ends, done.stdout + done.stderr
         return str(done.stdout)
 
-    def arrived(self, text: str, within: float = 0) -> None:
-        limit = time.monotonic() + within
-        while f'<p>{text} page</p>' not in self.deployment.page() and time.monotonic() < limit:
-            time.sleep(0.5)
+    def arrived(self, text: str) -> None:
         built = (self.site / '_site' / 'index.html').read_text()
         assert f'<p>{text} page</p>' in built
         assert self.deployment.page() == built
@@ -137,4 +134,5 @@ def test_from_an_empty_folder_to_a_page_by_a_deploy_key_and_cron(
                                 '--config', str(road.deployment.config))
             assert (done.returncode, done.stderr) == (0, '')
         road.publish('second')
-        road.arrived('second', within=75)
+        until(lambda: '<p>second page</p>' in road.deployment.page(), pause=0.5)
+        road.arrived('second')

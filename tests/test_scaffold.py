@@ -20,6 +20,7 @@ from mirage_hooks import cli, errors
 from mirage_hooks.site.making import lacking, questions, scaffold
 from tests import elf
 from tests.deployment import ROOT, git, run
+from tests.patience import PATIENCE
 from tests.test_publish import VARIABLES, XEN, tree
 
 ANSWERS = {'name': 'mort.io', 'author': 'A "B": C', 'ipv4': '46.43.42.137/28',
@@ -680,7 +681,8 @@ def _never(question: str) -> str:
 
 def _build(site: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(site / 'ci/build')], env=environment, cwd='/', text=True,
-                          capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL)
+                          capture_output=True, timeout=PATIENCE, check=False,
+                          stdin=subprocess.DEVNULL)
 
 
 def _program(path: Path, text: str) -> None:

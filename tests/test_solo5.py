@@ -7,14 +7,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mirage_hooks.host import system
 from tests.deployment import Deployment, run
+from tests.patience import until
 
 TESTS = Path(os.environ.get('SOLO5_TESTS', '/nowhere'))
 MISSING = [
@@ -104,13 +104,6 @@ def kernel(name: str, target: str) -> bytes:
 
 def size(image: bytes) -> str:
     return f'{len(image) / 1000:.1f} kB' if len(image) < 10**6 else f'{len(image) / 10**6:.1f} MB'
-
-
-def until(true: Callable[[], bool], within: float = 10) -> None:
-    limit = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < limit, 'waited in vain'
-        time.sleep(0.02)
 
 
 NETWORK = {'network': {'mode': 'direct', 'bridge': 'br0'}, 'health': {'ping': '10.0.0.2'}}

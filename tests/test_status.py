@@ -10,6 +10,7 @@ import threading
 import time
 
 from tests.deployment import Deployment, git, web
+from tests.patience import PATIENCE
 
 A, B, C = 'a' * 40, 'b' * 40, 'c' * 40
 NO_IMAGE = 'is not an image: it is neither an ELF file nor a script'
@@ -134,7 +135,7 @@ def test_logs_follows_over_to_a_new_release(serving: Deployment) -> None:
             said = [following.stdout.readline() for _ in range(2)]
             assert said == ['--- release 2 ---\n', 'hello from two\n']
             following.send_signal(signal.SIGINT)
-            assert following.wait(10) == 130
+            assert following.wait(PATIENCE) == 130
         finally:
             late.cancel()
             following.kill()
@@ -149,7 +150,7 @@ def test_the_lock_waits_and_names_its_holder(shared: Deployment) -> None:
         )
         time.sleep(0.1)
         assert waiting.poll() is None
-    said, _ = waiting.communicate(timeout=30)
+    said, _ = waiting.communicate(timeout=PATIENCE)
     assert (waiting.returncode, said.endswith(' runs, nothing to do\n')) == (0, True)
 
 
@@ -157,7 +158,7 @@ def test_the_lock_dies_with_its_holder(shared: Deployment) -> None:
     program = (
         'import sys, time; from pathlib import Path; from mirage_hooks import store\n'
         'with store.Store(Path(sys.argv[1])).lock("held", 1):\n'
-        '    print("held", flush=True); time.sleep(60)\n'
+        '    print("held", flush=True); time.sleep(3600)\n'
     )
     with subprocess.Popen(
         (shared.command()[0], '-I', '-c', program, str(shared.state().root)),

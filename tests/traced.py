@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.patience import PATIENCE
+
 # "PATH", ["ARGUMENT", …] of execve, or DESCRIPTOR, "PATH", … of execveat; -z leaves what succeeded.
 EXECUTED = re.compile(r'^(?:execve\(|execveat\([^,]+, )("(?:[^"\\]|\\.)*"), \[(.*?)\](?:\.\.\.)?, ')
 
@@ -42,7 +44,7 @@ def traced(
         with Path(folder, 'out').open('w+b') as out, Path(folder, 'err').open('w+b') as err:
             code = subprocess.run(
                 (*tracer, '--', *command), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=err, timeout=60, check=False,
+                stderr=err, timeout=PATIENCE, check=False,
             ).returncode
         said = [Path(folder, name).read_text(errors='replace') for name in ('out', 'err')]
         lines = [line for path in sorted(Path(folder).glob('of.*'))

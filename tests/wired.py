@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from mirage_hooks import store
 from mirage_hooks.host import facts, system
 from tests import guests
 from tests.deployment import Deployment, run
+from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / '.cache' / 'guests'
@@ -55,7 +55,7 @@ class Wired(Deployment):
     def configure(self, text: str = '', **keys: Any) -> None:
         network = {'mode': 'static', 'bridge': 'br0', 'ipv4': f'{ADDRESS}/24', 'gateway': GATEWAY}
         www = {'image': 'unix/www', 'network': network, 'confirm': '50ms', 'drain': '2s',
-               'health': {'http': f'http://{ADDRESS}:8080/', 'within': '2s'}, **keys}
+               'health': {'http': f'http://{ADDRESS}:8080/', 'within': '30s'}, **keys}
         self.config.write_text(text or yaml.safe_dump({'unikernels': {'www': www}}))
 
     def start(self) -> None:
@@ -93,7 +93,7 @@ class Wired(Deployment):
         return ('ip', 'netns', 'exec', self.outer)
 
     def page(self, address: str = ADDRESS) -> str:
-        done = run(*self.outside(), 'curl', '-s', '-m', '3', f'http://{address}:8080/',
+        done = run(*self.outside(), 'curl', '-s', '-m', '20', f'http://{address}:8080/',
                    cwd=self.folder)
         return str(done.stdout).strip()
 
@@ -135,12 +135,9 @@ class Wired(Deployment):
                 found.append(process)
         return found
 
-    def drained(self, within: float = 15) -> None:
+    def drained(self) -> None:
         """Wait until one release is alone."""
-        limit = time.monotonic() + within
-        while self.drainers() or len(self.processes()) != 1:
-            assert time.monotonic() < limit, (self.processes(), self.drainers())
-            time.sleep(0.05)
+        until(lambda: not self.drainers() and len(self.processes()) == 1, pause=0.05)
 
     def tap(self, release: int) -> str:
         found = self.state().of('www').release(release)
@@ -220,9 +217,11 @@ class Asking:
             (*where, sys.executable, '-I', script, ADDRESS, '8080', '2', str(held)),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == 'asking\n'
 
     def end(self) -> dict[str, Any]:
-        said, _ = self.process.communicate('\n', timeout=60)
+        said, _ = self.process.communicate('\n', timeout=PATIENCE)
         found: dict[str, Any] = json.loads(said)
         return found
 

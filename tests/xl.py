@@ -17,7 +17,7 @@ class Parser:
     def __init__(self) -> None:
         found = [path for folder in FOLDERS for path in sorted(folder.glob('libxlutil.so.*'))]
         if not found:
-            pytest.skip('libxlutil is missing: apt install xen-utils-common libxenmisc4.17')
+            pytest.skip('libxlutil is missing: apt install libxenmisc4.17')
         self.xlu = ctypes.CDLL(str(found[0]))
         self.libc = ctypes.CDLL(None)
         self.libc.fopen.restype = self.xlu.xlu_cfg_init.restype = ctypes.c_void_p

@@ -11,23 +11,17 @@ from collections.abc import Callable
 import pytest
 
 from tests import guests
+from tests.patience import PATIENCE
 
 CACHE = guests.SOURCES.parents[1] / '.cache' / 'guests'
 SBIN = os.environ.get('PATH', '') + ':/usr/sbin:/sbin'
 Start = Callable[..., 'subprocess.Popen[bytes]']
 
 
-def until(found: Callable[[], object], within: float = 20) -> None:
-    end = time.monotonic() + within
-    while not found():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(0.02)
-
-
 def fetch(url: str, *inside: str) -> str:
-    """Body and status, tried for 20 s; `inside` is the command that enters the namespace."""
-    command = (*inside, 'curl', '--silent', '--max-time', '5', '--write-out', '%{http_code}', url)
-    end = time.monotonic() + 20
+    """Body and status, tried until it answers; `inside` is what enters the namespace."""
+    command = (*inside, 'curl', '--silent', '--max-time', '60', '--write-out', '%{http_code}', url)
+    end = time.monotonic() + PATIENCE
     while True:
         got = subprocess.run(command, capture_output=True, text=True)
         if got.returncode == 0 or time.monotonic() > end:

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from tests import guests
-from tests.guests.scene import CACHE, Namespace, Start, needs, run, until
+from tests.guests.scene import CACHE, Namespace, Start, needs, run
+from tests.patience import PATIENCE, until
 
 pytestmark = needs('gcc', 'ip', 'curl', 'setpriv', root=True)
 
@@ -56,7 +57,7 @@ def test_raises_a_tap_that_is_down(image: str, namespace: Namespace, start: Star
 def test_a_tap_that_is_down_needs_privilege(image: str, namespace: Namespace) -> None:
     run('ip', '-n', namespace.name, 'link', 'set', 'tap7', 'down')
     command = (*namespace.inside, *bare, image, '--interface=tap7')
-    got = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    got = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (got.returncode, got.stderr) == (1, 'tap tap7: Operation not permitted\n')
 
 
@@ -128,7 +129,7 @@ def test_held_requests_and_new_ones_side_by_side(
 def test_answers_ping(image: str, namespace: Namespace, start: Start) -> None:
     start(*namespace.inside, image, '--interface=tap7', '--ipv4=10.99.0.2/24')
     namespace.fetch('http://10.99.0.2:8080/')
-    run(*namespace.inside, 'ping', '-q', '-c1', '-W2', '10.99.0.2')
+    run(*namespace.inside, 'ping', '-q', '-c1', '-W20', '10.99.0.2')
 
 
 def test_without_an_address_it_waits_for_dhcp_in_silence(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import guests
-from tests.guests.scene import CACHE, Start, fetch, needs, until
+from tests.guests.scene import CACHE, Start, fetch, needs
+from tests.patience import PATIENCE, until
 
 pytestmark = needs('gcc', 'curl')
 
@@ -46,12 +47,12 @@ def test_a_held_request_does_not_hold_the_others(image: str, port: int, start: S
     fetch(f'http://127.0.0.1:{port}/')
     begin = time.monotonic()
     slow = subprocess.Popen(
-        ('curl', '-s', f'http://127.0.0.1:{port}/slow?ms=700'), stdout=subprocess.PIPE
+        ('curl', '-s', f'http://127.0.0.1:{port}/slow?ms=3000'), stdout=subprocess.PIPE
     )
     fetch(f'http://127.0.0.1:{port}/')
-    assert time.monotonic() - begin < 0.6
+    assert slow.poll() is None
     assert slow.communicate()[0] == b'1 \n'
-    assert time.monotonic() - begin >= 0.7
+    assert time.monotonic() - begin >= 3
 
 
 def test_another_build_is_other_bytes(image: str) -> None:
@@ -78,7 +79,7 @@ def test_a_second_build_is_the_first(image: str) -> None:
     ],
 )
 def test_exit(image: str, arguments: list[str], code: int, said: str) -> None:
-    got = subprocess.run((image, *arguments), capture_output=True, text=True, timeout=10)
+    got = subprocess.run((image, *arguments), capture_output=True, text=True, timeout=PATIENCE)
     assert (got.returncode, got.stdout + got.stderr) == (code, said)
 
 
@@ -133,4 +134,4 @@ def test_without_deaf_sigterm_ends_it(image: str, port: int, start: Start) -> No
     process = start(image, f'--port={port}')
     fetch(f'http://127.0.0.1:{port}/')
     process.terminate()
-    assert process.wait(5) == -15
+    assert process.wait(PATIENCE) == -15

@@ -13,6 +13,7 @@ from elftools.elf import elffile, segments
 
 from tests import guests
 from tests.guests.scene import CACHE, Namespace, Start, needs
+from tests.patience import PATIENCE
 
 pytestmark = needs('gcc', 'ip', 'curl', 'qemu-system-x86_64', root=True)
 
@@ -63,8 +64,8 @@ def test_its_clock_keeps_time(image: str, namespace: Namespace, start: Start) ->
     start(*namespace.inside, *on_tap(image, '--ipv4=10.99.0.2/24'))
     namespace.fetch('http://10.99.0.2:8080/')
     begin = time.monotonic()
-    assert namespace.fetch('http://10.99.0.2:8080/slow?ms=1000') == '1 \n200'
-    assert 0.9 < time.monotonic() - begin < 3
+    assert namespace.fetch('http://10.99.0.2:8080/slow?ms=2000') == '1 \n200'
+    assert 1.8 < time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_every_exit_is_83(image: str, arguments: str, said: str) -> None:
         command(image, arguments),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert (got.returncode, got.stdout.decode().replace('\r', '')) == (83, said)
 

@@ -56,7 +56,7 @@ class Rig(msgspec.Struct, frozen=True):
         *arguments: str,
         systemd: bool = False,
         disk: Path | None = None,
-        timeout: float = 300,
+        timeout: float = 1200,
     ) -> Result:
         """Boots, runs `script` as root in dom0, powers off.
 

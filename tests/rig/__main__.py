@@ -21,7 +21,7 @@ def main() -> int:
         act.add_argument('--systemd', action='store_true', help='boot dom0 with systemd')
         act.add_argument('--disk', type=Path, help='a disk to keep between boots')
         act.add_argument('folder', type=Path, help=f'what dom0 sees at {SHARE}')
-    run.add_argument('--timeout', type=float, default=300, help='in seconds (default 300)')
+    run.add_argument('--timeout', type=float, default=1200, help='in seconds (default 1200)')
     run.add_argument('script', type=Path)
     run.add_argument('arguments', nargs=argparse.REMAINDER)
     asked = parser.parse_args()

@@ -24,10 +24,10 @@ def carry(folder: Path) -> None:
     The source is what git would commit now, without its history. The wheels are the project's
     own, what it needs and what building it needs. Raises Unavailable when pip fails.
     """
-    source = folder / 'mirage-hooks'
-    _copy(source)
-    _pip('wheel', '--no-deps', f'--wheel-dir={folder / "wheels"}', str(source))
-    for litter in (source / 'build', *source.glob('*.egg-info')):
+    copy = folder / 'mirage-hooks'
+    source(copy)
+    _pip('wheel', '--no-deps', f'--wheel-dir={folder / "wheels"}', str(copy))
+    for litter in (copy / 'build', *copy.glob('*.egg-info')):
         shutil.rmtree(litter, ignore_errors=True)
     _pip(
         'download',
@@ -40,13 +40,14 @@ def carry(folder: Path) -> None:
     )
 
 
-def _copy(source: Path) -> None:
+def source(target: Path) -> None:
+    """Copy what git would commit now to `target`, without its history."""
     listed = ('git', '-C', str(CLONE), 'ls-files', '-z', '-co', '--exclude-standard')
     names = subprocess.run(listed, check=True, stdout=subprocess.PIPE, text=True).stdout
     for name in filter(None, names.split('\0')):
         if (CLONE / name).is_file():  # git lists a removed file until the removal is staged
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CLONE / name, source / name)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CLONE / name, target / name)
 
 
 def _pip(*arguments: str) -> None:
