@@ -259,7 +259,7 @@ require_writable() {
 
 # pip builds below its source: give it a copy, so that a clone stays clean and may be read-only.
 copy_source() {
-    for part in setup.cfg pyproject.toml LICENSE README.md mirage_hooks hooks; do
+    for part in setup.cfg pyproject.toml constraints.txt LICENSE README.md mirage_hooks hooks; do
         if [ -e "$source/$part" ]; then cp -R "$source/$part" "$copy/"; fi
     done
     chmod -R u+w "$copy"
@@ -281,14 +281,23 @@ build() {
     say "Making a Python environment in $1 …"
     "$python" -m venv "$1"
     say 'Putting mirage-hooks and what it needs into it (about 15 s) …'
-    # One retry: without a network a person should not wait for pip's five.
-    if ! PIP_RETRIES=${PIP_RETRIES:-1} "$1/bin/python" -m pip install --quiet \
-        --disable-pip-version-check --no-input "$copy" >"$copy/pip.log" 2>&1; then
+    # What comes from an index is what was looked at, byte for byte; and it is all there is.
+    if ! { packages "$1" --require-hashes --requirement "$copy/constraints.txt" &&
+        packages "$1" --no-deps --no-index --no-build-isolation "$copy"; } >"$copy/pip.log" 2>&1
+    then
         tail -n 3 "$copy/pip.log" >&2
         die 'pip could not install mirage-hooks and what it needs' \
             'is the package index reachable? offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER'
     fi
     printf '%s\n' "$stamp" >"$1/mirage-hooks.stamp"
+}
+
+# One retry: without a network a person should not wait for pip's five.
+packages() {
+    environment=$1
+    shift
+    PIP_RETRIES=${PIP_RETRIES:-1} "$environment/bin/python" -m pip install --quiet \
+        --disable-pip-version-check --no-input "$@"
 }
 
 # What cron does from now on, once at once. (What --adopt wrote is to be read first.)

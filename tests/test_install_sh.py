@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,8 @@ from tests.patience import PATIENCE
 from tests.spool import Spool, lacking
 
 NOBODY = 65534
-PARTS = ('install.sh', 'setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md', 'mirage_hooks',
-         'hooks')
+PARTS = ('install.sh', 'setup.cfg', 'pyproject.toml', 'constraints.txt', 'LICENSE', 'README.md',
+         'mirage_hooks', 'hooks')
 
 
 class Person:
@@ -97,9 +99,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(tempfile.mkdtemp(prefix='wheels-'))
     folder.chmod(0o755)
     subprocess.run(
-        (sys.executable, '-m', 'pip', 'download', '--quiet', '--dest', folder, 'setuptools>=64',
-         'wheel', 'GitPython>=3.1.40', 'sh>=2.0', 'PyYAML>=6.0', 'msgspec>=0.18', 'psutil>=5.9',
-         'pyelftools>=0.29', 'backports.zstd; python_version < "3.14"'),
+        (sys.executable, '-m', 'pip', 'download', '--quiet', '--dest', folder, '--require-hashes',
+         '--requirement', ROOT / 'constraints.txt'),
         check=True,
     )
     return folder
@@ -498,3 +499,38 @@ def test_shellcheck_is_content() -> None:
     scripts = [ROOT / 'install.sh', ROOT / 'tests/run', ROOT / '.ci/run']
     done = subprocess.run(('shellcheck', *scripts), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, '')
+
+
+@pytest.mark.parametrize('place', ['constraints.txt', 'tests/constraints.txt'])
+def test_everything_that_is_put_in_has_a_version_and_hashes(place: str) -> None:
+    pinned = {}
+    for block in re.split(r'\n(?=\S)', (ROOT / place).read_text()):
+        if not block.startswith('#'):
+            line, *hashes = block.split(' \\\n')
+            name, version = line.partition(';')[0].strip().split('==')
+            pinned[name] = version
+            assert hashes and all(re.fullmatch(r' +--hash=sha256:[0-9a-f]{64}\n?', one)
+                                  for one in hashes), line
+    for wanted in metadata.requires('mirage-hooks') or ():
+        if 'extra ==' not in wanted or (place.startswith('tests') and '"test"' in wanted):
+            name, floor = re.match(r'([\w.-]+)(?:>=([\d.]+))?', wanted).groups()  # type: ignore
+            version = pinned[name.lower().replace('.', '-')]
+            assert numbers(version) >= numbers(floor), wanted
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r'\d+', version)]
+
+
+def test_a_package_whose_bytes_changed_is_not_put_in(
+    person: Person, offline: dict[str, str], wheels: Path
+) -> None:
+    altered = person.tmp / 'wheels'
+    shutil.copytree(wheels, altered)
+    wheel = next(altered.glob('sh-*.whl'))
+    wheel.write_bytes(wheel.read_bytes() + b'\0')
+    done = person.install(str(person.repository), '--no-cron',
+                          **{**offline, 'PIP_FIND_LINKS': str(altered)})
+    assert done.returncode == 1
+    assert 'pip could not install mirage-hooks and what it needs' in done.stderr
+    assert not (person.home / '.local/share/mirage-hooks').exists()

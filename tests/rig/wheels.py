@@ -12,7 +12,6 @@ from mirage_hooks.errors import Unavailable
 CLONE = Path(__file__).parents[2]
 PYTHON = '3.11'  # Debian 12's
 PLATFORMS = ('manylinux2014_x86_64', 'manylinux_2_17_x86_64', 'manylinux_2_28_x86_64')
-BUILD_REQUIRES = ('setuptools>=64', 'wheel')
 
 OFFLINE = 'export PIP_NO_INDEX=1 PIP_FIND_LINKS=/share/wheels PIP_DISABLE_PIP_VERSION_CHECK=1\n'
 """For the head of a script in dom0: pip, and install.sh with it, takes what `carry` put there."""
@@ -35,8 +34,8 @@ def carry(folder: Path) -> None:
         f'--python-version={PYTHON}',
         *(f'--platform={platform}' for platform in PLATFORMS),
         f'--dest={folder / "wheels"}',
-        *BUILD_REQUIRES,
-        *(str(wheel) for wheel in (folder / 'wheels').glob('mirage_hooks-*.whl')),
+        '--require-hashes',
+        f'--requirement={CLONE / "constraints.txt"}',
     )
 
 
