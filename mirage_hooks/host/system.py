@@ -17,13 +17,16 @@ import msgspec
 import psutil
 
 from .. import errors, model, settled
-from . import cgroups
+from . import cgroups, listening
 
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
 
 PRIVILEGED = ('ip', 'bridge', 'nft', 'xl', 'mknod')
 """What needs root: an ordinary user runs it through sudo."""
+
+EXCHANGED = 16 << 20  # bytes that one of the host's own programs may print
+PIECE = 1 << 16  # bytes of it that are read at once
 
 # cron gives PATH=/usr/bin:/bin, and a push over ssh little more; ip, nft and xl live in sbin.
 PATH = ':'.join(
@@ -51,8 +54,9 @@ def run(
     import sh  # asyncio and more come with it: a socket's release needs none of them
 
     running = sh.Command(words[0])(
-        *words[1:], _tty_out=False, _env=_environment(), _in=feed,
-        _bg=True, _bg_exc=False,
+        *words[1:], _tty_out=False, _env=_environment(), _in=feed, _bg=True, _bg_exc=False,
+        # The end of what it prints is kept, of what goes beyond the limit.
+        _out_bufsize=PIECE, _err_bufsize=PIECE, _internal_bufsize=EXCHANGED // PIECE,
     )
     # sh looks every 0.1 s whether its own time-out has come, and every command takes that long.
     late = threading.Timer(timeout, running.kill)
@@ -102,27 +106,34 @@ def _environment() -> dict[str, str]:
 
 
 def exchange(
-    *command: str, stdin: bytes = b'', **environment: str
+    *command: str, stdin: bytes = b'', timeout: float = 60, **environment: str
 ) -> tuple[int, bytes, str]:
-    """The exit code of `command`, what it prints, byte for byte, and what it complains about."""
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, check=False,
-        env={**os.environ, 'PATH': PATH, 'LC_ALL': 'C', **environment},
-    )
-    return done.returncode, done.stdout, done.stderr.decode(errors='replace').strip()
-
-
-def ask(command: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
-    """The exit code of `command` and what it prints; no code when it cannot be run or takes longer
-    than `timeout` seconds."""
+    """The exit code of `command`, what it prints, byte for byte, and what it complains about;
+    raises Unavailable when it takes more than `timeout` seconds or prints more than EXCHANGED
+    bytes."""
+    told = {**os.environ, 'PATH': PATH, 'LC_ALL': 'C', **environment}
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=timeout, check=False, cwd='/', env={'PATH': PATH, 'LANG': 'C.UTF-8'},
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        said = listening.to(command, timeout, told, stdin, EXCHANGED)
+    except listening.Unheard as wrong:
+        raise errors.Unavailable(f'{Path(command[0]).name} {wrong}') from None
+    return said.code, said.out, said.err.decode(errors='replace').strip()
+
+
+def ask(
+    command: tuple[str, ...], timeout: float, release: Path | None = None
+) -> tuple[int | None, str]:
+    """The exit code of `command` and what it prints; no code when it cannot be run, takes longer
+    than `timeout` seconds or prints more than listening.LIMIT bytes. Nothing of it goes on running;
+    what a kill leaves has the mark of the `release` it was asked for."""
+    mark = {MARK: str(release)} if release else {}
+    try:
+        said = listening.to(command, timeout, {'PATH': PATH, 'LANG': 'C.UTF-8', **mark}, apart=True)
+    except (OSError, listening.Unheard):
         return None, ''
-    return done.returncode, done.stdout.decode(errors='replace')
+    finally:
+        if release:
+            end([process for folder, process in marked(release.parent) if folder == release])
+    return said.code, (said.out + said.err).decode(errors='replace')
 
 
 def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:

@@ -26,6 +26,7 @@ SETTINGS = {'merge.stat': 'false', 'gc.autoPackLimit': '10', 'fetch.unpackLimit'
 RELEASE = re.compile(r'(?:^|/)[0-9a-f]{7,64}/[^/]+$')  # a file in a folder named after a commit
 SMALL, LARGE = 1 << 20, 64 << 20  # bytes: not worth a word; worth a command
 MANY, KEEP = 50, 10  # releases
+PATIENCE = 3600.0  # seconds that git may take to copy, or to count, a grown clone
 
 
 class Weight(msgspec.Struct, frozen=True):
@@ -193,7 +194,7 @@ def _bytes(places: Iterator[Path] | list[Path]) -> int:
 def _git(folder: Path, *arguments: str, **environment: str) -> str:
     """What git prints, its warnings with it."""
     code, out, said = system.exchange(
-        'git', '-C', str(folder), *arguments, stdin=b'', **environment
+        'git', '-C', str(folder), *arguments, stdin=b'', timeout=PATIENCE, **environment
     )
     if code:
         lines = said.splitlines() or ['git said nothing']

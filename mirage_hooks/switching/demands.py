@@ -98,7 +98,7 @@ def options(request: targets.Request) -> frozenset[str] | None:
     when it does not say or need not be asked."""
     if request.target != 'unix' or not request.wanted.interfaces:
         return None
-    code, said = system.ask(targets.question(request), PATIENCE)
+    code, said = system.ask(targets.question(request), PATIENCE, Path(request.folder))
     found = frozenset(
         name for line in re.findall(r'^ +(-.*)$', said, re.M)
         for name in re.findall(r'--[A-Za-z0-9][A-Za-z0-9-]*', line)

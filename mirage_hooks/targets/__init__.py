@@ -29,7 +29,9 @@ def question(request: Request) -> tuple[str, ...]:
     """The command that asks a unix image for its options, in its sandbox and without a network."""
     command = (sandbox.image(request), '--help=plain')
     walled = sandbox.walled(request, command, sandbox.Needs())
-    return (walled[0], '--unshare-net', *walled[1:]) if walled[0] == 'bwrap' else walled
+    if walled[0] != 'bwrap':
+        return walled
+    return (walled[0], '--unshare-net', '--die-with-parent', *walled[1:])
 
 
 def write(encoding: model.Encoding, text: str) -> str:
