@@ -12,7 +12,7 @@ import msgspec
 
 from .. import model, secret, settled, store, targets
 from ..host import cgroups, devices, network, supervisor, system, xen
-from . import health
+from . import asking
 
 CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
 
@@ -20,7 +20,7 @@ _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
 
 
-def start(shelf: store.Shelf, release: model.Release, owner: str) -> health.Printed:
+def start(shelf: store.Shelf, release: model.Release, owner: str) -> asking.Printed:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
     folder = shelf.folder(release.number)
     plan = secret.filled(release.plan, targets.write)
@@ -193,7 +193,7 @@ def console(shelf: store.Shelf, release: model.Release) -> Path:
     return shelf.folder(release.number) / store.CONSOLE
 
 
-def printing(path: Callable[[], Path]) -> health.Printed:
+def printing(path: Callable[[], Path]) -> asking.Printed:
     """What is added to the console at `path` from now on: what an earlier run of the same release,
     or of its domain, printed there proves nothing. Where the file was begun anew, all of it."""
     before = _size(path())
@@ -203,8 +203,8 @@ def printing(path: Callable[[], Path]) -> health.Printed:
         start = before if size >= before else 0
         try:
             with path().open('rb') as file:
-                file.seek(max(start, size - health.PAGE_LIMIT))
-                return file.read(health.PAGE_LIMIT).decode(errors='replace')
+                file.seek(max(start, size - asking.PAGE_LIMIT))
+                return file.read(asking.PAGE_LIMIT).decode(errors='replace')
         except FileNotFoundError:
             return ''
 
