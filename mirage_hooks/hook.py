@@ -40,7 +40,7 @@ def _gate(git_dir: Path, read: bytes) -> int:
     from . import cli
 
     pushed = {}
-    for line in os.fsdecode(read).splitlines():
+    for line in filter(None, os.fsdecode(read).split('\n')):
         _, new, reference = line.split(' ', 2)
         pushed[reference] = new if new.strip('0') else ''
     return cli.gate(git_dir, pushed, _trigger('pre-receive'))
