@@ -89,8 +89,9 @@ def test_only_the_edges_know_their_packages() -> None:
 
 
 def test_only_the_doors_run_programs() -> None:
-    """`settled`, `discovery`, `objects` and `hook` ask git without GitPython, `hook` runs the earlier hook, `launcher` in
-    `switching` only names the type; the demo is a program of its own."""
+    """`settled`, `discovery`, `objects` and `hook` ask git without GitPython, `hook` runs the
+    earlier hook, `launcher` in `switching` only names the type; the demo is
+    a program of its own."""
     found = {room(path) for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess'}
     assert found == {

@@ -132,7 +132,7 @@ def _assigned(scripts: dict[str, str]) -> list[str]:
 def _when(scripts: dict[str, str]) -> str:
     """The schedule of the line that pulled."""
     for path, text in scripts.items():
-        for line in text.splitlines() if CRONTAB.fullmatch(path) else ():
+        for line in text.split('\n') if CRONTAB.fullmatch(path) else ():
             found = re.match(r'\s*(@\w+|\S+(\s+\S+){4})\s+\S', line)
             if found and re.search(r'\bgit\b.*\bpull\b', line):
                 try:
