@@ -173,7 +173,7 @@ check_repository() {
                 owner=$("$python" -c 'import pathlib, sys
 print(pathlib.Path(sys.argv[1]).owner())' "$repository")
                 die "git refuses $repository: it belongs to another user, $owner" \
-                    "run this as $owner, or: git config --global --add safe.directory $repository"
+                    "run this as its owner: sudo -u $owner ./install.sh …; git's own way out, safe.directory, would run as you whatever $owner writes into its configuration and hooks"
                 ;;
         esac
         die "$repository is not a git repository" 'name a clone or a bare repository'

@@ -19,6 +19,9 @@ BEFORE = '.before-mirage-hooks'
 def main(name: str, arguments: list[str]) -> int:
     """Run as hook `name`; the exit code is git's to ignore after a merge or push, but true."""
     pulling = os.environ.pop(settled.PULLING, '')
+    if pulling:  # we told git where it is; a hook after plain `git pull` is told nothing
+        for variable in ('GIT_DIR', 'GIT_WORK_TREE'):
+            os.environ.pop(variable, None)
     read = b'' if name == 'post-merge' else sys.stdin.buffer.read()
     before = _before(Path(sys.argv[0]).with_name(name + BEFORE), arguments, read)
     git_dir = _git_dir()
@@ -41,7 +44,7 @@ def _gate(git_dir: Path, read: bytes) -> int:
     from . import cli
 
     pushed = {}
-    for line in os.fsdecode(read).splitlines():
+    for line in filter(None, os.fsdecode(read).split('\n')):
         _, new, reference = line.split(' ', 2)
         pushed[reference] = new if new.strip('0') else ''
     return cli.gate(git_dir, pushed, _trigger('pre-receive'))

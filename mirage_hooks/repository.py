@@ -4,108 +4,59 @@ Everything that comes out of it is hostile until parsed."""
 
 from __future__ import annotations
 
-import functools
 import re
 import shlex
-from collections.abc import Callable
-from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
 import git
 import git.exc
-from gitdb.exc import BadName, BadObject
 
-from . import alarm, errors, model, settled, tree
+from . import discovery, errors, model, settled, tree
+from .objects import Objects, bounded
+from .references import References
 from .tree import Entry
-
-PATIENCE = 900.0  # seconds for one question to git, which may have to ask a remote
 
 # History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
-
-
-Asking = TypeVar('Asking', bound=Callable[..., Any])
-
-
-def _bounded(ask: Asking) -> Asking:
-    """`ask`, whose git commands are given up after PATIENCE: one that hangs must not hold the lock
-    for ever, nor let cron's ticks pile up behind it."""
-    @functools.wraps(ask)
-    def asked(*arguments: Any, **named: Any) -> Any:
-        try:
-            with alarm.within(PATIENCE):
-                return ask(*arguments, **named)
-        except alarm.Late:
-            raise errors.Unavailable(
-                f'git took more than {PATIENCE:g} s, and was ended',
-                hint='is its remote reachable, and its disk well?',
-            ) from None
-
-    return asked  # type: ignore[return-value]
-
-
-class _Whole(RawIOBase):
-    """A blob's stream that raises Unavailable when git ends before the blob does: a part of an
-    image must not pass for the whole."""
-
-    def __init__(self, stream: BinaryIO, size: int, oid: str) -> None:
-        self.stream, self.left, self.oid = stream, size, oid
-
-    def readable(self) -> bool:
-        return True
-
-    @_bounded
-    def readinto(self, buffer: Any) -> int:
-        data = self.stream.read(min(len(buffer), self.left)) if self.left else b''
-        if not data and self.left:
-            raise errors.Unavailable(f'git ended in the middle of object {self.oid[:12]}')
-        buffer[: len(data)] = data
-        self.left -= len(data)
-        return len(data)
 
 
 class Repository:
     """A clone or a bare repository at `path`; raises Refused when there is none."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            found = git.Repo(path, search_parent_directories=True)
-            # A linked work tree has a HEAD of its own; what should run is the same from each.
-            linked = Path(found.git_dir).resolve() != Path(found.common_dir).resolve()
-            self._git = git.Repo(found.common_dir) if linked else found
-        except git.exc.NoSuchPathError:
-            raise errors.Refused(f'{path} does not exist') from None
-        except git.exc.InvalidGitRepositoryError:
-            raise errors.Refused(
-                f'{path} is not a git repository', hint='give a clone or a bare repository with -C'
-            ) from None
-        # A push may bring refs/replace/…, which would stand in for the commit that was verified.
-        self._git.git.update_environment(GIT_NO_REPLACE_OBJECTS='1')
-        self.folder = Path(self._git.working_tree_dir or self._git.git_dir).resolve()
-        self.bare = self._git.working_tree_dir is None
-        self.git_dir = Path(self._git.common_dir).resolve()
+        place = discovery.find(path)
+        self.git_dir, self.bare = place.git_dir, place.tree is None
+        self.folder = place.tree or place.git_dir
         self.state = self.git_dir / 'mirage-hooks'
         self._settings: dict[str, str] = {}
-        if not self.bare and not (self.folder / '.git').exists():  # git init --separate-git-dir
-            self._git.git.update_environment(GIT_DIR=str(self.git_dir))
+        self._lost = self.bare and not place.bare
+        # Told, it discovers nothing again.
+        told = {} if place.tree is None else {'GIT_WORK_TREE': str(place.tree)}
+        self._git = git.cmd.Git(str(self.folder))
+        # A push may bring refs/replace/…, which would stand in for the commit that was verified.
+        self._git.update_environment(
+            GIT_DIR=str(self.git_dir), GIT_NO_REPLACE_OBJECTS='1', **told
+        )
+        self._objects = Objects(self.git_dir, self.folder)
+        self._references = References(self._run, self._values)
 
     def setting(self, key: str) -> str:
         """The value of `key` in git's configuration, '' when it is not set; asked once."""
         if key not in self._settings:
-            try:
-                self._settings[key] = str(self._git.git.config('--get', key))
-            except git.exc.GitCommandError as error:
-                if error.status != 1:
-                    raise _said(error, self.folder) from None
-                self._settings[key] = ''
+            self._settings[key] = self._run('config', '--get', key, absent=1)
         return self._settings[key]
+
+    def _values(self, key: str) -> list[str]:
+        """Every value of `key`, which may be there several times."""
+        found = self._run('config', '-z', '--get-all', key, absent=1)
+        return found.split('\0')[:-1]
 
     def configure(self, key: str, value: str) -> None:
         """Set `key` in the repository's own configuration; '' takes it out."""
         arguments = (key, value) if value else ('--unset-all', key)
         try:
-            self._git.git.config('--local', *arguments)
+            self._git.config('--local', *arguments)
             self._settings.clear()
         except git.exc.GitCommandError as error:
             if value or error.status != 5:  # 5: it was not there
@@ -114,10 +65,6 @@ class Repository:
     def hooks(self) -> Path:
         """The folder whose hooks git runs here; raises Refused when it is not this repository's
         alone, or a push could write into it."""
-        try:
-            self._git.git.rev_parse('--git-dir')  # `git config` would not mention another owner
-        except git.exc.GitCommandError as error:
-            raise _said(error, self.folder) from None
         named = self.setting('core.hooksPath')
         if not named:
             return self.git_dir / 'hooks'
@@ -134,9 +81,7 @@ class Repository:
 
     def branches(self) -> list[str]:
         """The local branches, the one that HEAD is on first."""
-        names = [str(head.name) for head in self._git.heads]
-        on = self._git.head.reference.name if not self._git.head.is_detached else ''
-        return sorted(names, key=lambda name: (name != on, name))
+        return self._references.branches()
 
     def files(self, commit: str) -> dict[str, str]:
         """Every plain file of `commit`: path and object."""
@@ -164,7 +109,6 @@ class Repository:
         """The host's mirage.yml, which `git config mirage.config` names."""
         named = self.setting('mirage.config')
         if not named:
-            self._run('rev-parse', '--git-dir')  # `git config` is silent about another owner
             raise errors.Refused(
                 f'{self.folder} has no mirage.yml yet',
                 hint='run install.sh on it, or name one: git config mirage.config /path/mirage.yml',
@@ -176,13 +120,12 @@ class Repository:
         """The tracked branch: the configured one, else the one HEAD is on."""
         if configured:
             return configured
-        try:
-            return str(self._git.head.reference.name)
-        except TypeError:
-            raise errors.Refused(
-                f'{self.folder} is on no branch (detached HEAD)',
-                hint='name the branch to deploy in mirage.yml: branch: master',
-            ) from None
+        if on := self._references.on():
+            return on
+        raise errors.Refused(
+            f'{self.folder} is on no branch (detached HEAD)',
+            hint='name the branch to deploy in mirage.yml: branch: master',
+        )
 
     def head(self) -> str:
         """What HEAD holds, as in its file."""
@@ -190,57 +133,41 @@ class Repository:
 
     def revision(self, branch: str) -> str:
         """The reference that holds `branch`: the local one, else the only remote's."""
-        local = f'refs/heads/{branch}'
-        if self._has(local):
-            return local
-        tracked = [
-            f'refs/remotes/{remote.name}/{branch}' for remote in self._git.remotes
-            if self._has(f'refs/remotes/{remote.name}/{branch}')
-        ]
-        return tracked[0] if len(tracked) == 1 else local
+        return self._references.holding(branch)
 
-    def _has(self, reference: str) -> bool:
-        try:
-            return bool(self._run('rev-parse', '--verify', '--quiet', f'{reference}^{{commit}}'))
-        except errors.Refused:
-            return False
-
-    @_bounded
+    @bounded
     def commit(self, branch: str) -> str:
         """The commit that `branch` is at; raises Refused when it has none."""
-        try:
-            return str(self._git.commit(self.revision(branch)).hexsha)
-        except (BadName, BadObject, ValueError, OSError, git.exc.GitCommandError) as error:
-            if isinstance(error, git.exc.GitCommandError):
-                raise _said(error, self.folder) from None
-            if isinstance(error, OSError):
-                raise errors.Unavailable(
-                    f'git ended when it was asked for branch {branch}: {error.strerror}'
-                ) from None
         if self.setting('extensions.objectFormat') == 'sha256':
             raise errors.Refused(
                 f'{self.folder} names its objects by SHA-256, which cannot be read yet',
                 hint='make it anew with git init --object-format=sha1',
             )
-        names = ', '.join(head.name for head in self._git.heads) or 'it is empty'
+        if found := self._references.at(self.revision(branch)):
+            return found
+        names = ', '.join(self.branches()) or 'it is empty'
         raise errors.Refused(
             f'{self.folder} has no branch {branch} ({names})',
             hint='push it, or name another in mirage.yml: branch: …',
         )
 
-    @_bounded
+    @bounded
     def subject(self, commit: str) -> str:
         """The first line of the commit's message."""
-        return str(self._git.commit(commit).summary)
+        return self._shown(commit, '%B').partition('\n')[0]
 
-    @_bounded
+    @bounded
     def author(self, commit: str) -> str:
         """Who the commit says wrote it."""
-        return self._run(
-            '-c', 'log.showSignature=false', 'show', '--no-patch', '--format=%an <%ae>', commit
-        )
+        return self._shown(commit, '%an <%ae>').rstrip('\n')
 
-    @_bounded
+    def _shown(self, commit: str, form: str) -> str:
+        return self._objects.output(
+            '-c', 'log.showSignature=false', 'show', '--no-patch', f'--format={form}', commit, '--',
+            what=f'the message of commit {commit[:12]}',
+        ).decode(errors='replace')
+
+    @bounded
     def descends(self, commit: str, ancestor: str) -> bool:
         """Whether `commit` contains `ancestor`, by the history as it was signed."""
         status, said = self._asked('merge-base', '--is-ancestor', ancestor, commit)
@@ -251,25 +178,32 @@ class Repository:
             )
         return status == 0
 
-    @_bounded
+    @bounded
     def between(self, ancestor: str, commit: str) -> list[str]:
         """The commits that `commit` has and `ancestor` has not, oldest first, by every parent."""
-        status, said = self._asked('rev-list', '--topo-order', '--reverse', commit, f'^{ancestor}')
-        if status != 0:
+        try:
+            listed = self._objects.output(
+                'rev-list', '--topo-order', '--reverse', commit, f'^{ancestor}', signed=SIGNED,
+                what=f'the list of commits up to {commit[:12]}',
+            ).decode().split()
+        except errors.Unavailable as error:
             raise errors.Unavailable(
-                f'git cannot list the commits from {ancestor[:12]} to {commit[:12]}: {said}',
+                f'git cannot list the commits from {ancestor[:12]} to {commit[:12]}: '
+                f'{error.reason}',
                 hint='a shallow clone lacks some: git fetch --unshallow',
-            )
-        return said.split()
+            ) from None
+        self._objects.require_small(listed)
+        return listed
 
-    @_bounded
+    @bounded
     def signature(self, commit: str) -> str:
         """What kind of signature `commit` has: SSH, PGP, SIGNED (X.509), '' for none."""
-        head = self._run('cat-file', 'commit', commit).partition('\n\n')[0]
-        found = re.search(r'^gpgsig(?:-sha256)? -----BEGIN (\w+)', head, re.M)
-        return found[1] if found else ''
+        raw = self._objects.output('cat-file', 'commit', commit, what=f'commit {commit[:12]}')
+        head = raw.partition(b'\n\n')[0]
+        found = re.search(rb'^gpgsig(?:-sha256)? -----BEGIN (\w+)', head, re.M)
+        return found[1].decode() if found else ''
 
-    @_bounded
+    @bounded
     def verify(self, commit: str, settings: tuple[str, ...]) -> tuple[bool, str]:
         """Whether `git verify-commit` accepts `commit` when configured by `settings`, and the raw
         words of the program that verified."""
@@ -277,38 +211,34 @@ class Repository:
         status, said = self._asked(*chosen, 'verify-commit', '--raw', commit)
         return status == 0, said
 
-    @_bounded
-    def find(self, commit: str, unikernel: str, wanted: model.Unikernel) -> model.Found:
-        """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong."""
+    @bounded
+    def find(
+        self, commit: str, unikernel: str, wanted: model.Unikernel, limit: int | None = None
+    ) -> model.Found:
+        """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong, and
+        for a file of more than `limit` bytes."""
         path = tree.inside(wanted.image, f'{unikernel}.image')
         entry = self._entry(commit, path)
-        head = self._head(entry)
+        head = self._head(entry, None)  # what is too long for a pointer is told as such
         if head.startswith(tree.MAGIC):
             return model.Found(commit, path, entry.oid, read=(tree.line(entry),))
         folder = tree.pointed(entry, head)
         target = self._entry(commit, folder, pointer=path)
         if target.kind == 'blob':
-            self._head(target)
+            self._head(target, limit)
             return model.Found(commit, folder, target.oid, (tree.line(entry), tree.line(target)))
         image, notice = tree.choose(self._list(commit, folder), folder, unikernel, wanted.target)
-        self._head(image)
+        self._head(image, limit)
         read = (tree.line(entry), tree.line(target))
         return model.Found(commit, image.path, image.oid, read, notice)
 
-    @_bounded
-    def open(self, oid: str) -> BinaryIO:
-        """The bytes of blob `oid` as a stream. In a partial clone git fetches it now."""
-        try:
-            stream = self._git.odb.stream(bytes.fromhex(oid))
-            return BufferedReader(_Whole(stream, int(stream.size), oid))
-        except (ValueError, BadObject, OSError, git.exc.GitCommandError):
-            raise errors.Unavailable(
-                f'git cannot read object {oid[:12]}',
-                hint='in a partial clone it comes from the remote: is that reachable? '
-                '`git fsck` checks a whole one',
-            ) from None
+    @bounded
+    def open(self, oid: str, limit: int | None = None, name: str = '') -> BinaryIO:
+        """The bytes of blob `oid`, called `name`, as a stream; raises Refused when they are more
+        than `limit`. In a partial clone git fetches it now."""
+        return self._objects.open(oid, limit, name or f'object {oid[:12]}')
 
-    @_bounded
+    @bounded
     def entries(self, commit: str, paths: tuple[str, ...]) -> tuple[str, ...]:
         """The tree's lines for `paths`, as they stand in Found.read."""
         return tuple(tree.line(entry) for entry in self._list_tree(commit, '--', *paths))
@@ -322,35 +252,24 @@ class Repository:
         out and has no commit yet is made by `git pull`, with its files.)"""
         if self._checked_out(branch):
             return
-        held = self.revision(branch)
-        if held.startswith('refs/remotes/'):
-            self._run('branch', '--quiet', '--track', branch, held.removeprefix('refs/remotes/'))
-            self._settings.clear()
+        self._references.track(branch)
+        self._settings.clear()
 
     def upstream(self, branch: str) -> str:
         """The commit where the remote's branch was last seen, '' before the first fetch, or when
         it is gone."""
-        return self._at(f'{branch}@{{upstream}}')
+        reference = self._references.upstream(branch)
+        return self._references.at(reference) if reference else ''
 
     def local(self, branch: str) -> str:
         """The commit that `branch` is at here, '' when it is not there."""
-        return self._at(f'refs/heads/{branch}')
-
-    def _at(self, name: str) -> str:
-        try:
-            return self._run('rev-parse', '--verify', '--quiet', name)
-        except errors.Refused:
-            return ''
+        return self._references.at(f'refs/heads/{branch}')
 
     def fork_point(self, branch: str) -> str:
-        """The newest commit that `branch` took over from the remote's branch, by the latter's
-        reflog; '' when there is none, as in a bare repository."""
-        try:
-            return self._run('merge-base', '--fork-point', f'{branch}@{{upstream}}', branch)
-        except errors.Refused:
-            return ''
+        """The newest commit that `branch` took over from the remote's branch; see References."""
+        return self._references.fork_point(branch)
 
-    @_bounded
+    @bounded
     def fetch(self, remote: str) -> None:
         """Ask `remote` what is new. In a partial clone too all of it comes at once: the remote
         then knows the image that is here, and sends a delta of kilobytes where fetching the new
@@ -358,25 +277,33 @@ class Repository:
         # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
         self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
 
-    @_bounded
+    @bounded
     def contains(self, commit: str, ancestor: str) -> bool:
-        return bool(self._git.is_ancestor(self._git.commit(ancestor), self._git.commit(commit)))
+        status, said = self._status('merge-base', '--is-ancestor', ancestor, commit)
+        if status not in (0, 1):
+            raise discovery.complaint(said, self.folder)
+        return status == 0
 
-    @_bounded
+    @bounded
     def merge(self, branch: str) -> str:
         """Take in what was fetched, as the user's `git pull` would; what its hooks say. Ours leave
         the converging to the caller."""
+        if self._lost:
+            raise errors.Refused(
+                f'{self.folder} does not say where its work tree is',
+                hint='name the work tree, not its git directory, with -C',
+            )
         if self.bare:
             self._run('update-ref', f'refs/heads/{branch}', self.upstream(branch))
         elif self._checked_out(branch):
             return self._heard('pull', '--quiet', '--no-edit', '--no-recurse-submodules')
         else:
-            came = self._run('rev-parse', '--symbolic-full-name', f'{branch}@{{upstream}}')
+            came = self._references.upstream(branch)
             self._run('fetch', '--quiet', '--no-recurse-submodules', '.',
                       f'{came}:refs/heads/{branch}')
         return ''
 
-    @_bounded
+    @bounded
     def rewind(self, branch: str, commit: str) -> None:
         """Move `branch` to `commit`; changes in the work tree are kept or stop it."""
         if not self.bare and self._checked_out(branch):
@@ -385,13 +312,12 @@ class Repository:
             self._run('update-ref', f'refs/heads/{branch}', commit)
 
     def _checked_out(self, branch: str) -> bool:
-        head = self._git.head
-        return not head.is_detached and head.reference.name == branch
+        return self._references.on() == branch
 
     def _heard(self, *arguments: str) -> str:
         """What a git command and its hooks print beside its output; ours leave the rest to us."""
         try:
-            _, _, said = self._git.git.execute(
+            _, _, said = self._git.execute(
                 ['git', *arguments], with_extended_output=True, env={settled.PULLING: '1'}
             )
             return str(said).strip()
@@ -400,15 +326,21 @@ class Repository:
 
     def _asked(self, *arguments: str) -> tuple[int, str]:
         """The exit code and the words of a git command that sees history as it was signed."""
-        status, printed, said = self._git.git.execute(
-            ['git', *arguments], with_extended_output=True, with_exceptions=False, env=SIGNED
+        return self._status(*arguments, env=SIGNED)
+
+    def _status(self, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
+        status, printed, said = self._git.execute(
+            ['git', *arguments], with_extended_output=True, with_exceptions=False, env=env
         )
         return int(status), f'{printed}{said}'.strip()
 
-    def _run(self, *arguments: str) -> str:
+    def _run(self, *arguments: str, absent: int | None = None) -> str:
+        """What a git command prints, '' when it ends with `absent`."""
         try:
-            return str(self._git.git.execute(['git', *arguments]))
+            return str(self._git.execute(['git', *arguments]))
         except git.exc.GitCommandError as error:
+            if error.status == absent:
+                return ''
             raise _said(error, self.folder) from None
 
     def _entry(self, commit: str, path: str, pointer: str = '') -> Entry:
@@ -418,46 +350,25 @@ class Repository:
         return self._list_tree(commit, '--', f'{folder}/')
 
     def _list_tree(self, commit: str, *paths: str) -> list[Entry]:
-        try:
-            # --literal-pathspecs: a path with * or :( in it means itself.
-            raw = self._git.git.execute(
-                ['git', '--literal-pathspecs', 'ls-tree', '-z', '--full-tree', commit, *paths],
-                stdout_as_string=False, strip_newline_in_stdout=False,
-            )
-        except git.exc.GitCommandError as error:
-            raise _said(error, self.folder) from None
+        # --literal-pathspecs: a path with * or :( in it means itself.
+        raw = self._objects.output(
+            '--literal-pathspecs', 'ls-tree', '-z', '--full-tree', commit, *paths,
+            what=f'the list of files in commit {commit[:12]}',
+        )
         return [tree.parsed(line) for line in raw.split(b'\0') if line]
 
-    def _head(self, entry: Entry) -> bytes:
+    def _head(self, entry: Entry, limit: int | None) -> bytes:
         """The first bytes of a file that may be an image or a pointer."""
         first = tree.POINTER_LIMIT + 1
-        head = self.open(entry.oid).read(first) if entry.kind == 'blob' else b''
+        if entry.kind != 'blob':
+            head = b''
+        else:
+            with self.open(entry.oid, limit, entry.path) as stream:
+                head = stream.read(first)
         tree.check(entry, head)
         return head
 
 
 def _said(error: git.exc.GitCommandError, folder: Path) -> errors.Refused:
     text = str(error.stderr).strip().removeprefix("stderr: '").removesuffix("'")
-    lock = re.search(r"Unable to create '(.+\.lock)': File exists", text)
-    if lock:
-        return errors.Unavailable(
-            f'git: {lock[0]}',
-            hint=f'if no git runs in {folder}, one that was killed left it: '
-            f'rm {shlex.quote(lock[1])}',
-        )
-    if 'dubious ownership' in text:
-        return errors.Refused(
-            f'git refuses {folder}: it belongs to another user',
-            hint=f'git config --global --add safe.directory {shlex.quote(str(folder))}',
-        )
-    return errors.Unavailable(f'git: {_gist(text) or error}')
-
-
-def _gist(text: str) -> str:
-    """The line of git's many that says what is wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for index, line in enumerate(lines):
-        if line.startswith(('fatal: ', 'error: ')):
-            more = lines[index + 1 : index + 2] if line.endswith(':') else []
-            return ' '.join([line.partition(': ')[2], *more])
-    return lines[0] if lines else ''
+    return discovery.complaint(text or str(error), folder)

@@ -129,8 +129,7 @@ def holds(git_dir: Path) -> bool:
             and all(_stat(Path(path)) == stat for path, stat in known['files'].items())
             and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
             and (git_dir / 'HEAD').read_text().strip() == known['head']
-            and all(_tree(git_dir, *read) == read[1] for read in known['read'].items())
-            and all(_commit(git_dir, at[0]) == at[1] for at in known['commits'].items())
+            and _unmoved(git_dir, known['read'], known['commits'])
         )
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return False  # the long way says what is wrong
@@ -149,16 +148,31 @@ def _lives(run: list[Any]) -> bool:
     return identity(run[0]) == tuple(run)
 
 
-def _tree(git_dir: Path, revision: str, lines: list[str]) -> list[str]:
+def _unmoved(git_dir: Path, read: dict[str, list[str]], commits: dict[str, str]) -> bool:
+    """Whether the references named in `commits` and `read` are at these commits, and have these
+    lines in their trees."""
+    at = _references(git_dir, {*read, *commits})
+    return all(at[name] == commit for name, commit in commits.items()) and all(
+        _tree(git_dir, at[name], lines) == lines for name, lines in read.items()
+    )
+
+
+def _references(git_dir: Path, names: set[str]) -> dict[str, str]:
+    """The objects of the references that are called exactly so: where one is gone, a tag whose name
+    ends like it would be taken by anything but for-each-ref."""
+    if not names:
+        return {}
+    form = '--format=%(objectname) %(refname)'
+    listed = _git(git_dir, 'for-each-ref', form, *sorted(names)).split('\n')[:-1]
+    return {name: oid for oid, _, name in (line.partition(' ') for line in listed)}
+
+
+def _tree(git_dir: Path, commit: str, lines: list[str]) -> list[str]:
     paths = [line.partition('\t')[2] for line in lines]
     found = _git(
-        git_dir, '--literal-pathspecs', 'ls-tree', '-z', '--full-tree', revision, '--', *paths
+        git_dir, '--literal-pathspecs', 'ls-tree', '-z', '--full-tree', commit, '--', *paths
     )
     return sorted(line for line in found.split('\0') if line)
-
-
-def _commit(git_dir: Path, revision: str) -> str:
-    return _git(git_dir, 'rev-parse', '--verify', f'{revision}^{{commit}}').strip()
 
 
 def _git(git_dir: Path, *arguments: str) -> str:

@@ -367,3 +367,11 @@ def test_check_says_when_the_gate_has_no_hook(bare: Gated) -> None:
     assert done.returncode == 1
     assert f'MISSING  gate: {hook} is not our hook\n' \
         f'         hint: install it: mirage-hooks install {bare.path}\n' in done.stdout
+
+
+def test_a_reference_with_a_line_separator_in_its_name_passes_the_gate(gated: Gated) -> None:
+    """Python's splitlines ends lines where git does not."""
+    names = [f'refs/heads/a{character}b c'.replace(' ', '') for character in '\u2028\u2029\u0085']
+    done = gated.push(*(f'HEAD:{name}' for name in names))
+    assert done.returncode == 0, done.stderr
+    assert gated.told(done) == []

@@ -248,8 +248,11 @@ def test_a_repository_of_another_user_is_explained(host: Path, file: Path) -> No
         os.chown(path, 65534, 65534)
     with pytest.raises(errors.Refused) as refused:
         install.install(host, file, when='')
-    assert refused.value.reason == f'git refuses {host}: it belongs to another user'
-    assert refused.value.hint == f'git config --global --add safe.directory {host}'
+    assert refused.value.reason == f'git refuses {host}: it belongs to another user, nobody'
+    assert refused.value.hint == (
+        "run this as its owner: sudo -u nobody …; git's own way out, safe.directory, would run as "
+        'root whatever nobody writes into its configuration and hooks'
+    )
 
 
 def test_a_mirage_yml_inside_the_work_tree_is_refused(host: Path) -> None:

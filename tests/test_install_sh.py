@@ -444,8 +444,8 @@ def test_a_repository_of_another_user(person: Person) -> None:
     done = person.install(str(person.repository))
     _refused(
         person, done, f'git refuses {person.repository}: it belongs to another user, root',
-        'run this as root, or: git config --global --add safe.directory '
-        f'{person.repository}',
+        "run this as its owner: sudo -u root ./install.sh …; git's own way out, safe.directory, "
+        'would run as you whatever root writes into its configuration and hooks',
     )
 
 

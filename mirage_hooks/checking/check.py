@@ -73,8 +73,9 @@ def _unikernel(
         shelf = store.opened(repository.state).of(name)
         found = own.find(repository, shelf, settings, name, repository.commit(branch))
         yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
-        took = image.look(repository.open(found.blob), name=found.path,
-                          limit=settings.unpacked_limit * 1024 * 1024)
+        limit = settings.unpacked_limit * 1024 * 1024
+        with repository.open(found.blob, limit, found.path) as stream:
+            took = image.look(stream, name=found.path, limit=limit)
         yield Finding(name, True, f'it is {image.describe(took)}')
     except errors.Refused as refused:
         yield Finding(name, False, refused.reason, refused.hint)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import errors, model
+from .. import discovery, errors, model
 from ..installing import hookfolder
 from ..repository import Repository
 from .needs import Finding, program
@@ -16,9 +16,23 @@ from .needs import Finding, program
 
 def findings(repository: Repository, settings: model.Settings) -> Iterator[Finding]:
     """What is there and what is missing, one by one; nothing for what is not asked for."""
+    yield from _owner(repository)
     yield from _trust(settings.trust)
     yield from _gate(repository, settings)
     yield from _notify(settings.notify)
+
+
+def _owner(repository: Repository) -> Iterator[Finding]:
+    """Whether root works for somebody else: git runs commands that a repository's own configuration
+    names, and its hooks."""
+    owner = discovery.owner_of(repository.folder)
+    if os.geteuid() == 0 and owner != 'root':
+        yield Finding(
+            'git', False, f'{repository.folder} belongs to {owner}, who makes root run commands by '
+            'its configuration and hooks',
+            f'run mirage-hooks and cron as {owner}, or give it to root: chown -R root '
+            f'{shlex.quote(str(repository.folder))}',
+        )
 
 
 def _trust(wanted: model.Trust | None) -> Iterator[Finding]:

@@ -109,10 +109,9 @@ class Candidates:
                         digest=passed.digest, size=passed.size, **msgspec.structs.asdict(identity)
                     )
             self.road.report.step(name, f'unpacking {found.path} of commit {found.commit[:12]}')
-            return image.take(
-                self.road.repository.open(found.blob), folder / 'image', name=found.path,
-                limit=limit * 1024 * 1024,
-            )
+            limit *= 1024 * 1024
+            with self.road.repository.open(found.blob, limit, found.path) as stream:
+                return image.take(stream, folder / 'image', name=found.path, limit=limit)
 
     def passed_gate(self, new: model.Release) -> bool:
         """Whether the push of `new` was accepted because it served."""

@@ -13,7 +13,8 @@ def find(
 ) -> model.Found:
     """What `commit` holds for `name`, which `shelf` is of; raises Refused when there is none, or
     none of its own any more."""
-    found = repository.find(commit, name, settings.unikernels[name])
+    limit = settings.unpacked_limit << 20
+    found = repository.find(commit, name, settings.unikernels[name], limit)
     current = shelf.current()
     if found.notice and current is not None and _had_its_own(current, found):
         for other in _sharing(repository, settings, name):

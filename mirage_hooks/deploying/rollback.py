@@ -54,6 +54,8 @@ class Rollback:
         commit = ''
         try:
             commit = self.road.commit(wanted, settings)
-            return self.road.repository.find(commit, name, wanted).blob
+            return self.road.repository.find(
+                commit, name, wanted, settings.unpacked_limit << 20
+            ).blob
         except errors.Refused:
             return f'commit {commit}'

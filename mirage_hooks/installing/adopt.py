@@ -132,7 +132,7 @@ def _assigned(scripts: dict[str, str]) -> list[str]:
 def _when(scripts: dict[str, str]) -> str:
     """The schedule of the line that pulled."""
     for path, text in scripts.items():
-        for line in text.splitlines() if CRONTAB.fullmatch(path) else ():
+        for line in text.split('\n') if CRONTAB.fullmatch(path) else ():
             found = re.match(r'\s*(@\w+|\S+(\s+\S+){4})\s+\S', line)
             if found and re.search(r'\bgit\b.*\bpull\b', line):
                 try:
@@ -182,7 +182,8 @@ def _generation(where: repository.Repository, commit: str, old: _Old) -> tuple[s
         name = PurePosixPath(found.path).name
         if name.startswith('mir-'):
             return '2.9', f'MirageOS 1 and 2 called their images mir-NAME, as {_shown(name)}'
-        took = image.look(where.open(found.blob), name=found.path)
+        with where.open(found.blob, image.LIMIT, found.path) as stream:
+            took = image.look(stream, name=found.path)
     except errors.Refused:
         return '3.0', f'{_shown(old.image)} shows no image to tell it from'
     if took.style == 'pvh':

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import config, errors, repository, store
+from .. import config, discovery, errors, repository, store
 from ..switching import launcher
 from . import adopt, crontab, hookfolder, starter
 
@@ -38,6 +38,7 @@ def install(
     decision = _decide(where, settings, when, old)
     with contextlib.ExitStack() as undo:
         said = [
+            *_warned(where),
             *_put_hooks(decision, undo),
             *_put_settings(where, decision, undo),
             *_put_line(where, decision, undo),
@@ -45,6 +46,14 @@ def install(
         _remember(where.folder, True)
         undo.pop_all()
     return said
+
+
+def _warned(where: repository.Repository) -> list[str]:
+    owner = discovery.owner_of(where.folder)
+    if os.geteuid() or owner == 'root':
+        return []
+    return [f'WARNING: {where.folder} belongs to {owner}, who makes root run commands by its '
+            f'configuration and hooks: rather install it as {owner}']
 
 
 def uninstall(path: Path) -> list[str]:
@@ -269,7 +278,7 @@ def _remember(folder: Path, used: bool) -> None:
         return
     path = home / 'repositories'
     with store.writing(path):
-        before = path.read_text('utf-8', 'surrogateescape').splitlines() if path.exists() else []
+        before = path.read_text('utf-8', 'surrogateescape').split('\n')[:-1] if path.exists() else []
         others = {line for line in before if line != str(folder) and Path(line).exists()}
         after = sorted(others | {str(folder)} if used else others)
         if after != before:

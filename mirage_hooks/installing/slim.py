@@ -155,13 +155,13 @@ def _seen(repository: Repository) -> set[str]:
     """Where the branches of remotes were, by their reflogs: old commit, new commit, who, why."""
     logs = (repository.git_dir / 'logs/refs/remotes').rglob('*')
     lines = [line for log in logs if log.is_file()
-             for line in log.read_text('utf-8', errors='replace').splitlines()]
+             for line in log.read_text('utf-8', errors='replace').split('\n') if line]
     return {commit for line in lines for commit in line.split(' ')[:2] if commit.strip('0')}
 
 
 def _stashes(repository: Repository) -> int:
     held = _git(repository.git_dir, 'for-each-ref', 'refs/stash')
-    return len(_git(repository.git_dir, 'reflog', 'refs/stash').splitlines()) if held else 0
+    return len(_git(repository.git_dir, 'reflog', 'refs/stash').split('\n')) if held else 0
 
 
 def _take_over(source: Path, target: Path) -> set[Path]:
@@ -197,7 +197,7 @@ def _git(folder: Path, *arguments: str, **environment: str) -> str:
         'git', '-C', str(folder), *arguments, stdin=b'', timeout=PATIENCE, **environment
     )
     if code:
-        lines = said.splitlines() or ['git said nothing']
+        lines = said.split('\n') if said else ['git said nothing']
         why = next((line for line in lines if line.startswith(('fatal: ', 'error: '))), lines[0])
         raise errors.Unavailable(f'git: {masked(why)}')
     return f'{out.decode(errors="replace")}\n{said}'.strip()

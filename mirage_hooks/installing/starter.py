@@ -84,7 +84,8 @@ def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[s
         yield f'  {plain(name)}:\n    image: {plain(path)}\n'
         try:
             blob = wanted.find(commit, name, model.Unikernel(image=path))
-            kind = image.look(wanted.open(blob.blob), name=blob.path).target
+            with wanted.open(blob.blob, image.LIMIT, blob.path) as stream:
+                kind = image.look(stream, name=blob.path).target
         except errors.Refused:
             continue
         yield (f'    network: {{mode: socket, port: {next(ports)}}}\n' if kind == 'unix' else

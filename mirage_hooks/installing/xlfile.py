@@ -36,7 +36,7 @@ class Disk(msgspec.Struct, frozen=True):
 def parse(text: str) -> Xl:
     """What `text` assigns, the last of a key winning as in xl."""
     values = {found['key']: _texts(found['value']) for found in _ASSIGNED.finditer(text)}
-    rest = (line.strip() for line in _ASSIGNED.sub('', text).splitlines())
+    rest = (line.strip() for line in _ASSIGNED.sub('', text).split('\n'))
     return Xl(values, tuple(line for line in rest if line and not line.startswith('#')))
 
 

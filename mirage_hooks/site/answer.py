@@ -35,7 +35,7 @@ def raced(reasons: list[str]) -> bool:
 
 def reasons(porcelain: str) -> list[str]:
     """Why references were rejected, from the output of `git push --porcelain`."""
-    return [line.split('\t')[-1] for line in porcelain.splitlines() if line.startswith('!')]
+    return [line.split('\t')[-1] for line in porcelain.split('\n') if line.startswith('!')]
 
 
 def remote(err: str) -> Iterator[str]:
@@ -54,7 +54,7 @@ def refused(lines: Iterable[str], name: str) -> bool:
 
 def why(said: str) -> str:
     """The line of git's words that says why; where git only says that ssh failed, ssh's own."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ['git said nothing']
+    lines = [line.strip() for line in said.split('\n') if line.strip()] or ['git said nothing']
     fatal = [number for number, line in enumerate(lines) if line.startswith(('fatal:', 'error:'))]
     first = fatal[0] if fatal else 0
     return lines[first - 1 if first and 'Could not read from remote' in lines[first] else first]

@@ -90,8 +90,8 @@ class Deployment:
     def others(self) -> tuple[str, ...]:
         """The other side's branches beside this one."""
         listed = self._run_or_tell(['git', 'ls-remote', '--heads', 'origin'])
-        names = (line.partition('\trefs/heads/')[2] for line in listed.splitlines())
-        return tuple(name for name in names if name != self.branch)
+        names = (line.partition('\trefs/heads/')[2] for line in listed.split('\n'))
+        return tuple(name for name in names if name not in ('', self.branch))
 
     def refresh(self) -> None:
         """Learn what the branch is at now."""
@@ -185,7 +185,7 @@ class Deployment:
             )
         except git.exc.GitCommandError as error:
             raise errors.Refused(
-                f'git does not make the commit: {"; ".join(_said(error).splitlines())}',
+                f'git does not make the commit: {"; ".join(_said(error).split('\n'))}',
                 hint='commit.gpgsign is on: is the key there, and may it be used here?'
                 if signed else '',
             ) from None

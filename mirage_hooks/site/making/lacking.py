@@ -21,7 +21,7 @@ def lacking(folder: Path, path: str) -> str:
     if path == 'Makefile':
         return _told('the road wants its targets', TARGETS, _targets(text))
     if path in IGNORED:
-        rules = {line.strip(' /') for line in text.splitlines()}
+        rules = {line.strip(' /') for line in text.split('\n')}
         return _told('git should ignore', IGNORED[path], rules)
     if path == 'README.md':
         return '' if 'DEPLOY_KEY' in text else 'it does not tell the road'
@@ -44,7 +44,7 @@ def published(folder: Path) -> str:
 
 
 def _targets(makefile: str) -> set[str]:
-    lines = (line for line in makefile.splitlines() if ':' in line and line[0] not in '\t#')
+    lines = (line for line in makefile.split('\n') if ':' in line and line[0] not in '\t#')
     return {word for line in lines for word in line.partition(':')[0].split()}
 
 
