@@ -184,8 +184,9 @@ class Deployment:
                 given=message.encode(), environment={**self._identity(), **(environment or {})},
             )
         except git.exc.GitCommandError as error:
+            lines = _said(error).split('\n')
             raise errors.Refused(
-                f'git does not make the commit: {"; ".join(_said(error).split('\n'))}',
+                f'git does not make the commit: {"; ".join(lines)}',
                 hint='commit.gpgsign is on: is the key there, and may it be used here?'
                 if signed else '',
             ) from None
