@@ -278,6 +278,23 @@ class Repository:
         return status == 0, said
 
     @_bounded
+    def raw(self, commit: str, limit: int) -> bytes:
+        """The bytes of `commit`, which git names by them; raises Refused for more than `limit`."""
+        size = int(self._run('cat-file', '-s', commit))
+        if size > limit:
+            raise errors.Refused(
+                f'commit {commit[:12]} has {size} bytes; {limit} are read',
+                hint='make it anew with a shorter message, and push again',
+            )
+        return self._signed('cat-file', 'commit', commit)
+
+    @_bounded
+    def links(self, commit: str) -> tuple[str, ...]:
+        """The tree and the parents that git follows from `commit`."""
+        said = self._signed('rev-list', '--no-walk', '--format=%T %P', commit)
+        return tuple(said.decode('ascii').split()[2:])  # after `commit` and its name
+
+    @_bounded
     def find(self, commit: str, unikernel: str, wanted: model.Unikernel) -> model.Found:
         """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong."""
         path = tree.inside(wanted.image, f'{unikernel}.image')
@@ -404,6 +421,16 @@ class Repository:
             ['git', *arguments], with_extended_output=True, with_exceptions=False, env=SIGNED
         )
         return int(status), f'{printed}{said}'.strip()
+
+    def _signed(self, *arguments: str) -> bytes:
+        """What a git command prints that sees history as it was signed."""
+        try:
+            return bytes(self._git.git.execute(
+                ['git', *arguments], env=SIGNED, stdout_as_string=False,
+                strip_newline_in_stdout=False,
+            ))
+        except git.exc.GitCommandError as error:
+            raise _said(error, self.folder) from None
 
     def _run(self, *arguments: str) -> str:
         try:

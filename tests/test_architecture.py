@@ -14,7 +14,7 @@ PACKAGE = Path(mirage_hooks.__file__).parent
 FLOORS = (
     ('model', 'errors'),
     ('settled', 'alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'repository',
-     'host'),
+     'host', 'commitform'),
     ('targets', 'trust'),
     ('report', 'switching'),
     ('deploying',),
