@@ -119,6 +119,7 @@ def _pull(given: argparse.Namespace) -> int:
     from .repository import Repository
 
     repository = Repository(Path(given.repository))
+    repository.require_own()
     failed = pull.pull(repository, Reporter(given.quiet))
     if settled.holds(repository.git_dir):
         return failed

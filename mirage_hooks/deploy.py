@@ -25,6 +25,7 @@ __all__ = ['Wish', 'converge', 'dry_run', 'forget_floor', 'prove', 'rollback']
 def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model.Outcome]:
     """Make what runs equal what should run; one outcome for each unikernel. Raises Refused only
     when nothing at all can be told."""
+    repository.require_own()
     state = store.Store(repository.state)
     with state.lock(wish.trigger, store.PATIENCE, report.waiting):
         return _Converge(Road(repository, state, wish, report)).all()
@@ -52,6 +53,7 @@ def rollback(
 ) -> model.Outcome:
     """Go back to release `number` of `name` (the one before the live one by default), from local
     files alone. Raises Refused when there is no such release or it does not serve."""
+    repository.require_own()
     state = store.Store(repository.state)
     with state.lock(trigger, store.PATIENCE, report.waiting):
         return Rollback(Road(repository, state, Wish(trigger), report)).back(name, number)
@@ -59,6 +61,7 @@ def rollback(
 
 def forget_floor(repository: Repository, trigger: str) -> list[str]:
     """Begin trust anew, as after a rewind that was meant: which unikernels had a floor."""
+    repository.require_own()
     state = store.Store(repository.state)
     with state.lock(trigger, store.PATIENCE):
         store.write(state.settled, None)

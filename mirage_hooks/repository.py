@@ -25,6 +25,8 @@ PATIENCE = 900.0  # seconds for one question to git, which may have to ask a rem
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
 
 
+_FOREIGN = re.compile('dubious ownership|unsafe repository')  # the latter before git 2.36
+
 Asking = TypeVar('Asking', bound=Callable[..., Any])
 
 
@@ -89,6 +91,13 @@ class Repository:
         self._settings: dict[str, str] = {}
         if not self.bare and not (self.folder / '.git').exists():  # git init --separate-git-dir
             self._git.git.update_environment(GIT_DIR=str(self.git_dir))
+
+    def require_own(self) -> None:
+        """Raise Refused when git refuses the repository as another user's: nothing in it may be
+        believed then, its state least of all."""
+        _, said = self._asked('rev-parse', '--git-dir')
+        if _FOREIGN.search(said):
+            raise _foreign(self.folder)
 
     def setting(self, key: str) -> str:
         """The value of `key` in git's configuration, '' when it is not set; asked once."""
@@ -472,12 +481,16 @@ def _said(error: git.exc.GitCommandError, folder: Path) -> errors.Refused:
             hint=f'if no git runs in {folder}, one that was killed left it: '
             f'rm {shlex.quote(lock[1])}',
         )
-    if 'dubious ownership' in text:
-        return errors.Refused(
-            f'git refuses {folder}: it belongs to another user',
-            hint=f'git config --global --add safe.directory {shlex.quote(str(folder))}',
-        )
+    if _FOREIGN.search(text):
+        return _foreign(folder)
     return errors.Unavailable(f'git: {_gist(text) or error}')
+
+
+def _foreign(folder: Path) -> errors.Refused:
+    return errors.Refused(
+        f'git refuses {folder}: it belongs to another user',
+        hint=f'git config --global --add safe.directory {shlex.quote(str(folder))}',
+    )
 
 
 def _gist(text: str) -> str:
