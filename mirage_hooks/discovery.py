@@ -117,7 +117,7 @@ def complaint(text: str, folder: Path) -> errors.Refused:
             hint=f'if no git runs in {folder}, one that was killed left it: '
             f'rm {shlex.quote(lock[1])}',
         )
-    if 'dubious ownership' in text:
+    if 'dubious ownership' in text or 'unsafe repository' in text:  # the latter before git 2.36
         named = re.search(r"dubious ownership in repository at '(.+)'$", text, re.M)
         return _another_s(Path(named[1]) if named else folder)
     if 'not a git repository' in text:

@@ -212,6 +212,26 @@ class Repository:
         return status == 0, said
 
     @bounded
+    def raw(self, commit: str, limit: int) -> bytes:
+        """The bytes of `commit`, which git names by them; raises Refused for more than `limit`."""
+        size = self._objects.size(commit)
+        if size > limit:
+            raise errors.Refused(
+                f'commit {commit[:12]} has {size} bytes; {limit} are read',
+                hint='make it anew with a shorter message, and push again',
+            )
+        return self._objects.output('cat-file', 'commit', commit, what=f'commit {commit[:12]}')
+
+    @bounded
+    def links(self, commit: str) -> tuple[str, ...]:
+        """The tree and the parents that git follows from `commit`."""
+        said = self._objects.output(
+            'rev-list', '--no-walk', '--format=%T %P', commit,
+            what=f'the parents of commit {commit[:12]}', signed=SIGNED,
+        )
+        return tuple(said.decode('ascii').split()[2:])  # after `commit` and its name
+
+    @bounded
     def find(
         self, commit: str, unikernel: str, wanted: model.Unikernel, limit: int | None = None
     ) -> model.Found:

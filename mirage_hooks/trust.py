@@ -8,7 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
-from . import errors, model, store
+from . import commitform, errors, model, store
 from .host import system
 from .repository import Repository
 
@@ -55,7 +55,24 @@ def verify(
         accepted, said = repository.verify(one, settings)
         if not accepted or not _signer(said):
             raise _refusal(repository, wanted, one, settings, said)
+        _require_form(repository, one)
     return len(coming)
+
+
+def _require_form(repository: Repository, commit: str) -> None:
+    """Raise Refused when git may follow other parents than those that were signed."""
+    try:
+        written = commitform.links(repository.raw(commit, commitform.LIMIT))
+        if written == repository.links(commit):
+            return
+        reason = 'git follows other parents than it names'
+    except commitform.Strange as strange:
+        reason = str(strange)
+    raise errors.Refused(
+        f'commit {commit[:12]} by {repository.author(commit)} is signed, but not in the form in '
+        f'which git writes commits: {reason}',
+        hint='it may hide a parent that nobody signed; make it anew with git, and push again',
+    )
 
 
 def _signer(said: str) -> str:

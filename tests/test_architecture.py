@@ -15,7 +15,7 @@ PACKAGE = Path(mirage_hooks.__file__).parent
 FLOORS = (
     ('model', 'errors', 'settled'),
     ('alarm', 'config', 'store', 'journal', 'secret', 'image', 'tree', 'discovery', 'objects',
-     'references', 'repository', 'host'),
+     'references', 'repository', 'host', 'commitform'),
     ('targets', 'trust'),
     ('report', 'switching'),
     ('deploying',),

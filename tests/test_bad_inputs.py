@@ -443,6 +443,39 @@ def test_a_repository_of_another_owner_is_left_to_its_owner(
         os.chown(serving.host / '.git', 0, 0)
 
 
+@pytest.fixture
+def of_nobody(serving: Deployment) -> Iterator[Deployment]:
+    """One whose repository belongs to another user, and whose release died."""
+    if os.geteuid() != 0:
+        pytest.skip('needs root, to give a repository away')
+    serving.crash()
+    for path in (serving.host, serving.host / '.git'):
+        os.chown(path, 65534, 65534)
+    yield serving
+    for path in (serving.host, serving.host / '.git'):
+        os.chown(path, 0, 0)
+    assert serving.mirage('deploy').returncode == 0
+
+
+@pytest.mark.parametrize('known', [False, True])
+def test_nothing_is_started_in_a_repository_of_another_owner(
+    of_nobody: Deployment, home: Path, known: bool
+) -> None:
+    serving = of_nobody
+    if known:  # by the operator's own configuration, which git reads in any case
+        with (home / '.gitconfig').open('a') as file:
+            file.write(f'[mirage]\n\tconfig = {serving.config}\n')
+    before = serving.history()
+    for command in (('pull', '--quiet'), ('pull',), ('deploy',), ('stop', 'www'),
+                    ('rollback', 'www', '1'), ('trust', '--forget')):
+        refused(
+            serving.mirage(*command),
+            f'mirage-hooks: git refuses {serving.host}: it belongs to another user',
+            f'  hint: git config --global --add safe.directory {serving.host}',
+        )
+    assert (serving.page(), serving.history()) == ('', before)
+
+
 def test_a_state_folder_that_may_not_be_written_is_refused(serving: Deployment) -> None:
     state = serving.host / '.git' / 'mirage-hooks'
     without = ('setpriv', '--bounding-set=-dac_override', '--inh-caps=-dac_override', '--')

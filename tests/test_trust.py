@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pytest_mock import MockerFixture
 
-from mirage_hooks import journal
+from mirage_hooks import commitform, errors, journal, model, trust
+from mirage_hooks.host import system
+from mirage_hooks.repository import Repository
 from tests import signing
 from tests.deployment import Deployment, git, run, web
 
@@ -232,6 +235,90 @@ def test_an_unsigned_commit_that_a_signed_merge_brings_is_refused(trusted: Trust
     assert f'commit {slipped} by {BY} is not signed' in trusted.refusal()[0]
 
 
+STRANGE = 'is signed, but not in the form in which git writes commits:'
+HIDES = '  hint: it may hide a parent that nobody signed; make it anew with git, and push again'
+
+
+def forge(trusted: Trusted, old: bytes, new: bytes) -> str:
+    """Publish the site's newest commit with `old` made `new`, whose signature still holds."""
+    site = trusted.site
+    raw = Repository(site).raw('HEAD', commitform.LIMIT)
+    assert raw.count(old) == 1
+    forged = signing.forged(site, raw.replace(old, new))
+    signers = f'gpg.ssh.allowedSignersFile={trusted.signers}'
+    git(site, '-c', signers, 'verify-commit', forged)
+    git(site, 'push', '-q', 'origin', f'+{forged}:master')
+    return forged[:12]
+
+
+def test_a_signature_between_the_parents_hides_no_unsigned_commit(trusted: Trusted) -> None:
+    git(trusted.site, 'checkout', '-q', '-b', 'side')
+    signing.sign_with(trusted.site, None)
+    trusted.deployment.publish(web('two'), 'b' * 40, push=False)
+    slipped = git(trusted.site, 'rev-parse', 'HEAD').encode()
+    git(trusted.site, 'checkout', '-q', 'master')
+    signing.sign_with(trusted.site, trusted.alice)
+    git(trusted.site, 'merge', '-q', '--no-ff', '-m', 'merge', 'side')
+    raw = Repository(trusted.site).raw('HEAD', commitform.LIMIT)
+    signature = raw[raw.index(b'gpgsig'): raw.index(b'\n\n') + 1]
+    parent = b'parent ' + slipped
+    moved = raw.replace(signature, b'').replace(parent, signature + parent)
+    forged = forge(trusted, raw, moved)
+    assert trusted.refusal() == [
+        f"www: REFUSED: commit {forged} by {BY} {STRANGE} "
+        "'gpgsig -----BEGIN SSH SIGNATURE-----' stands where its author should", HIDES,
+    ]
+
+
+def test_a_second_signature_is_refused_though_the_first_holds(trusted: Trusted) -> None:
+    trusted.deployment.publish(web('two'), 'b' * 40)
+    forged = forge(trusted, b'\n\n', b'\ngpgsig-sha256 x\n\n')
+    assert trusted.refusal() == [
+        f"www: REFUSED: commit {forged} by {BY} {STRANGE} "
+        "'gpgsig-sha256 x' stands where git writes no such header", HIDES,
+    ]
+
+
+def test_a_commit_that_git_follows_elsewhere_than_it_says_is_refused(
+    trusted: Trusted, mocker: MockerFixture
+) -> None:
+    repository = Repository(trusted.deployment.host)
+    wanted = model.Trust(signers=str(trusted.signers))
+    head = git(trusted.deployment.host, 'rev-parse', 'HEAD')
+    programs = trusted.folder / 'programs'
+    assert trust.verify(repository, wanted, '', head, programs) == 1
+    tree = git(trusted.deployment.host, 'rev-parse', 'HEAD^{tree}')
+    mocker.patch.object(Repository, 'links', return_value=(tree, 'f' * 40))
+    with pytest.raises(errors.Refused) as refused:
+        trust.verify(repository, wanted, '', head, programs)
+    assert refused.value.reason == (
+        f'commit {head[:12]} by {BY} {STRANGE} git follows other parents than it names'
+    )
+
+
+def test_a_commit_of_a_mebibyte_is_not_read(trusted: Trusted) -> None:
+    (trusted.folder / 'long').write_text('x' * commitform.LIMIT)
+    git(trusted.site, 'commit', '-q', '--allow-empty', '-F', str(trusted.folder / 'long'))
+    size = git(trusted.site, 'cat-file', '-s', 'HEAD')
+    trusted.deployment.publish(web('two'), 'b' * 40)
+    long = git(trusted.site, 'rev-parse', 'HEAD~1')[:12]
+    assert trusted.refusal() == [
+        f'www: REFUSED: commit {long} has {size} bytes; {commitform.LIMIT} are read',
+        '  hint: make it anew with a shorter message, and push again',
+    ]
+
+
+def test_a_signed_merge_of_signed_tags_is_deployed(trusted: Trusted) -> None:
+    for name in ('left', 'right'):
+        git(trusted.site, 'checkout', '-q', '-b', name, 'master')
+        trusted.deployment.commit(name, push=False)
+        git(trusted.site, 'tag', '-s', '-m', name, f'v-{name}')
+    git(trusted.site, 'checkout', '-q', 'master')
+    git(trusted.site, 'merge', '-q', '--no-ff', '-m', 'merge', 'v-left', 'v-right')
+    trusted.deployment.publish(web('two'), 'b' * 40)
+    trusted.accepted('two')
+
+
 def test_rewound_history_is_refused_until_a_person_says_so(trusted: Trusted) -> None:
     floor = trusted.head()
     git(trusted.site, 'checkout', '-q', '--orphan', 'anew')
@@ -356,10 +443,6 @@ def test_empty_signers_know_nobody(trusted: Trusted) -> None:
 def test_a_host_without_ssh_keygen_deploys_nothing(
     trusted: Trusted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirage_hooks import errors, model, trust
-    from mirage_hooks.host import system
-    from mirage_hooks.repository import Repository
-
     found = system.find
     monkeypatch.setattr(system, 'find', lambda name: None if name == 'ssh-keygen' else found(name))
     repository = Repository(trusted.deployment.host)
