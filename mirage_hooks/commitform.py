@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 
-LIMIT = 1 << 20  # bytes of one commit; a merge of a hundred signed tags has a tenth
 
 _OID = rb'[0-9a-f]{40}'
 _WHO = rb'[^\n<>]* ?<[^\n<>]*> \d+ [+-]\d{4}'

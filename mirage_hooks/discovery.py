@@ -1,5 +1,5 @@
 """Which repository a folder belongs to, by git's own word, and none that a push could have brought:
-a tree may hold folders that look like git directories, with configuration and state of their own."""
+a tree may hold folders that look like git directories, with a configuration and state of theirs."""
 
 from __future__ import annotations
 

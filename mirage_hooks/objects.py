@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from . import alarm, discovery, errors
 
@@ -48,7 +48,8 @@ class Objects:
         self.git_dir, self.folder = git_dir, folder
 
     def output(
-        self, *arguments: str, what: str, given: bytes = b'', signed: Mapping[str, str] | None = None
+        self, *arguments: str, what: str, given: bytes = b'',
+        signed: Mapping[str, str] | None = None,
     ) -> bytes:
         """What a git command prints for the input `given`; `signed` is added to its environment.
         Raises Refused, naming `what`, when that is more than OUTPUT."""
@@ -123,9 +124,9 @@ def too_long(commit: str) -> errors.Refused:
 
 def _all(process: subprocess.Popen[bytes]) -> bytes:
     """What `process` prints, one byte beyond OUTPUT at most; then it is ended."""
-    assert process.stdout is not None
+    pipe = cast(IO[bytes], process.stdout)
     printed = bytearray()
-    while len(printed) <= OUTPUT and (part := process.stdout.read(1 << 16)):
+    while len(printed) <= OUTPUT and (part := pipe.read(1 << 16)):
         printed += part
     if len(printed) > OUTPUT:
         process.kill()
@@ -144,8 +145,8 @@ class _Blob(RawIOBase):
 
     @bounded
     def readinto(self, buffer: Any) -> int:
-        assert self.process.stdout is not None
-        data = self.process.stdout.read(min(len(buffer), self.left)) if self.left else b''
+        pipe = cast(IO[bytes], self.process.stdout)
+        data = pipe.read(min(len(buffer), self.left)) if self.left else b''
         if not data and self.left:
             raise errors.Unavailable(f'git ended in the middle of object {self.oid[:12]}')
         buffer[: len(data)] = data

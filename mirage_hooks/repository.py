@@ -212,14 +212,10 @@ class Repository:
         return status == 0, said
 
     @bounded
-    def raw(self, commit: str, limit: int) -> bytes:
-        """The bytes of `commit`, which git names by them; raises Refused for more than `limit`."""
-        size = self._objects.size(commit)
-        if size > limit:
-            raise errors.Refused(
-                f'commit {commit[:12]} has {size} bytes; {limit} are read',
-                hint='make it anew with a shorter message, and push again',
-            )
+    def raw(self, commit: str) -> bytes:
+        """The bytes of `commit`, which git names by them; raises Refused when nobody wrote so many
+        by hand."""
+        self._objects.require_small([commit])
         return self._objects.output('cat-file', 'commit', commit, what=f'commit {commit[:12]}')
 
     @bounded

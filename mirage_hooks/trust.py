@@ -62,7 +62,7 @@ def verify(
 def _require_form(repository: Repository, commit: str) -> None:
     """Raise Refused when git may follow other parents than those that were signed."""
     try:
-        written = commitform.links(repository.raw(commit, commitform.LIMIT))
+        written = commitform.links(repository.raw(commit))
         if written == repository.links(commit):
             return
         reason = 'git follows other parents than it names'

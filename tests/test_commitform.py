@@ -45,7 +45,7 @@ class Site(NamedTuple):
         return git(self.folder, 'rev-parse', 'HEAD')
 
     def raw(self, commit: str = 'HEAD') -> bytes:
-        return Repository(self.folder).raw(commit, commitform.LIMIT)
+        return Repository(self.folder).raw(commit)
 
     def seen(self, raw: bytes) -> tuple[str, ...] | None:
         """What git reads in `raw`: links, author, committer, message; None when it is no commit."""

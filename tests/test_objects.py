@@ -42,7 +42,9 @@ def test_a_bomb_in_git_s_own_compression_costs_no_memory(
     assert peak < BOMB / 3 / (1 << 20)
 
 
-def test_a_folder_of_endless_names_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_endless_names_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     git(tmp_path, 'init', '-q', str(tmp_path))
     blob = subprocess.run(('git', 'hash-object', '-w', '--stdin'), cwd=tmp_path, input=b'',
                           stdout=subprocess.PIPE, check=True).stdout.decode().strip()

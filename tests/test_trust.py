@@ -297,14 +297,13 @@ def test_a_commit_that_git_follows_elsewhere_than_it_says_is_refused(
 
 
 def test_a_commit_of_a_mebibyte_is_not_read(trusted: Trusted) -> None:
-    (trusted.folder / 'long').write_text('x' * commitform.LIMIT)
+    (trusted.folder / 'long').write_text('x' * objects.COMMIT)
     git(trusted.site, 'commit', '-q', '--allow-empty', '-F', str(trusted.folder / 'long'))
-    size = git(trusted.site, 'cat-file', '-s', 'HEAD')
     trusted.deployment.publish(web('two'), 'b' * 40)
     long = git(trusted.site, 'rev-parse', 'HEAD~1')[:12]
     assert trusted.refusal() == [
-        f'www: REFUSED: commit {long} has {size} bytes; {commitform.LIMIT} are read',
-        '  hint: make it anew with a shorter message, and push again',
+        f'www: REFUSED: commit {long} has a message or headers of more than 1 MB',
+        '  hint: put the branch back to the commit before it',
     ]
 
 

@@ -278,7 +278,8 @@ def _remember(folder: Path, used: bool) -> None:
         return
     path = home / 'repositories'
     with store.writing(path):
-        before = path.read_text('utf-8', 'surrogateescape').split('\n')[:-1] if path.exists() else []
+        text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
+        before = [line for line in text.split('\n') if line]
         others = {line for line in before if line != str(folder) and Path(line).exists()}
         after = sorted(others | {str(folder)} if used else others)
         if after != before:
