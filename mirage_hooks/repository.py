@@ -4,10 +4,11 @@ Everything that comes out of it is hostile until parsed."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -20,6 +21,7 @@ from . import alarm, errors, model, settled, tree
 from .tree import Entry
 
 PATIENCE = 900.0  # seconds for one question to git, which may have to ask a remote
+FETCH = 120.0  # seconds for a fetch: what has not come by then is the next cron run's
 
 # History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
@@ -35,16 +37,22 @@ def _bounded(ask: Asking) -> Asking:
     for ever, nor let cron's ticks pile up behind it."""
     @functools.wraps(ask)
     def asked(*arguments: Any, **named: Any) -> Any:
-        try:
-            with alarm.within(PATIENCE):
-                return ask(*arguments, **named)
-        except alarm.Late:
-            raise errors.Unavailable(
-                f'git took more than {PATIENCE:g} s, and was ended',
-                hint='is its remote reachable, and its disk well?',
-            ) from None
+        with _ended_after(PATIENCE):
+            return ask(*arguments, **named)
 
     return asked  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    try:
+        with alarm.within(seconds):
+            yield
+    except alarm.Late:
+        raise errors.Unavailable(
+            f'git took more than {seconds:g} s, and was ended',
+            hint='is its remote reachable, and its disk well?',
+        ) from None
 
 
 class _Whole(RawIOBase):
@@ -376,13 +384,17 @@ class Repository:
         except errors.Refused:
             return ''
 
-    @_bounded
     def fetch(self, remote: str) -> None:
         """Ask `remote` what is new. In a partial clone too all of it comes at once: the remote
         then knows the image that is here, and sends a delta of kilobytes where fetching the new
         one alone, when it is read, takes megabytes."""
         # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
-        self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
+        with _ended_after(min(FETCH, PATIENCE)):
+            self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
+
+    def references(self) -> str:
+        """Every reference and what it is at."""
+        return self._run('for-each-ref', '--format=%(refname) %(objectname)')
 
     @_bounded
     def contains(self, commit: str, ancestor: str) -> bool:
