@@ -9,10 +9,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__, errors, settled
 from .site import commands as site
+
+if TYPE_CHECKING:
+    from .repository import Repository
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,11 +124,29 @@ def _pull(given: argparse.Namespace) -> int:
     from .repository import Repository
 
     repository = Repository(Path(given.repository))
-    failed = pull.pull(repository, Reporter(given.quiet))
-    if settled.holds(repository.git_dir):
-        return failed
     trigger = f'cron by {_by()}' if given.quiet else f'pull by {_by()}'
-    return _converge(repository.folder, trigger, given.quiet) or failed
+
+    def converged() -> int:
+        return _converge(repository.folder, trigger, given.quiet)
+
+    # First, for a remote may take its time, and visitors wait.
+    before, failed = '', 0
+    if _died(repository):
+        before, failed = repository.references(), converged()
+    missed = pull.pull(repository, Reporter(given.quiet))
+    if settled.holds(repository.git_dir):
+        return missed
+    if before and before == repository.references():
+        return failed or missed
+    return converged() or missed
+
+
+def _died(repository: Repository) -> bool:
+    if settled.lives(repository.git_dir):
+        return False
+    from . import deploy
+
+    return deploy.died(repository)
 
 
 def _plan(given: argparse.Namespace, names: tuple[str, ...]) -> int:

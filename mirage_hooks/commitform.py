@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 
-
 _OID = rb'[0-9a-f]{40}'
 _WHO = rb'[^\n<>]* ?<[^\n<>]*> \d+ [+-]\d{4}'
 _REST = rb'[^\n]*(?:\n [^\n]*)*'  # of a header that goes on over lines that begin with a blank

@@ -19,7 +19,7 @@ from .report import Reporter
 from .repository import Repository
 from .switching import crashes, launcher, overlap
 
-__all__ = ['Wish', 'converge', 'dry_run', 'forget_floor', 'prove', 'rollback']
+__all__ = ['Wish', 'converge', 'died', 'dry_run', 'forget_floor', 'prove', 'rollback']
 
 
 def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model.Outcome]:
@@ -28,6 +28,19 @@ def converge(repository: Repository, wish: Wish, report: Reporter) -> list[model
     state = store.opened(repository.state)
     with state.lock(wish.trigger, store.PATIENCE, report.waiting):
         return _Converge(Road(repository, state, wish, report)).all()
+
+
+def died(repository: Repository) -> bool:
+    """Whether a release that is to serve does not run."""
+    state = store.opened(repository.state)
+    return any(_died(state.of(name)) for name in state.names())
+
+
+def _died(shelf: store.Shelf) -> bool:
+    pin, current = shelf.pin(), shelf.current()
+    if current is None or (pin is not None and pin.stopped):
+        return False
+    return not launcher.alive(shelf, current)
 
 
 def prove(

@@ -85,10 +85,15 @@ class NoRepository(errors.Refused):
 
 
 def _ask(folder: Path) -> _Said:
-    done = subprocess.run(
-        ('git', '-C', str(folder), 'rev-parse', *ASKED), env=_environment(), check=False,
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
-    )
+    try:
+        done = subprocess.run(
+            ('git', '-C', str(folder), 'rev-parse', *ASKED), env=_environment(), check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise errors.Unavailable(
+            f'git took more than {PATIENCE:g} s, and was ended', hint='is its disk well?'
+        ) from None
     lines = os.fsdecode(done.stdout).split('\n')[:-1]
     if not lines:
         raise complaint(os.fsdecode(done.stderr), folder)

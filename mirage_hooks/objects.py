@@ -3,11 +3,12 @@ for: a push of megabytes may unpack to gigabytes."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar, cast
@@ -26,19 +27,26 @@ Asking = TypeVar('Asking', bound=Callable[..., Any])
 
 def bounded(ask: Asking) -> Asking:
     """`ask`, whose git commands are given up after PATIENCE: one that hangs must not hold the lock
-    for ever, nor let cron's ticks pile up behind it."""
+    for ever, nor let cron's runs pile up behind it."""
     @functools.wraps(ask)
     def asked(*arguments: Any, **named: Any) -> Any:
-        try:
-            with alarm.within(PATIENCE):
-                return ask(*arguments, **named)
-        except alarm.Late:
-            raise errors.Unavailable(
-                f'git took more than {PATIENCE:g} s, and was ended',
-                hint='is its remote reachable, and its disk well?',
-            ) from None
+        with ended_after(PATIENCE):
+            return ask(*arguments, **named)
 
     return asked  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """Give up the git commands of the block after `seconds`; raises Unavailable then."""
+    try:
+        with alarm.within(seconds):
+            yield
+    except alarm.Late:
+        raise errors.Unavailable(
+            f'git took more than {seconds:g} s, and was ended',
+            hint='is its remote reachable, and its disk well?',
+        ) from None
 
 
 class Objects:

@@ -12,10 +12,12 @@ from typing import BinaryIO
 import git
 import git.exc
 
-from . import discovery, errors, model, settled, tree
+from . import discovery, errors, model, objects, settled, tree
 from .objects import Objects, bounded
 from .references import References
 from .tree import Entry
+
+FETCH = 120.0  # seconds for a fetch: what has not come by then is the next cron run's
 
 # History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
@@ -285,13 +287,17 @@ class Repository:
         """The newest commit that `branch` took over from the remote's branch; see References."""
         return self._references.fork_point(branch)
 
-    @bounded
     def fetch(self, remote: str) -> None:
         """Ask `remote` what is new. In a partial clone too all of it comes at once: the remote
         then knows the image that is here, and sends a delta of kilobytes where fetching the new
         one alone, when it is read, takes megabytes."""
         # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
-        self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
+        with objects.ended_after(min(FETCH, objects.PATIENCE)):
+            self._run('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
+
+    def references(self) -> str:
+        """Every reference and what it is at."""
+        return self._run('for-each-ref', '--format=%(refname) %(objectname)')
 
     @bounded
     def contains(self, commit: str, ancestor: str) -> bool:

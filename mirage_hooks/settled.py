@@ -135,6 +135,15 @@ def holds(git_dir: Path) -> bool:
         return False  # the long way says what is wrong
 
 
+def lives(git_dir: Path) -> bool:
+    """Whether all is known to live that the last converge left; asks nobody but the kernel."""
+    try:
+        known = json.loads((git_dir / FOLDER / 'settled.json').read_bytes())
+        return known['version'] == __version__ and all(_lives(run) for run in known['runs'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # the long way finds out
+
+
 def gated(git_dir: Path) -> bool:
     """Whether mirage.yml may ask for the gate: false when it does not hold the word at all."""
     try:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import sys
 import time
 
-from mirage_hooks import cli, repository, settled
+from mirage_hooks import cli, discovery, objects, settled
 
 shift, patience = float(sys.argv[1]), float(sys.argv[2])
 now = time.time
 time.time = lambda: now() + shift
-repository.PATIENCE = settled.PATIENCE = patience
+discovery.PATIENCE = objects.PATIENCE = settled.PATIENCE = patience
 sys.exit(cli.main(sys.argv[3:]))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from mirage_hooks import commitform, errors, journal, model, trust
+from mirage_hooks import errors, journal, model, objects, trust
 from mirage_hooks.host import system
 from mirage_hooks.repository import Repository
 from tests import signing
@@ -242,7 +242,7 @@ HIDES = '  hint: it may hide a parent that nobody signed; make it anew with git,
 def forge(trusted: Trusted, old: bytes, new: bytes) -> str:
     """Publish the site's newest commit with `old` made `new`, whose signature still holds."""
     site = trusted.site
-    raw = Repository(site).raw('HEAD', commitform.LIMIT)
+    raw = Repository(site).raw('HEAD')
     assert raw.count(old) == 1
     forged = signing.forged(site, raw.replace(old, new))
     signers = f'gpg.ssh.allowedSignersFile={trusted.signers}'
@@ -259,7 +259,7 @@ def test_a_signature_between_the_parents_hides_no_unsigned_commit(trusted: Trust
     git(trusted.site, 'checkout', '-q', 'master')
     signing.sign_with(trusted.site, trusted.alice)
     git(trusted.site, 'merge', '-q', '--no-ff', '-m', 'merge', 'side')
-    raw = Repository(trusted.site).raw('HEAD', commitform.LIMIT)
+    raw = Repository(trusted.site).raw('HEAD')
     signature = raw[raw.index(b'gpgsig'): raw.index(b'\n\n') + 1]
     parent = b'parent ' + slipped
     moved = raw.replace(signature, b'').replace(parent, signature + parent)
