@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,3 +162,79 @@ def test_a_disk_that_changes_all_the_time_is_not_copied_half(
         raise AssertionError
     assert str(refused.value) == f'{disk} is written to all the time'
     assert (run.call_count, copy.exists()) == (1 + disks.TRIES, False)
+
+
+class Proxy:
+    """A forwarder in front of what serves on `target`: another port, the same answers."""
+
+    def __init__(self, target: int) -> None:
+        self.target, self.server = target, socket.create_server(('127.0.0.1', 0))
+        self.port = int(self.server.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                visitor, _ = self.server.accept()
+                threading.Thread(target=self._pass, args=(visitor,), daemon=True).start()
+
+    def _pass(self, visitor: socket.socket) -> None:
+        with visitor, contextlib.suppress(OSError):
+            with socket.create_connection(('127.0.0.1', self.target), 30) as behind:
+                behind.sendall(visitor.recv(65536))
+                while answer := behind.recv(65536):
+                    visitor.sendall(answer)
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):  # ended before
+            self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+
+
+@pytest.fixture
+def proxy(deployment: Deployment) -> Iterator[Proxy]:
+    made = Proxy(deployment.port)
+    yield made
+    made.end()
+
+
+def test_a_proxy_in_front_of_the_old_release_does_not_answer_for_a_bad_image(
+    serving: Deployment, proxy: Proxy
+) -> None:
+    serving.configure(health={
+        'http': f'http://127.0.0.1:{proxy.port}/', 'contains': 'o', 'within': '3s'})
+    serving.publish(web('nil'), 'b' * 40)
+    done = serving.pull()
+    assert re.search(
+        r"REFUSED: http://127.0.0.1:(?!%d/)\d+/ answered without 'o' within 3s" % proxy.port,
+        done.stderr)
+    assert 'stopping release' not in done.stdout + done.stderr
+    assert serving.page() == 'one'
+
+
+def test_a_first_image_behind_a_proxy_is_accepted(deployment: Deployment, proxy: Proxy) -> None:
+    deployment.configure(health={'http': f'http://127.0.0.1:{proxy.port}/', 'within': '5s'})
+    deployment.publish(web('one'), 'a' * 40)
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert deployment.page(proxy.port) == 'one'
+
+
+def test_what_no_trial_can_answer_is_said_and_asked_after_the_switch(
+    serving: Deployment, proxy: Proxy
+) -> None:
+    serving.configure(health={'tcp': f'127.0.0.1:{proxy.port}', 'within': '5s'})
+    text = f'127.0.0.1:{proxy.port} cannot be asked of a trial: it is asked after the switch'
+    assert f'ok       www: {text}' in serving.mirage('check').stdout
+    serving.publish(web('nil', 'import time; time.sleep(600)'), 'b' * 40)
+    done = serving.pull()
+    assert f'www: {text}' in done.stderr
+    assert 'did not answer' in done.stderr
+    assert serving.page() == 'one'
+    serving.publish(web('two'), 'c' * 40)
+    proxy.end()
+    done = serving.pull()
+    assert f'REFUSED: 127.0.0.1:{proxy.port} did not answer' in done.stderr
+    assert 'stopping release' in done.stderr
+    assert serving.page() == 'one'

@@ -10,7 +10,7 @@ import msgspec
 
 from .. import errors, model, store, targets
 from ..host import disks
-from ..switching import health, overlap, switch
+from ..switching import asked, overlap, switch
 from .road import Road
 
 SHARING = ('virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
@@ -37,7 +37,7 @@ def held(
             say(f'not tried, for a trial must not write to its disks: {refused.reason}')
             return False
         if spare is not None:
-            switch.rehearse(shelf, new, plan, health.at_port(wanted, spare), say)
+            switch.rehearse(shelf, new, plan, asked.on_port(wanted, spare), say)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(shelf, road.owner, tried, wanted, say)
