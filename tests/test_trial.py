@@ -110,6 +110,7 @@ def test_killed_in_a_trial_it_leaves_no_copy_after_the_next_deploy(
     disked: Callable[[bool], Disked], gate: bool
 ) -> None:
     made = disked(gate)
+    made.deployment.mirage('deploy')  # after it, a pull that finds nothing new goes home at once
     made.deployment.publish(writing('two', HANGS), 'b' * 40, push=not gate)
     command = ('git', 'push', 'host', '+HEAD:master') if gate else (
         made.deployment.command('pull'))
@@ -125,7 +126,7 @@ def test_killed_in_a_trial_it_leaves_no_copy_after_the_next_deploy(
     assert made.copies()
     if not gate:
         git(made.deployment.host, 'reset', '-q', '--hard', 'HEAD^')
-    made.deployment.mirage('deploy')
+    made.deployment.mirage('pull' if gate else 'deploy')
     assert (made.deployment.page(), made.copies()) == ('one', [])
     assert made.disk.read_bytes() == BEFORE
 
@@ -179,11 +180,13 @@ class Proxy:
                 threading.Thread(target=self._pass, args=(visitor,), daemon=True).start()
 
     def _pass(self, visitor: socket.socket) -> None:
-        with visitor, contextlib.suppress(OSError):
-            with socket.create_connection(('127.0.0.1', self.target), 30) as behind:
-                behind.sendall(visitor.recv(65536))
-                while answer := behind.recv(65536):
-                    visitor.sendall(answer)
+        with (
+            visitor, contextlib.suppress(OSError),
+            socket.create_connection(('127.0.0.1', self.target), 30) as behind,
+        ):
+            behind.sendall(visitor.recv(65536))
+            while answer := behind.recv(65536):
+                visitor.sendall(answer)
 
     def end(self) -> None:
         with contextlib.suppress(OSError):  # ended before
@@ -206,7 +209,7 @@ def test_a_proxy_in_front_of_the_old_release_does_not_answer_for_a_bad_image(
     serving.publish(web('nil'), 'b' * 40)
     done = serving.pull()
     assert re.search(
-        r"REFUSED: http://127.0.0.1:(?!%d/)\d+/ answered without 'o' within 3s" % proxy.port,
+        rf"REFUSED: http://127.0.0.1:(?!{proxy.port}/)\d+/ answered without 'o' within 3s",
         done.stderr)
     assert 'stopping release' not in done.stdout + done.stderr
     assert serving.page() == 'one'

@@ -164,8 +164,8 @@ def _join(
 
 
 def _confirm(shelf: store.Shelf, new: model.Release, wanted: model.Unikernel) -> None:
-    """Ask `new`, which gets what is new, what the stage could not, and watch it; raises Refused when
-    it does not serve."""
+    """Ask `new`, to which all that is new goes by now, what it could not be asked on the stage, and
+    watch it; raises Refused when it does not serve."""
     left = asked.on_stage(wanted, wire.addresses(wire.static(new))).left
     ended = switch.dead(shelf, new)
     health.prove(left, lambda: '', ended)
