@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from . import config, errors, journal, model, store
-from .deploying import candidate, own, refusal, shortcut
+from .deploying import candidate, own, refusal, shortcut, trial
 from .deploying.candidate import Candidates
 from .deploying.gate import Gate
 from .deploying.live import Live
@@ -213,8 +213,10 @@ class _Converge:
         try:
             if old is None:
                 launcher.require_alone(new)
-            if not self.candidates.passed_gate(new) and not overlap.beside(serving, new, wanted):
-                self.candidates.rehearsed(shelf, wanted, new)
+            beside = overlap.beside(serving, new, wanted)
+            if not self.candidates.passed_gate(new) and trial.needed(wanted, beside):
+                asked = self.candidates.requests[new.number]
+                trial.held(self.road, shelf, wanted, new, asked)
             self.live.switch(shelf, serving, new, wanted)
         except errors.Refused:
             shelf.fail(new.number, launcher.console(shelf, new))

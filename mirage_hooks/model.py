@@ -104,7 +104,11 @@ Network = Socket | Direct | Static
 class Block(_Settings, frozen=True):
     """A file on the host that the unikernel sees as a disk."""
 
-    path: Annotated[str, Meta(pattern='^/', description='an absolute path outside the repository')]
+    path: Annotated[
+        str,
+        Meta(pattern='^/',
+             description='an absolute path outside the repository; a trial gets a copy'),
+    ]
     sector: Annotated[int, Meta(ge=512, description='bytes to a sector')] = 512
     read_only: Annotated[bool, Meta(description='Xen and virtio only')] = False
     vdev: Annotated[
@@ -204,7 +208,8 @@ class Unikernel(_Settings, frozen=True):
     ] = '4.11'
     health: Annotated[
         tuple[Health, ...],
-        Meta(description='how to tell that it serves, one question or a list of them'),
+        Meta(description='how to tell that it serves, one question or a list of them; a trial is '
+             'asked what it can answer itself, the rest is asked after the switch'),
     ] = ()
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')

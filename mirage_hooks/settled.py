@@ -123,6 +123,7 @@ def holds(git_dir: Path) -> bool:
         known = json.loads((git_dir / FOLDER / 'settled.json').read_bytes())
         return bool(
             known['version'] == __version__
+            and not (git_dir / FOLDER / 'gate').exists()  # a trial that was killed
             and all(_lives(run) for run in known['runs'])
             and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
             and all(_bridge(name) == bridge for name, bridge in known['ports'].items())

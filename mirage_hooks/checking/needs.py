@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image, model, secret, store, targets
-from ..host import devices, facts, network, privilege, system, xen
+from ..host import devices, facts, network, privilege, system, wire, xen
 from ..repository import Repository
-from ..switching import demands
+from ..switching import asked, demands
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -42,6 +42,7 @@ def of(
         yield from _walls(name, request.host)
         yield from _devices(name, target, wanted)
     yield from _bridges(name, wanted)
+    yield from _left(name, wanted)
     places = (repository.folder, repository.git_dir)
     if wanted.blocks:
         yield _looked(name, 'its disks', lambda: _disks(request, places))
@@ -149,6 +150,19 @@ def _overlap(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
             name, True, 'it switches by `replace`, with a moment without an answer, and the gate '
             'does not try it: `overlap` wants root, for network namespaces and nft',
         )
+
+
+def _left(name: str, wanted: model.Unikernel) -> Iterator[Finding]:
+    """The questions that no trial answers, where one is held."""
+    static = wanted.overlapped if os.geteuid() == 0 else None
+    if wanted.port is not None:
+        found = asked.on_port(wanted, wanted.port)
+    elif static is not None:
+        found = asked.on_stage(wanted, wire.addresses(static))
+    else:
+        return
+    for text in found.said:
+        yield Finding(name, True, text)
 
 
 def program(subject: str, name: str, hint: str) -> Finding:

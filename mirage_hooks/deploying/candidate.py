@@ -8,7 +8,7 @@ import msgspec
 
 from .. import errors, image, journal, model, secret, store, targets
 from ..host import facts
-from ..switching import demands, health, overlap, switch
+from ..switching import demands
 from . import own
 from .road import Road
 
@@ -117,25 +117,6 @@ class Candidates:
         """Whether the push of `new` was accepted because it served."""
         passed = self.road.state.proof(new.unikernel).current()
         return passed is not None and alike(passed, new)
-
-    def rehearsed(self, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release) -> bool:
-        """Try the new image while the old one serves: on a spare port, or at its own address on a
-        stage; False where neither can be. Raises Refused when it does not serve there."""
-        asked, say = self.requests[new.number], self.road.say(new.unikernel)
-        # systemd would start what ends again, and a trial is to be seen ending.
-        asked = msgspec.structs.replace(asked, host=msgspec.structs.replace(asked.host, systemd=''))
-        if isinstance(wanted.network, model.Socket) and wanted.port is not None:
-            spare = switch.spare_port()
-            own = msgspec.structs.replace(wanted.network, port=spare)
-            moved = msgspec.structs.replace(wanted, network=own)
-            plan = targets.plan(msgspec.structs.replace(asked, wanted=moved))
-            switch.rehearse(shelf, new, plan, health.at_port(wanted, spare), say)
-        elif overlap.beside(None, new, wanted):
-            trial = msgspec.structs.replace(new, plan=targets.plan(asked))
-            overlap.rehearse(shelf, self.road.owner, trial, wanted, say)
-        else:
-            return False
-        return True
 
 
 def alike(old: model.Release, new: model.Release) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import errors, model, store
 from ..switching import launcher
-from . import candidate, own, refusal
+from . import candidate, own, refusal, trial
 from .candidate import Candidates
 from .road import Road
 
@@ -70,7 +70,7 @@ class Gate:
         refusal.not_again(shelf, self.candidates.fingerprint(name, wanted), found)
         new = self.candidates.staged(proof, name, wanted, found, settings.unpacked_limit)
         if current is None or not candidate.alike(current, new):
-            tried = self.candidates.rehearsed(proof, wanted, new)
+            tried = trial.held(self.road, proof, wanted, new, self.candidates.requests[new.number])
             said = 'it serves' if tried else 'it cannot be tried beside what runs'
             self.road.report.step(name, said)
         proof.point(new.number)

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from .. import errors, model, targets
+from ..host import disks as copies
 from ..host import system
 
 GET = {
@@ -125,13 +126,10 @@ def _disk(what: str, block: model.Block, repository: tuple[Path, ...]) -> int:
             hint='a disk changes as the unikernel runs: keep it elsewhere',
         )
     try:
-        found = path.stat()
-        size = found.st_size
-        if stat.S_ISBLK(found.st_mode):
-            with path.open('rb') as device:
-                size = device.seek(0, os.SEEK_END)
-        elif not stat.S_ISREG(found.st_mode):
+        kind = path.stat().st_mode
+        if not stat.S_ISBLK(kind) and not stat.S_ISREG(kind):
             raise errors.Refused(f'{what} is neither a file nor a block device: {path}')
+        size = copies.size(path)
     except OSError as error:
         raise errors.Refused(
             f'{what} cannot be opened: {path}: {error.strerror}',

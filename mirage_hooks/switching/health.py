@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.parse
 from collections.abc import Callable
 
 from .. import errors, model
@@ -23,7 +22,7 @@ def questions(wanted: model.Unikernel, address: str = '') -> tuple[model.Health,
     if wanted.health:
         return wanted.health
     if wanted.port is not None:
-        return (model.Health(tcp=f'{_host(wanted)}:{wanted.port}'),)
+        return (model.Health(tcp=f'{host(wanted)}:{wanted.port}'),)
     if address:
         return _at_address(wanted, address)
     return (model.Health(alive='1s'),)
@@ -36,11 +35,6 @@ def _at_address(wanted: model.Unikernel, address: str) -> tuple[model.Health, ..
     if system.find('ping'):
         return (model.Health(ping=address),)
     return (model.Health(alive='1s'),)  # and it must answer ARP
-
-
-def at_port(wanted: model.Unikernel, port: int) -> tuple[model.Health, ...]:
-    """The questions for a trial on `port` in place of the configured one."""
-    return tuple(_moved(question, wanted.port, port) for question in questions(wanted))
 
 
 def prove(
@@ -91,27 +85,7 @@ def _insist(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _moved(question: model.Health, old: int | None, new: int) -> model.Health:
-    """`question` with port `old` replaced by `new` where it asks this host."""
-    if question.tcp and question.tcp.endswith(f':{old}'):
-        return model.Health(tcp=f'{question.tcp.rpartition(":")[0]}:{new}', within=question.within)
-    if question.http:
-        url = urllib.parse.urlsplit(question.http)
-        if (url.port or {'http': 80, 'https': 443}[url.scheme]) == old:
-            host = f'[{url.hostname}]' if ':' in str(url.hostname) else url.hostname
-            moved = urllib.parse.urlunsplit(url._replace(netloc=f'{host}:{new}'))
-            name = question.host or str(url.netloc)
-            return _replaced(question, http=moved, host=name)
-    return question
-
-
-def _replaced(question: model.Health, http: str, host: str) -> model.Health:
-    return model.Health(
-        http=http, host=host, status=question.status, contains=question.contains,
-        insecure=question.insecure, within=question.within,
-    )
-
-
-def _host(wanted: model.Unikernel) -> str:
+def host(wanted: model.Unikernel) -> str:
+    """Where this host asks what runs on its sockets."""
     address = wanted.network.address if isinstance(wanted.network, model.Socket) else '127.0.0.1'
     return '127.0.0.1' if address == '0.0.0.0' else address  # noqa: S104

@@ -15,7 +15,7 @@ import msgspec
 
 from .. import errors, model, store
 from ..host import flows, network, staging, wire
-from . import health, launcher, switch
+from . import asked, health, launcher, switch
 
 
 def beside(old: model.Release | None, new: model.Release, wanted: model.Unikernel) -> bool:
@@ -35,7 +35,7 @@ def take_over(
         return _exchange(shelf, owner, old, new, known.mac, wanted, say)
     network.require(new.plan.taps[0].bridge)
     say(f'starting release {new.number} on a stage')
-    with _proved(shelf, owner, new, wanted) as (stage, mac):
+    with _proved(shelf, owner, new, wanted, say) as (stage, mac):
         say(f'release {new.number} serves there')
         stage.introduce()
         if old is None or not _same_place(old, new):
@@ -51,25 +51,27 @@ def rehearse(
     """Prove `release` on a stage, and end it again; raises Refused when it does not serve there.
     What serves has the same address, and never hears of it."""
     say(f'trying release {release.number} on a stage')
-    with _proved(shelf, owner, release, wanted):
+    with _proved(shelf, owner, release, wanted, say):
         launcher.stop(shelf, release)
 
 
 @contextlib.contextmanager
 def _proved(
-    shelf: store.Shelf, owner: str, new: model.Release, wanted: model.Unikernel
+    shelf: store.Shelf, owner: str, new: model.Release, wanted: model.Unikernel,
+    say: switch.Say,
 ) -> Iterator[tuple[staging.Stage, str]]:
     """`new` on a stage, serving: the stage, its hardware address. It is ended when it does not
     serve, or when what is done with it fails."""
     static, own = wire.static(new), wire.addresses(wire.static(new))
+    questions = asked.on_stage(wanted, own)
+    for text in questions.said:
+        say(text)
     with staging.stage(owner, static) as stage:
         staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
         try:
             printed = launcher.start(shelf, staged, owner)
             with stage.entered():
-                health.prove(
-                    health.questions(wanted, own[0]), printed, switch.dead(shelf, new), own,
-                )
+                health.prove(questions.now, printed, switch.dead(shelf, new), own)
             yield stage, stage.mac(own[0])
         except BaseException:
             launcher.stop(shelf, new)
@@ -93,7 +95,7 @@ def _exchange(
     took = _turn(owner, wire.steering(before, there, [*others, here]))
     say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
     try:
-        health.watch(model.seconds(wanted.confirm), switch.dead(shelf, new))
+        _confirm(shelf, new, wanted)
     except errors.Refused:
         _turn(owner, guard)
         raise
@@ -135,7 +137,7 @@ def _swap(
     network.swap(there.device, here.device, bridge)
     wire.announce(new, there.mac)
     try:
-        health.watch(model.seconds(wanted.confirm), switch.dead(shelf, new))
+        _confirm(shelf, new, wanted)
     except errors.Refused:
         network.swap(here.device, there.device, bridge)
         if here.mac:
@@ -154,11 +156,20 @@ def _join(
     tap = new.plan.taps[0]
     network.join(tap.name, tap.bridge)
     wire.announce(new, mac)
-    health.watch(model.seconds(wanted.confirm), switch.dead(shelf, new))
+    _confirm(shelf, new, wanted)
     shelf.set_overlap(None)
     shelf.point(new.number)
     if old is not None:
         launcher.stop(shelf, old)
+
+
+def _confirm(shelf: store.Shelf, new: model.Release, wanted: model.Unikernel) -> None:
+    """Ask `new`, to which all that is new goes by now, what it could not be asked on the stage, and
+    watch it; raises Refused when it does not serve."""
+    left = asked.on_stage(wanted, wire.addresses(wire.static(new))).left
+    ended = switch.dead(shelf, new)
+    health.prove(left, lambda: '', ended)
+    health.watch(model.seconds(wanted.confirm), ended)
 
 
 def _same_place(one: model.Release, other: model.Release) -> bool:

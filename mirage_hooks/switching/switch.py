@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from .. import errors, model, store
-from . import health, launcher
+from . import asked, health, launcher
 
 ENDED = {
     1: 'the tender refused it',
@@ -32,16 +32,21 @@ def spare_port() -> int:
 
 def rehearse(
     shelf: store.Shelf, release: model.Release, plan: model.Plan,
-    asked: tuple[model.Health, ...], say: Say,
+    questions: asked.Asked, say: Say,
 ) -> None:
     """Run `plan`, the release on a spare port, and end it again; raises Refused when it does
     not serve there. What serves is not touched."""
     folder = shelf.folder(release.number)
     say(f'trying release {release.number} on a spare port')
+    for text in questions.said:
+        say(text)
     try:
         printed = launcher.printing(lambda: folder / store.CONSOLE)
         launcher.spawn(folder, plan)
-        health.prove(asked, printed, lambda: _ended(launcher.exited(folder), release.plan))
+        health.prove(
+            questions.now, printed, lambda: _ended(launcher.exited(folder), release.plan),
+            questions.own,
+        )
     finally:
         launcher.end(folder)
 

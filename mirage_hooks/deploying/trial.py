@@ -1,0 +1,69 @@
+"""A trial: the new image serves, or does not, while nothing of what serves is touched: neither its
+port, nor its address, nor its disks."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from .. import errors, model, store, targets
+from ..host import disks
+from ..switching import asked, overlap, switch
+from .road import Road
+
+SHARING = ('virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
+
+
+def held(
+    road: Road, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release,
+    request: targets.Request,
+) -> bool:
+    """Try `new`, planned from `request`, on a spare port, or at its own address on a stage; False
+    where neither can be. Raises Refused when it does not serve there."""
+    spare = switch.spare_port() if wanted.port is not None else None
+    if spare is None and not overlap.beside(None, new, wanted):
+        return False
+    say = road.say(new.unikernel)
+    apart, copies = _apart(request, spare)
+    with contextlib.ExitStack() as kept:
+        try:
+            plan = targets.plan(apart)
+            kept.enter_context(disks.copied(copies, targets.user(request)))
+        except errors.Refused as refused:
+            if not copies:
+                raise
+            say(f'not tried, for a trial must not write to its disks: {refused.reason}')
+            return False
+        if spare is not None:
+            switch.rehearse(shelf, new, plan, asked.on_port(wanted, spare), say)
+        else:
+            tried = msgspec.structs.replace(new, plan=plan)
+            overlap.rehearse(shelf, road.owner, tried, wanted, say)
+    return True
+
+
+def needed(wanted: model.Unikernel, beside: bool) -> bool:
+    """Whether a new release is to be tried: `beside` what serves it proves itself on its way, but
+    with the disks that it would then write to."""
+    return not beside or any(not block.read_only for block in wanted.blocks.values())
+
+
+def _apart(
+    request: targets.Request, spare: int | None
+) -> tuple[targets.Request, dict[Path, Path]]:
+    """`request` on the `spare` port with disks of its own, and of what they are the copies. systemd
+    would start what ends again, and a trial is to be seen ending."""
+    host = msgspec.structs.replace(request.host, systemd='')
+    blocks, copies = dict(request.wanted.blocks), {}
+    for device, block in blocks.items():
+        if not (block.read_only and request.target in SHARING):
+            copy = Path(request.folder) / f'disk-{device}'
+            blocks[device] = msgspec.structs.replace(block, path=str(copy))
+            copies[copy] = Path(block.path)
+    wanted = msgspec.structs.replace(request.wanted, blocks=blocks)
+    if spare is not None and isinstance(wanted.network, model.Socket):
+        own = msgspec.structs.replace(wanted.network, port=spare)
+        wanted = msgspec.structs.replace(wanted, network=own)
+    return msgspec.structs.replace(request, wanted=wanted, host=host), copies

@@ -1,0 +1,128 @@
+"""Which questions a trial is asked: those that nothing but the release on trial can answer. The
+others are asked after the switch, when what answers them is in front of the new release."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.parse
+
+import msgspec
+
+from .. import model
+from . import health
+
+LATER = '{} cannot be asked of a trial: it is asked after the switch'
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a trial is asked, at its `own` addresses whatever the questions name, and what is `left`
+    for after the switch."""
+
+    now: tuple[model.Health, ...]
+    own: tuple[str, ...]
+    left: tuple[model.Health, ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the deployment says of what is left."""
+        return tuple(LATER.format(one.http or one.tcp or one.ping) for one in self.left)
+
+
+def on_port(wanted: model.Unikernel, port: int) -> Asked:
+    """For a trial on `port` of this host in place of the configured one."""
+    own = (health.host(wanted), *(() if _listens_at(wanted) else ('localhost', '::1')))
+    moved = [(one, _moved(one, wanted, port)) for one in health.questions(wanted)]
+    return _asked(moved, own, port)
+
+
+def on_stage(wanted: model.Unikernel, own: tuple[str, ...]) -> Asked:
+    """For a trial at its `own` addresses, which there all names lead to. Where its arguments name
+    its port, what asks another place at another port is a proxy's to answer."""
+    questions, port = health.questions(wanted, own[0]), _named(wanted)
+    if port is None:
+        return Asked(questions, own)
+    return _asked([(one, _staged(one, own, port)) for one in questions], own, port)
+
+
+def _asked(
+    moved: list[tuple[model.Health, model.Health | None]], own: tuple[str, ...], port: int
+) -> Asked:
+    now = tuple(found for _, found in moved if found is not None)
+    left = tuple(one for one, found in moved if found is None)
+    return Asked(now or (model.Health(tcp=f'{_bracketed(own[0])}:{port}'),), own, left)
+
+
+def _moved(question: model.Health, wanted: model.Unikernel, port: int) -> model.Health | None:
+    """`question` as the release on the spare `port` is asked it, None where it cannot be."""
+    if question.ping:
+        return None  # this host answers, whatever the release does
+    place = _place(question)
+    if place is None:
+        return question
+    if place[1] == wanted.port and _here(place[0], wanted):
+        return _at(question, place[0], port)
+    if question.tcp or str(question.http).startswith('https:'):
+        return None  # what stands there, and with which certificate, is not the release's to say
+    return _at(question, health.host(wanted), port)
+
+
+def _here(host: str, wanted: model.Unikernel) -> bool:
+    """Whether `host` may be where the release listens: on all addresses where none is said. A name
+    is its own, unless it listens on a loopback address alone."""
+    address = _listens_at(wanted)
+    if not address or host in (address, '127.0.0.1', 'localhost'):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return not ipaddress.ip_address(address).is_loopback
+    return False
+
+
+def _listens_at(wanted: model.Unikernel) -> str:
+    """The one address at which mirage.yml says that it listens, '' for all."""
+    network = wanted.network
+    if not isinstance(network, model.Socket) or network.ipv4 is None:
+        return ''
+    return '' if network.address == '0.0.0.0' else network.address  # noqa: S104
+
+
+def _staged(question: model.Health, own: tuple[str, ...], port: int) -> model.Health | None:
+    """`question` as a release that says its `port` is asked it on the stage, None where another
+    may be the one to answer."""
+    place = _place(question)
+    if place is None or place[0] in own or place[1] == port:
+        return question
+    return None
+
+
+def _place(question: model.Health) -> tuple[str, int] | None:
+    """The host and the port that `question` names, None when it asks no place of that kind."""
+    if question.tcp:
+        host, _, port = question.tcp.rpartition(':')
+        return host.strip('[]'), int(port)
+    if question.http:
+        url = urllib.parse.urlsplit(question.http)
+        return str(url.hostname), url.port or {'http': 80, 'https': 443}[url.scheme]
+    return None
+
+
+def _at(question: model.Health, host: str, port: int) -> model.Health:
+    """`question` asked of `host` and `port`; the page is still asked for by its own name."""
+    place = f'{_bracketed(host)}:{port}'
+    if question.tcp:
+        return msgspec.structs.replace(question, tcp=place)
+    url = urllib.parse.urlsplit(str(question.http))
+    moved = urllib.parse.urlunsplit(url._replace(netloc=place))
+    name = question.host or url.netloc.rpartition('@')[2]
+    return msgspec.structs.replace(question, http=moved, host=name)
+
+
+def _bracketed(host: str) -> str:
+    return f'[{host}]' if ':' in host else host
+
+
+def _named(wanted: model.Unikernel) -> int | None:
+    """The port that the arguments of a stack of its own name."""
+    ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
+    return int(ports[0]) if ports and ports[0].isdigit() else None

@@ -1,0 +1,84 @@
+"""What a trial is asked, and what waits until the switch."""
+
+from __future__ import annotations
+
+import pytest
+
+from mirage_hooks import model
+from mirage_hooks.switching import asked
+
+OWN = ('10.0.0.2',)
+
+
+def on_port(question: model.Health, ipv4: str | None = None) -> asked.Asked:
+    network = model.Socket(port=8080, ipv4=ipv4)
+    return asked.on_port(model.Unikernel(image='x', network=network, health=(question,)), 5000)
+
+
+@pytest.mark.parametrize(('url', 'moved', 'name'), [
+    ('http://127.0.0.1:8080/a?b', 'http://127.0.0.1:5000/a?b', '127.0.0.1:8080'),
+    ('http://localhost:8080/', 'http://localhost:5000/', 'localhost:8080'),
+    ('https://www.example.org:8080/', 'https://www.example.org:5000/', 'www.example.org:8080'),
+    ('http://www.example.org/a?b', 'http://127.0.0.1:5000/a?b', 'www.example.org'),
+    ('http://10.0.0.9:8081/', 'http://127.0.0.1:5000/', '10.0.0.9:8081'),
+])
+def test_a_page_is_asked_of_the_release_on_trial_by_its_own_name(
+    url: str, moved: str, name: str
+) -> None:
+    question = model.Health(http=url, status=204, within='3s')
+    assert on_port(question) == asked.Asked(
+        (model.Health(http=moved, host=name, status=204, within='3s'),),
+        ('127.0.0.1', 'localhost', '::1'),
+    )
+
+
+@pytest.mark.parametrize('question', [
+    model.Health(http='https://www.example.org/'),
+    model.Health(tcp='127.0.0.1:443'),
+    model.Health(tcp='10.0.0.9:80'),
+    model.Health(ping='127.0.0.1'),
+])
+def test_what_another_may_answer_waits_until_the_switch(question: model.Health) -> None:
+    assert on_port(question) == asked.Asked(
+        (model.Health(tcp='127.0.0.1:5000'),), ('127.0.0.1', 'localhost', '::1'), (question,),
+    )
+
+
+@pytest.mark.parametrize(('ipv4', 'place', 'own'), [
+    ('127.0.0.1/8', 'www.example.org', False),
+    ('127.0.0.1/8', 'localhost', True),
+    ('10.0.0.2/24', 'www.example.org', True),
+    ('10.0.0.2/24', '10.0.0.2', True),
+    ('10.0.0.2/24', '10.0.0.3', False),
+    ('0.0.0.0/0', '10.0.0.3', True),
+    (None, '10.0.0.3', True),
+])
+def test_a_proxy_on_the_same_port_of_another_address_is_not_the_release(
+    ipv4: str | None, place: str, own: bool
+) -> None:
+    found = on_port(model.Health(tcp=f'{place}:8080'), ipv4)
+    assert bool(found.left) is not own
+
+
+@pytest.mark.parametrize(('question', 'held'), [
+    (model.Health(http='https://www.example.org/'), False),
+    (model.Health(tcp='10.0.0.9:443'), False),
+    (model.Health(http='http://www.example.org:8080/'), True),
+    (model.Health(tcp='10.0.0.2:443'), True),
+    (model.Health(ping='10.0.0.9'), True),
+    (model.Health(console='ready'), True),
+])
+def test_on_a_stage_a_proxy_in_front_of_the_port_of_the_arguments_waits_until_the_switch(
+    question: model.Health, held: bool
+) -> None:
+    wanted = model.Unikernel(image='x', health=(question,), arguments=('--port=8080',))
+    assert asked.on_stage(wanted, OWN) == (
+        asked.Asked((question,), OWN) if held
+        else asked.Asked((model.Health(tcp='10.0.0.2:8080'),), OWN, (question,))
+    )
+
+
+def test_on_a_stage_all_is_asked_of_a_release_that_does_not_say_its_port() -> None:
+    question = model.Health(http='https://www.example.org/')
+    wanted = model.Unikernel(image='x', health=(question,))
+    assert asked.on_stage(wanted, OWN) == asked.Asked((question,), OWN)
