@@ -127,19 +127,19 @@ def test_a_bad_image_costs_no_request(
 
 def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wired) -> None:
     site.configure(confirm='60s')
-    load = Load(site, held=4000)  # begun before, answered after
+    load = Load(site, held=20_000)  # begun before, answered after
     site.release()
-    pulling = subprocess.Popen(
+    with subprocess.Popen(
         (*site.inside(), *site.command('pull')), stdout=subprocess.PIPE, text=True
-    )
-    while site.page() != 'release-0002':
+    ) as pulling:
+        until(lambda: site.page() == 'release-0002' or pulling.poll() is not None)
         assert pulling.poll() is None
-    time.sleep(1)  # so that the clients see it, too
-    for mark, process in system.marked(site.state().root):
-        if mark.name == '2':
-            with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
-                process.kill()
-    said, _ = pulling.communicate(timeout=PATIENCE)
+        time.sleep(1)  # so that the clients see it, too
+        for mark, process in system.marked(site.state().root):
+            if mark.name == '2':
+                with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
+                    process.kill()
+        said, _ = pulling.communicate(timeout=PATIENCE)
     found = load.end()
     assert pulling.returncode == 1
     assert 'www: REFUSED: it ended' in said

@@ -61,5 +61,8 @@ void device_send(const uint8_t *frame, size_t length)
 void device_wait(uint32_t ms)
 {
     struct pollfd p = { .fd = tap, .events = POLLIN };
-    poll(&p, 1, (int)ms);
+
+    /* a tap that was taken away is always ready, with an error: no busy loop over it */
+    if (poll(&p, 1, (int)ms) > 0 && !(p.revents & POLLIN))
+        poll(NULL, 0, (int)ms);
 }
