@@ -19,6 +19,7 @@ import pytest
 
 from mirage_hooks.host import system
 from tests import wired
+from tests.deployment import web
 from tests.patience import PATIENCE, until
 from tests.wired import Wired, act
 
@@ -121,6 +122,42 @@ def test_a_bad_image_costs_no_request(
     assert costs(load.end()) == NOTHING
     assert done.returncode == 1
     assert f'www: REFUSED: {reason}' in done.stdout
+    assert site.page() == 'release-0001'
+    site.alone(1)
+
+
+def test_what_the_stage_cannot_be_asked_is_asked_after_the_switch_and_gives_everything_back(
+    site: Wired
+) -> None:
+    proxy = f'{wired.GATEWAY}:443'  # where nobody listens
+    site.configure(arguments=['--port=8080'], health={'tcp': proxy, 'within': '500ms'})
+    load = Load(site)
+    site.release()
+    done = site.mirage('pull')
+    time.sleep(0.3)
+    assert [one['failed'] for one in load.end()] == [0, 0]
+    later = f'www: {proxy} cannot be asked of a trial: it is asked after the switch'
+    said = [line.partition(' s  ')[2] for line in done.stdout.splitlines()]
+    assert said.index(later) < said.index('www: release 2 serves there')
+    assert f'www: REFUSED: {proxy} did not answer (' in done.stdout
+    assert site.page() == 'release-0001'
+    site.alone(1)
+
+
+@pytest.mark.skipif(not shutil.which('bwrap'), reason='bubblewrap is missing')
+def test_a_bad_image_does_not_write_to_the_disk_that_the_releases_will_share(
+    site: Wired, tmp_path: Path
+) -> None:
+    disk = tmp_path / 'disk.img'
+    disk.write_bytes(b'.' * 8192)
+    disk.chmod(0o666)
+    site.configure(switch='overlap', blocks={'storage': {'path': str(disk)}})
+    site.release(web('', "open('/storage', 'r+b').write(b'bad'); sys.exit(2)").replace(
+        b"elif key not in ('--ipv4', '--message'):", b'elif False:'))
+    done = site.mirage('pull')
+    assert 'www: trying release 2 on a stage' in done.stdout
+    assert 'www: REFUSED: it ended with exit code 2' in done.stdout
+    assert disk.read_bytes() == b'.' * 8192
     assert site.page() == 'release-0001'
     site.alone(1)
 
