@@ -110,7 +110,7 @@ class Block(_Settings, frozen=True):
              description='an absolute path outside the repository; a trial gets a copy'),
     ]
     sector: Annotated[int, Meta(ge=512, description='bytes to a sector')] = 512
-    read_only: Annotated[bool, Meta(description='Xen and virtio only')] = False
+    read_only: Annotated[bool, Meta(description='unix, virtio and Xen')] = False
     vdev: Annotated[
         str, Meta(pattern=r'^[a-z0-9]*$', description='Xen only: the virtual device, as xvda')
     ] = ''

@@ -278,6 +278,15 @@ def test_without_systemd_a_control_group_limits_all_that_a_release_takes() -> No
     assert targets.plan(request('unix', {'host': unit})).group is None
 
 
+def test_a_disk_that_a_unix_image_only_reads_cannot_be_written() -> None:
+    blocks = {'a': model.Block('/srv/a', read_only=True), 'b': model.Block('/srv/b')}
+    plan = targets.plan(request('unix', {'host': model.Host(sandbox=True)}, blocks=blocks))
+    where = plan.command.index('/srv/a')
+    assert plan.command[where - 1:where + 5] == (
+        '--ro-bind', '/srv/a', '/a', '--bind', '/srv/b', '/b'
+    )
+
+
 def test_systemd_keeps_a_release_as_a_transient_unit() -> None:
     asked = request('unix', {'host': model.Host(systemd='user')}, cpu=50,
                     arguments=('--price=$5',))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import re
 import shutil
@@ -18,8 +19,11 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from mirage_hooks import errors
+from mirage_hooks import deploy, errors
 from mirage_hooks.host import disks
+from mirage_hooks.report import Reporter
+from mirage_hooks.repository import Repository
+from mirage_hooks.switching import switch
 from tests.deployment import Deployment, git, run, web
 
 sandboxed = pytest.mark.skipif(not shutil.which('bwrap'), reason='bubblewrap is missing')
@@ -86,7 +90,8 @@ def test_a_bad_image_writes_to_a_copy_of_the_disk_alone(
     made.configure(gate, read_only=read_only)
     done = made.push(writing('two', CRASHES), 'b')
     assert 'on a spare port' in done.stderr
-    assert 'it ended with exit code 2' in done.stderr
+    # What is `read_only` is no copy, and the image's own write fails.
+    assert f'it ended with exit code {1 if read_only else 2}' in done.stderr
     assert made.deployment.page() == 'one'
     assert made.disk.read_bytes() == BEFORE
     assert made.copies() == []
@@ -240,4 +245,30 @@ def test_what_no_trial_can_answer_is_said_and_asked_after_the_switch(
     done = serving.pull()
     assert f'REFUSED: 127.0.0.1:{proxy.port} did not answer' in done.stderr
     assert 'stopping release' in done.stderr
+    assert serving.page() == 'one'
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """It says nothing."""
+
+
+def test_a_program_that_took_the_spare_port_does_not_answer_for_the_trial(
+    serving: Deployment, mocker: MockerFixture
+) -> None:
+    serving.publish(b'#!/bin/sh\ntest "$1" = --help=plain || exec sleep 600\n', 'b' * 40)
+    git(serving.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+    with http.server.HTTPServer(('127.0.0.1', 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        port = stranger.server_address[1]
+        mocker.patch.object(switch, 'spare_port', return_value=port)
+        outcome, = deploy.converge(
+            Repository(serving.host), deploy.Wish('test'), Reporter(quiet=True))
+        stranger.shutdown()
+    assert (outcome.kind, outcome.reason) == (
+        'refused', f'port {port}, on which it was tried, is held by another program')
     assert serving.page() == 'one'

@@ -13,7 +13,7 @@ from ..host import disks
 from ..switching import asked, overlap, switch
 from .road import Road
 
-SHARING = ('virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
+SHARING = ('unix', 'virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
 
 
 def held(
@@ -37,7 +37,7 @@ def held(
             say(f'not tried, for a trial must not write to its disks: {refused.reason}')
             return False
         if spare is not None:
-            switch.rehearse(shelf, new, plan, asked.on_port(wanted, spare), say)
+            switch.rehearse(shelf, new, plan, asked.on_port(wanted, spare), spare, say)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(shelf, road.owner, tried, wanted, say)

@@ -245,6 +245,17 @@ def _mark(process: psutil.Process) -> str:
         return ''  # another user's
 
 
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether `process` listens on TCP `port`."""
+    try:
+        # So called from psutil 6 on.
+        found = getattr(process, 'net_connections', None) or process.connections
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port
+                   for one in found('tcp'))
+    except psutil.Error:
+        return False  # it has ended, or is none of ours
+
+
 def end(processes: list[psutil.Process], grace: float = 5) -> None:
     """End `processes`: SIGTERM, and SIGKILL after `grace` seconds. Raises Unavailable when one
     lives on."""

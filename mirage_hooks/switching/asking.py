@@ -64,7 +64,9 @@ def _reach(host: str, port: int, own: tuple[str, ...]) -> socket.socket:
 
 def _http(question: model.Health, own: tuple[str, ...]) -> str:
     url = urllib.parse.urlsplit(question.http or '')
-    connection = _connection(str(url.scheme), str(url.hostname), url.port, question)
+    # Always with a port: http.client takes one from the end of a bare IPv6 address.
+    port = url.port or {'http': 80, 'https': 443}[url.scheme]
+    connection = _connection(str(url.scheme), str(url.hostname), port, question)
     # http.client's own way to connect, which tunnels and TLS are put on top of.
     connection._create_connection = (  # type: ignore[attr-defined]
         lambda where, *_: _reach(where[0], where[1], own)
@@ -85,7 +87,7 @@ def _http(question: model.Health, own: tuple[str, ...]) -> str:
 
 
 def _connection(
-    scheme: str, host: str, port: int | None, question: model.Health
+    scheme: str, host: str, port: int, question: model.Health
 ) -> http.client.HTTPConnection:
     if scheme == 'http':
         return http.client.HTTPConnection(host, port)

@@ -154,6 +154,12 @@ def stop(shelf: store.Shelf, release: model.Release) -> None:
         shelf.set_run(release.number, None)
 
 
+def listens(folder: Path, port: int) -> bool:
+    """Whether the release in `folder` listens on TCP `port`: its answers are not a stranger's."""
+    return any(system.listens(process, port)
+               for mark, process in system.marked(folder.parent) if mark == folder)
+
+
 def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
     system.end([process for mark, process in system.marked(folder.parent) if mark == folder])

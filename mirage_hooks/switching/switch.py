@@ -32,9 +32,9 @@ def spare_port() -> int:
 
 def rehearse(
     shelf: store.Shelf, release: model.Release, plan: model.Plan,
-    questions: asked.Asked, say: Say,
+    questions: asked.Asked, spare: int, say: Say,
 ) -> None:
-    """Run `plan`, the release on a spare port, and end it again; raises Refused when it does
+    """Run `plan`, the release on the port `spare`, and end it again; raises Refused when it does
     not serve there. What serves is not touched."""
     folder = shelf.folder(release.number)
     say(f'trying release {release.number} on a spare port')
@@ -47,6 +47,11 @@ def rehearse(
             questions.now, printed, lambda: _ended(launcher.exited(folder), release.plan),
             questions.own,
         )
+        if not launcher.listens(folder, spare):
+            raise errors.Unavailable(
+                f'port {spare}, on which it was tried, is held by another program',
+                hint='try again: mirage-hooks deploy, or push again',
+            )
     finally:
         launcher.end(folder)
 

@@ -29,10 +29,11 @@ TASKS = 256  # processes and threads of a release
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a command reaches: files to read, files to write, devices; whether it may bind ports
-    below 1024; whether its data segment can be bounded."""
+    """What a command reaches: files to read; files to see and to write, by their names inside;
+    devices; whether it may bind ports below 1024; whether its data segment can be bounded."""
 
     reads: tuple[str, ...] = ()
+    shows: dict[str, str] = {}
     writes: dict[str, str] = {}
     devices: tuple[str, ...] = ()
     low_port: bool = False
@@ -92,7 +93,7 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
         found += ['--disable-userns'] if request.host.sealed else []
     for path in SYSTEM:
         found += ['--ro-bind-try', path, path]
-    for path in _folders(('/etc/hosts', *needs.reads, *needs.writes)):
+    for path in _folders(('/etc/hosts', *needs.reads, *needs.shows, *needs.writes)):
         found += ['--dir', path]  # else bubblewrap makes it for root's eyes alone
     for name in ETC:
         found += ['--ro-bind-try', f'/etc/{name}', f'/etc/{name}']
@@ -103,6 +104,8 @@ def _bubble(request: Request, needs: Needs) -> tuple[str, ...]:
         found += ['--dev-bind-try', request.host.nodes.get(path, path), path]
     for path in needs.reads:
         found += ['--ro-bind', path, path]
+    for inside, path in needs.shows.items():
+        found += ['--ro-bind', path, inside]
     for inside, path in needs.writes.items():
         found += ['--bind', path, inside]
     # What is written into a tmpfs, /dev/shm too, is memory that no limit of a process counts.

@@ -15,7 +15,7 @@ def plan(request: Request) -> model.Plan:
     flags = arguments.flags(
         wanted, {device: tap.name for device, tap in taps.items()}, request.options
     )
-    disks = {f'/{name}': block.path for name, block in blocks(request).items()}
+    disks = blocks(request)
     if disks and not request.host.sandbox:
         raise errors.Refused(
             f'{request.unikernel} has a disk, which a unix image finds in its sandbox only',
@@ -24,7 +24,9 @@ def plan(request: Request) -> model.Plan:
     command = (sandbox.image(request), *arguments.argv(flags, wanted.mirage))
     low = isinstance(wanted.network, model.Socket) and (wanted.port or 1) < LOW_PORTS
     needs = sandbox.Needs(
-        writes=disks, devices=('/dev/net/tun',) if taps else (), low_port=low
+        shows={f'/{name}': block.path for name, block in disks.items() if block.read_only},
+        writes={f'/{name}': block.path for name, block in disks.items() if not block.read_only},
+        devices=('/dev/net/tun',) if taps else (), low_port=low
     )
     return model.Plan(
         target='unix',
