@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks import errors, journal, settled, store
-from tests.deployment import Deployment, run
+from tests.deployment import ROOT, Deployment, run
 
 COMMANDS = (
     ('deploy',), ('pull',), ('status',), ('history',), ('logs', 'www'), ('rollback', 'www'),
@@ -179,3 +180,10 @@ def test_a_file_that_cannot_be_read_is_no_image(serving: Deployment) -> None:
     done = serving.mirage('inspect', '/proc/self/mem')
     assert done.returncode == 1
     assert done.stderr == 'mirage-hooks: cannot read /proc/self/mem: Input/output error\n'
+
+
+def test_what_the_page_on_security_says_was_tried_is_tried() -> None:
+    named = set(re.findall(r'\*(test_\w+)\*', (ROOT / 'docs' / 'security.md').read_text()))
+    there = {name for path in (ROOT / 'tests').rglob('test_*.py')
+             for name in re.findall(r'^def (test_\w+)\(', path.read_text(), re.M)}
+    assert named and named - there == set()
