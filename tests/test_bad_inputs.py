@@ -470,8 +470,9 @@ def test_nothing_is_started_in_a_repository_of_another_owner(
                     ('rollback', 'www', '1'), ('trust', '--forget')):
         refused(
             serving.mirage(*command),
-            f'mirage-hooks: git refuses {serving.host}: it belongs to another user',
-            f'  hint: git config --global --add safe.directory {serving.host}',
+            f'mirage-hooks: git refuses {serving.host}: it belongs to another user, nobody',
+            "  hint: run this as its owner: sudo -u nobody …; git's own way out, safe.directory, "
+            'would run as root whatever nobody writes into its configuration and hooks',
         )
     assert (serving.page(), serving.history()) == ('', before)
 
