@@ -44,7 +44,7 @@ class Tree(repository.Repository):
         number = list(self.files).index(path)
         return tree.Entry(mode, kinds.get(mode, 'blob'), f'{number:040x}', path)
 
-    def open(self, oid: str) -> BinaryIO:
+    def open(self, oid: str, limit: int | None = None, name: str = '') -> BinaryIO:
         return io.BytesIO(list(self.files.values())[int(oid, 16)][1])
 
 
