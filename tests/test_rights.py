@@ -17,8 +17,7 @@ from pytest_mock import MockerFixture
 from mirage_hooks.host import facts, system
 from tests import guests
 from tests.deployment import Deployment, web
-from tests.guests.scene import until
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='root is missing'),
