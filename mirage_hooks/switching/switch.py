@@ -47,7 +47,8 @@ def rehearse(
             questions.now, printed, lambda: _ended(launcher.exited(folder), release.plan),
             questions.own,
         )
-        if not launcher.listens(folder, spare):
+        over_tcp = any(question.http or question.tcp for question in questions.now)
+        if over_tcp and not launcher.listens(folder, spare):
             raise errors.Unavailable(
                 f'port {spare}, on which it was tried, is held by another program',
                 hint='try again: mirage-hooks deploy, or push again',
