@@ -4,7 +4,7 @@ comes over it."""
 from __future__ import annotations
 
 from .. import errors, model, store
-from . import arp, flows, network, system
+from . import flows, neighbours, network, system
 
 
 def side(release: model.Release, mac: str) -> model.Side:
@@ -25,7 +25,7 @@ def mac(shelf: store.Shelf, release: model.Release) -> str:
     side = side_of(shelf, release)
     tap = release.plan.taps[0]
     found = side.mac if side else network.learned(tap.name)
-    return found or arp.ask(tap.bridge, addresses(static(release))[0])
+    return found or neighbours.ask(tap.bridge, addresses(static(release))[0])
 
 
 def static(release: model.Release) -> model.Static:
@@ -79,6 +79,6 @@ def pin(side: model.Side) -> None:
 def announce(release: model.Release, mac: str) -> None:
     """Tell the wire, and this host, who has the addresses of `release` now."""
     bridge = release.plan.taps[0].bridge
-    for address in addresses(static(release))[:1]:
-        arp.announce(bridge, address, mac)
+    for address in addresses(static(release)):
+        neighbours.announce(bridge, address, mac)
         system.run('ip', 'neigh', 'replace', address, 'lladdr', mac, 'dev', bridge, 'nud', 'stale')
