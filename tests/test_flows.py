@@ -29,6 +29,8 @@ def test_a_release_that_is_alone_gets_everything() -> None:
         'flush chain netdev mirage_hooks_01234567 pick_4_7c2ecd07\n'
         'add rule netdev mirage_hooks_01234567 pick_4_7c2ecd07 '
         'ether daddr set 02:00:00:00:00:03 fwd to "blue"\n'
+        'add chain netdev mirage_hooks_01234567 answers_4_7c2ecd07\n'
+        'flush chain netdev mirage_hooks_01234567 answers_4_7c2ecd07\n'
     )
 
 
@@ -54,6 +56,11 @@ def test_new_connections_go_to_the_live_release_and_unknown_ones_to_the_base() -
         f'update @flows2_4_7c2ecd07 {{ {flow} timeout 10s }}',
         f'{rule}{flow} @flows2_4_7c2ecd07 fwd to "older"',
         f'{rule}ether daddr set 02:00:00:00:00:03 fwd to "blue"',
+        'add chain netdev mirage_hooks_01234567 answers_4_7c2ecd07',
+        'flush chain netdev mirage_hooks_01234567 answers_4_7c2ecd07',
+        'add rule netdev mirage_hooks_01234567 answers_4_7c2ecd07 '
+        'ether daddr { 02:00:00:00:00:03, 02:00:00:00:00:04 } '
+        'dup to "blue" dup to "older" fwd to "green"',
     ]
 
 
@@ -62,11 +69,14 @@ def test_the_hooks_are_the_ports_and_the_bridge_itself() -> None:
     table = 'netdev mirage_hooks_01234567'
     unicast = 'ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00'
     assert added[0] == f'add table {table}'
-    assert added[-4:] == [
+    answers = 'arp operation reply jump answers_4_7c2ecd07'
+    assert added[-6:] == [
         f'add chain {table} out_7c2ecd07 {{ type filter hook egress device "br0" priority 500; }}',
+        f'add rule {table} out_7c2ecd07 {answers}',
         f'add rule {table} out_7c2ecd07 ip daddr 10.0.0.2 {unicast} goto pick_4_7c2ecd07',
         f'add chain {table} in_78768c_7c2ecd07 {{ type filter hook ingress '
         'devices = { "eth0", "wire" } priority 500; }',
+        f'add rule {table} in_78768c_7c2ecd07 {answers}',
         f'add rule {table} in_78768c_7c2ecd07 ip daddr 10.0.0.2 {unicast} goto pick_4_7c2ecd07',
     ]
 
@@ -83,10 +93,12 @@ def test_what_is_there_is_kept_and_what_is_stale_goes() -> None:
 
 
 def test_taking_away_leaves_other_unikernels_alone() -> None:
-    mine = {'flows4_4_7c2ecd07', 'in_000000_7c2ecd07', 'out_7c2ecd07', 'pick_4_7c2ecd07'}
+    mine = {'answers_4_7c2ecd07', 'flows4_4_7c2ecd07', 'in_000000_7c2ecd07', 'out_7c2ecd07',
+            'pick_4_7c2ecd07'}
     assert flows.removed(OWNER, 'www', frozenset({*mine, 'pick_4_ffffffff'})) == (
         'delete chain netdev mirage_hooks_01234567 in_000000_7c2ecd07\n'
         'delete chain netdev mirage_hooks_01234567 out_7c2ecd07\n'
+        'delete chain netdev mirage_hooks_01234567 answers_4_7c2ecd07\n'
         'delete chain netdev mirage_hooks_01234567 pick_4_7c2ecd07\n'
         'delete set netdev mirage_hooks_01234567 flows4_4_7c2ecd07\n'
     )
@@ -124,14 +136,23 @@ def test_nft_takes_every_transaction_and_its_own_listing_is_read() -> None:
             names = known()
         assert names == {
             'in_78768c_7c2ecd07', 'out_7c2ecd07', 'pick_4_7c2ecd07', 'pick_6_7c2ecd07',
-            'flows2_4_7c2ecd07', 'flows2_6_7c2ecd07',
+            'flows2_4_7c2ecd07', 'flows2_6_7c2ecd07', 'answers_4_7c2ecd07', 'answers_6_7c2ecd07',
         }
         one = 'flows2_4_7c2ecd07'
         act('nft', 'add', 'element', 'netdev', flows.table(OWNER), one,
             '{ 10.0.0.9 . 5, 10.0.0.9 . 6 }')
         said = act('nft', '-j', 'list', 'set', 'netdev', flows.table(OWNER), one)
         assert flows.count(said) == 2
-        act('nft', '-f', '-', text=flows.removed(OWNER, 'www', names))
+        turned = flows.turned(
+            OWNER, 'www', ('blue', 'green'), [('192.0.2.1', '02:00:00:00:00:aa')],
+            ('wire', '02:00:00:00:00:bb'),
+        )
+        for _ in range(2):  # again, after a kill
+            act('nft', '-f', '-', text=turned)
+        act('nft', '-f', '-', text=flows.unturned(OWNER, 'www', known()))
+        assert known() == names
+        act('nft', '-f', '-', text=turned)
+        act('nft', '-f', '-', text=flows.removed(OWNER, 'www', known()))
         assert act('nft', 'list', 'tables') == ''
     finally:
         wired.act('ip', 'netns', 'delete', name)

@@ -104,7 +104,7 @@ def test_no_request_fails_through_many_switches(
 
 @pytest.mark.parametrize(('arguments', 'health', 'reason'), [
     (['--fail=exit:3'], {}, 'it ended with exit code 3'),
-    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (timed out) within 3s'),
+    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (No route to host) within 3s'),
     (['--status=500'], {}, 'http://10.9.0.2:8080/ answered 500 (200 wanted) within 3s'),
     ([], {'contains': 'another page'},
      "http://10.9.0.2:8080/ answered without 'another page' within 3s"),
@@ -347,7 +347,7 @@ def test_on_the_stage_the_gateway_has_the_hardware_address_that_an_image_will_re
     wanted = act(*side, 'cat', f'/sys/class/net/{whose}/address').strip() if whose else ''
     asked = (
         'from mirage_hooks import model; from mirage_hooks.host import staging; '
-        f'print(staging.played(model.Static(bridge="br0", ipv4="{wired.ADDRESS}/24", '
-        f'gateway="{gateway}")))'
+        f'print(staging.met(model.Static(bridge="br0", ipv4="{wired.ADDRESS}/24", '
+        f'gateway="{gateway}"))[0].mac)'
     )
     assert act(*site.inside(), sys.executable, '-I', '-c', asked).strip() == wanted

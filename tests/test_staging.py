@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from pytest_mock import MockerFixture
 
 from mirage_hooks import config, errors, model
 from mirage_hooks.host import staging
@@ -11,8 +13,12 @@ from mirage_hooks.switching import health
 OWNER = '0123456789abcdef'
 
 
+ALONE = (staging.Neighbour('10.0.0.2/24', '10.0.0.1', True, '02:00:00:00:00:aa'),)
+BOTH = (*ALONE, staging.Neighbour('fd00::2/64', 'fd00::1', True, '02:00:00:00:00:bb'))
+
+
 def test_the_stage_is_named_after_its_owner_and_no_part_of_this_host() -> None:
-    assert staging.outside(OWNER, '/proc/1/fd/9') == (
+    assert staging.outside(OWNER, '/proc/1/fd/9', ALONE) == (
         'link add mh-01234567-s type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n'
         'link set dev mh-01234567-s alias "mirage-hooks 0123456789abcdef" arp off '
         'addrgenmode none up\n'
@@ -22,24 +28,41 @@ def test_the_stage_is_named_after_its_owner_and_no_part_of_this_host() -> None:
     )
 
 
+def test_two_gateways_have_a_wire_each_unless_they_are_one_machine() -> None:
+    assert staging.inside(OWNER, BOTH).splitlines() == [
+        'link set dev lo up',
+        'link set dev mh-01234567-p address 02:00:00:00:00:aa',
+        'addr add 10.0.0.1/24 dev mh-01234567-p nodad',
+        'ntable change name arp_cache dev mh-01234567-p retrans 20',
+        'link set dev mh-01234567-q address 02:00:00:00:00:bb',
+        'addr add fd00::1/64 dev mh-01234567-q nodad',
+        'ntable change name ndisc_cache dev mh-01234567-q retrans 20',
+        'link set dev mh-01234567-p up',
+        'link set dev mh-01234567-q up',
+    ]
+    same = tuple(msgspec.structs.replace(one, mac='') for one in BOTH)
+    assert staging.inside(OWNER, same).splitlines()[-1] == 'link set dev mh-01234567-p up'
+    assert 'mh-01234567-w' not in staging.outside(OWNER, '/proc/1/fd/9', same)
+    assert 'mh-01234567-w' in staging.outside(OWNER, '/proc/1/fd/9', BOTH)
+
+
 @pytest.mark.parametrize(('given', 'neighbours'), [
     ({'ipv4': '10.0.0.2/24', 'gateway': '10.0.0.254'}, ['10.0.0.254/24']),
     ({'ipv4': '10.0.0.2/24'}, ['10.0.0.1/24']),
     ({'ipv4': '10.0.0.1/24'}, ['10.0.0.2/24']),
     ({'ipv4': '10.0.0.2/32', 'gateway': '10.1.0.1'}, ['10.1.0.1 peer 10.0.0.2']),
     ({'ipv4': '10.0.0.2/32'}, ['169.254.1.1 peer 10.0.0.2']),
+    ({'ipv6': 'fd00::2/64', 'ipv6_gateway': 'fe80::1'}, ['fe80::1 peer fd00::2']),
     ({'ipv4': '10.0.0.2/24', 'ipv6': 'fd00::2/64', 'ipv6_gateway': 'fd00::1'},
      ['10.0.0.1/24', 'fd00::1/64']),
 ])
-def test_beyond_it_is_the_gateway_or_some_neighbour(
-    given: dict[str, str], neighbours: list[str]
+def test_on_it_is_the_gateway_or_some_neighbour(
+    given: dict[str, str], neighbours: list[str], mocker: MockerFixture
 ) -> None:
-    text = staging.inside('peer', model.Static(bridge='br0', **given))
-    assert text.splitlines() == [
-        *(f'addr add {one} dev peer nodad' for one in neighbours),
-        'ntable change name arp_cache dev peer retrans 20',
-        'ntable change name ndisc_cache dev peer retrans 20',
-        'link set dev peer up',
+    mocker.patch.object(staging.neighbours, 'ask', return_value='')
+    text = staging.inside(OWNER, staging.met(model.Static(bridge='br0', **given)))
+    assert [line for line in text.splitlines() if line.startswith('addr')] == [
+        f'addr add {one} dev mh-01234567-p nodad' for one in neighbours
     ]
 
 
@@ -71,6 +94,7 @@ STATIC = 'network: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}'
     (f'{STATIC}, blocks: {{d: {{path: /d, read_only: true}}}}', True),
     ('network: {mode: static, bridge: br0}', False),
     ('network: {mode: static, interface: tap0, ipv4: 10.0.0.2/24}', False),
+    ('network: {mode: static, bridge: br0, ipv6: "fd00::2/64"}', True),
     ('network: {mode: direct, bridge: br0}', False),
     ('network: {mode: socket, port: 80}', False),
     ('memory: 8', False),
@@ -85,8 +109,8 @@ def test_overlap_where_it_cannot_be_is_refused() -> None:
     with pytest.raises(errors.Refused) as refused:
         unikernel('network: {mode: direct, bridge: br0}, switch: overlap')
     assert refused.value.reason == (
-        'f: www: `switch: overlap` wants one static network with `bridge` and `ipv4`, and no '
-        '`interface`'
+        'f: www: `switch: overlap` wants one static network with `bridge` and `ipv4` or `ipv6`, '
+        'and no `interface`'
     )
 
 

@@ -24,6 +24,8 @@ SIZE = 131072  # flows that one release can have while two serve
 UNICAST = 'ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00'
 FIRST = 'tcp flags & (syn | ack) == syn'
 LAST = 'tcp flags & (fin | rst) != 0'
+ANSWER = {4: 'arp operation reply', 6: 'icmpv6 type nd-neighbor-advert'}
+"""What tells a neighbour's hardware address to who asked; to all, or to the one hardware address."""
 LINGER = '10s'  # a flow that was closed is forgotten after this
 LIFETIME = '1d'  # an element needs some time-out to be given a shorter one later
 
@@ -85,6 +87,7 @@ def switched(owner: str, steering: Steering) -> str:
     lines: list[str] = []
     for version in _versions(steering):
         lines += _sets(owner, steering, version) + _picking(owner, steering, version)
+        lines += _answering(owner, steering, version)
     return '\n'.join(lines) + '\n'
 
 
@@ -106,6 +109,42 @@ def steered(owner: str, steering: Steering, names: frozenset[str]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def turned(
+    owner: str, unikernel: str, devices: tuple[str, ...], answers: list[tuple[str, str]],
+    to: tuple[str, str],
+) -> str:
+    """The transaction that turns what comes from `devices` for a visitor's address to the port and
+    hardware address `to`: only what was sent to the gateway's own one, the second of each of
+    `answers`; the rest is dropped."""
+    chain = f'{table(owner)} {_turning(unikernel)}'
+    port, mac = to
+    kind = f'type filter hook ingress devices = {{ {_quoted(devices)} }} priority {-PRIORITY};'
+    lines = [f'add table netdev {table(owner)}', f'add chain netdev {chain} {{ {kind} }}',
+             f'flush chain netdev {chain}']
+    for address, gateway in answers:
+        answer = f'{_ip(address)} daddr {address}'
+        lines += [
+            f'add rule netdev {chain} {answer} ether daddr {gateway} ether daddr set {mac} '
+            f'fwd to "{port}"',
+            f'add rule netdev {chain} {answer} drop',
+        ]
+    return '\n'.join(lines) + '\n'
+
+
+def unturned(owner: str, unikernel: str, names: frozenset[str]) -> str:
+    """The transaction that takes away what `turned` made, where our table has `names`."""
+    chain = _turning(unikernel)
+    if chain not in names:
+        return ''
+    if len(names) == 1:
+        return f'delete table netdev {table(owner)}\n'
+    return '\n'.join(_deleted(owner, [chain])) + '\n'
+
+
+def _turning(unikernel: str) -> str:
+    return f'turn_{key(unikernel)}'
+
+
 def removed(owner: str, unikernel: str, names: frozenset[str]) -> str:
     """The transaction that takes away all that is there for `unikernel`; '' for nothing."""
     mine = of(unikernel, names)
@@ -114,7 +153,8 @@ def removed(owner: str, unikernel: str, names: frozenset[str]) -> str:
     if len(mine) == len(names):
         return f'delete table netdev {table(owner)}\n'
     # A chain goes before the chains it leads to, and these before the sets they use.
-    order = sorted(mine, key=lambda n: (n.startswith('flows'), n.startswith('pick')))
+    inner = ('pick', 'answers')
+    order = sorted(mine, key=lambda n: (n.startswith('flows'), n.startswith(inner)))
     return '\n'.join(_deleted(owner, order)) + '\n'
 
 
@@ -143,6 +183,23 @@ def _picking(owner: str, steering: Steering, version: int) -> list[str]:
             *(f'add rule netdev {chain} {rule}' for rule in rules)]
 
 
+def _answering(owner: str, steering: Steering, version: int) -> list[str]:
+    """What neighbours answer reaches all: each asked by itself, with an address that they share."""
+    chain = f'{table(owner)} {_answers(steering.unikernel, version)}'
+    sides = (steering.live, *steering.others)
+    macs = ', '.join(sorted({side.mac for side in sides if side.mac}))
+    lines = [f'add chain netdev {chain}', f'flush chain netdev {chain}']
+    if steering.others and macs:
+        copies = ' '.join(f'dup to "{side.device}"' for side in steering.others)
+        lines.append(f'add rule netdev {chain} ether daddr {{ {macs} }} {copies} '
+                     f'fwd to "{steering.live.device}"')
+    return lines
+
+
+def _answers(unikernel: str, version: int) -> str:
+    return f'answers_{version}_{key(unikernel)}'
+
+
 def _rules(steering: Steering, version: int) -> Iterator[str]:
     flow = f'{"ip" if version == 4 else "ip6"} saddr . tcp sport'
     tracked = {side.release: flows(steering.unikernel, side.release, version)
@@ -169,23 +226,32 @@ def _to(side: model.Side) -> str:
 
 
 def _hooks(steering: Steering) -> dict[str, str]:
-    ports = [port for port in steering.ports if re.fullmatch(r'[A-Za-z0-9._@-]+', port)]
-    quoted = ', '.join(f'"{port}"' for port in sorted(ports))
+    quoted = _quoted(steering.ports)
     mark = hashlib.sha256(quoted.encode()).hexdigest()[:6]  # other ports, another chain
     kind = f'type filter hook {{}} priority {PRIORITY};'
     ours = key(steering.unikernel)
     hooks = {f'out_{ours}': kind.format(f'egress device "{steering.bridge}"')}
-    if ports:
+    if quoted:
         hooks[f'in_{mark}_{ours}'] = kind.format(f'ingress devices = {{ {quoted} }}')
     return hooks
 
 
+def _quoted(devices: tuple[str, ...]) -> str:
+    known = sorted(one for one in devices if re.fullmatch(r'[A-Za-z0-9._@-]+', one))
+    return ', '.join(f'"{one}"' for one in known)
+
+
 def _entrances(owner: str, steering: Steering, name: str) -> list[str]:
-    return [
-        f'add rule netdev {table(owner)} {name} {"ip" if version == 4 else "ip6"} daddr {address} '
-        f'{UNICAST} goto pick_{version}_{key(steering.unikernel)}'
-        for address, version in zip(steering.addresses, _versions(steering), strict=True)
-    ]
+    rules = [f'{ANSWER[version]} jump {_answers(steering.unikernel, version)}'
+             for version in dict.fromkeys(_versions(steering))]
+    rules += [f'{_ip(address)} daddr {address} {UNICAST} '
+              f'goto pick_{ipaddress.ip_address(address).version}_{key(steering.unikernel)}'
+              for address in steering.addresses]
+    return [f'add rule netdev {table(owner)} {name} {rule}' for rule in rules]
+
+
+def _ip(address: str) -> str:
+    return {4: 'ip', 6: 'ip6'}[ipaddress.ip_address(address).version]
 
 
 def _deleted(owner: str, names: list[str]) -> list[str]:

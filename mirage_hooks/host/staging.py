@@ -1,48 +1,83 @@
 """A bridge of our own on which a new release proves itself at its real address, while the old one
-serves there on the real bridge: beyond it only a namespace that has the gateway's address."""
+serves there on the real bridge: beyond it only a namespace that plays the neighbours which it will
+have on the real one, with their own hardware addresses. MirageOS remembers for minutes whom it
+met."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
+import psutil
 
 from .. import errors, model
-from . import arp, namespace, network, system
+from . import namespace, neighbours, network, system
 
 RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at the first question
+ASKED, AGAIN = 0.5, 2.0  # seconds that a neighbour on the real bridge has to say who it is
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """Who the namespace plays for the unikernel's address `own` (with its prefix length): the
+    gateway at `address`, or a host of the network where there is none. `mac` is the hardware
+    address that it has on the real bridge, '' when nobody there says so; `ours` when it is this
+    host itself, `late` when it came after the release had met another in its place."""
+
+    own: str
+    address: str
+    gateway: bool
+    mac: str = ''
+    ours: bool = False
+    late: bool = False
 
 
 class Stage:
-    """A staging bridge and the namespace beyond it."""
+    """A staging bridge, its `port`, the `wire` in the namespace beyond it with the neighbours that
+    are `played` there, and the `real` bridge that they are on."""
 
     def __init__(
-        self, bridge: str, wire: str, beyond: namespace.Namespace, static: model.Static
+        self, bridge: str, port: str, wire: str, beyond: namespace.Namespace, real: str,
+        played: tuple[Neighbour, ...],
     ) -> None:
-        self.bridge, self.wire, self.beyond, self.static = bridge, wire, beyond, static
+        self.bridge, self.port, self.wire, self.beyond = bridge, port, wire, beyond
+        self.real, self.played = real, played
 
     def entered(self) -> contextlib.AbstractContextManager[None]:
         """Whatever is asked meanwhile is asked from where the gateway is."""
         return self.beyond.entered()
 
-    def introduce(self) -> None:
-        """Tell the release who its neighbour is on the real bridge. MirageOS remembers for minutes
-        the one that it met here, and its answers would go nowhere after the switch."""
-        if self.static.ipv4 and (mac := played(self.static)):
+    def admit(self) -> None:
+        """Once the release's own interface is on the bridge: let it reach whoever has the same
+        hardware address as that has here, as a bridge of taps alone does."""
+        for one in self.played:
+            if one.mac == network.HIGHEST:
+                network.pin(one.mac, self.port)
+
+    def introduced(self) -> tuple[Neighbour, ...]:
+        """Whom the release has met: who was not on the real bridge before is asked again there, and
+        made known to it (MirageOS may go on with the one that it knows)."""
+        return tuple(one if one.mac or not one.gateway else self._again(one) for one in self.played)
+
+    def _again(self, one: Neighbour) -> Neighbour:
+        mac = neighbours.ask(self.real, one.address, AGAIN)
+        if mac:
             with self.entered():
-                arp.announce(self.wire, _neighbour(self.static.ipv4, self.static.gateway), mac)
+                neighbours.announce(self.wire, one.address, mac)
+        return msgspec.structs.replace(one, mac=mac, late=bool(mac))
 
     def mac(self, address: str) -> str:
         """The hardware address at `address` here; raises Refused when nobody has it."""
         with self.entered():
-            found = arp.ask(self.wire, address)
+            found = neighbours.ask(self.wire, address)
         if not found:
+            how = 'neighbour discovery' if ':' in address else 'ARP'
             raise errors.Refused(
-                f'nobody answers ARP for {address}',
-                hint='is this the address that the image takes? `ipv4:` in mirage.yml names it',
+                f'nobody answers {how} for {address}',
+                hint='is this the address that the image takes? `ipv4:` and `ipv6:` in mirage.yml '
+                'name it',
             )
         return found
 
@@ -51,68 +86,101 @@ class Stage:
 def stage(owner: str, static: model.Static) -> Iterator[Stage]:
     """Set the stage of the repository `owner` for a release on the network `static`; it is gone
     afterwards."""
-    bridge, wire, peer = names(owner)
-    network.remove(wire)
-    network.remove(bridge)
+    bridge, *wires = names(owner)
+    played = met(static)
+    outer = [bridge, *wires[::2]]
     with namespace.made() as beyond:
         try:
-            system.run('ip', '-batch', '-', feed=outside(owner, beyond.path))
+            for name in reversed(outer):
+                network.remove(name)
+            system.run('ip', '-batch', '-', feed=outside(owner, beyond.path, played))
             with beyond.entered():
-                system.run('ip', '-batch', '-', feed=inside(peer, static))
-            yield Stage(bridge, peer, beyond, static)
+                # Each neighbour answers on its own interface alone.
+                Path('/proc/sys/net/ipv4/conf/all/arp_ignore').write_text('1')
+                system.run('ip', '-batch', '-', feed=inside(owner, played))
+            yield Stage(bridge, wires[0], wires[1], beyond, static.bridge or '', played)
         finally:
-            network.remove(wire)
-            network.remove(bridge)
+            for name in reversed(outer):
+                network.remove(name)
 
 
-def names(owner: str) -> tuple[str, str, str]:
-    """The bridge, its port, and the interface in the namespace: 13 characters, one stage for each
-    repository (its lock admits one deployment at a time)."""
-    return f'mh-{owner[:8]}-s', f'mh-{owner[:8]}-v', f'mh-{owner[:8]}-p'
+def names(owner: str) -> tuple[str, ...]:
+    """The bridge, and two wires: its port, and the interface in the namespace. 13 characters; one
+    stage for each repository (its lock admits one deployment at a time)."""
+    return tuple(f'mh-{owner[:8]}-{one}' for one in 'svpwq')
 
 
-def outside(owner: str, namespace: str) -> str:
-    """For `ip -batch`: the bridge and the wire to `namespace`. This host has no part in it: it
+def outside(owner: str, namespace: str, played: tuple[Neighbour, ...]) -> str:
+    """For `ip -batch`: the bridge and the wires to `namespace`. This host has no part in it: it
     takes no address there, and does not answer ARP for those that it has elsewhere."""
-    bridge, wire, peer = names(owner)
+    bridge = names(owner)[0]
     alias = f'alias "{network.OWNER} {owner}"'
-    return ''.join(f'link {line}\n' for line in (
+    lines = [
         f'add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0',
         f'set dev {bridge} {alias} arp off addrgenmode none up',
-        f'add {wire} type veth peer name {peer} netns {namespace}',
-        f'set dev {wire} {alias} addrgenmode none master {bridge} up',
-    ))
-
-
-def played(static: model.Static) -> str:
-    """The hardware address of the IPv4 neighbour that the namespace stands for, as it is on the
-    real bridge once the release is there; '' when nobody has it there."""
-    if not static.ipv4:
-        return ''
-    bridge, address = static.bridge or '', _neighbour(static.ipv4, static.gateway)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return arp.ask(bridge, address, within=0.3)
-    return network.address_with_port(bridge)  # it is this host's own
-
-
-def inside(interface: str, static: model.Static) -> str:
-    """For `ip -batch` in the namespace: the addresses of the gateways, or of some neighbour where
-    there is none."""
-    lines = [
-        f'addr add {_beside(address, _neighbour(address, gateway))} dev {interface} nodad'
-        for address, gateway in (
-            (static.ipv4, static.gateway), (static.ipv6, static.ipv6_gateway)
-        )
-        if address
     ]
-    lines += [
-        f'ntable change name {cache} dev {interface} retrans {RETRY}'
-        for cache in ('arp_cache', 'ndisc_cache')
-    ]
-    return ''.join(f'{line}\n' for line in (*lines, f'link set dev {interface} up'))
+    for wire, peer in dict.fromkeys(_wires(owner, played)):
+        lines += [
+            f'add {wire} type veth peer name {peer} netns {namespace}',
+            f'set dev {wire} {alias} addrgenmode none master {bridge} up',
+        ]
+    return ''.join(f'link {line}\n' for line in lines)
+
+
+def inside(owner: str, played: tuple[Neighbour, ...]) -> str:
+    """For `ip -batch` in the namespace: each neighbour with its address and hardware address."""
+    lines = ['link set dev lo up']  # over which the kernel says that a host cannot be reached
+    for (_, peer), one in zip(_wires(owner, played), played, strict=True):
+        if one.mac:
+            lines.append(f'link set dev {peer} address {one.mac}')
+        lines.append(f'addr add {_next_to(one.own, one.address)} dev {peer} nodad')
+        cache = 'ndisc_cache' if ':' in one.address else 'arp_cache'
+        lines.append(f'ntable change name {cache} dev {peer} retrans {RETRY}')
+    lines += [f'link set dev {peer} up' for _, peer in dict.fromkeys(_wires(owner, played))]
+    return ''.join(f'{line}\n' for line in lines)
+
+
+def _wires(owner: str, played: tuple[Neighbour, ...]) -> list[tuple[str, str]]:
+    """The wire to each neighbour: one for two that have the same hardware address."""
+    _, first, first_peer, second, second_peer = names(owner)
+    return [(first, first_peer) if one.mac == played[0].mac else (second, second_peer)
+            for one in played]
+
+
+def met(static: model.Static) -> tuple[Neighbour, ...]:
+    """The neighbours that a release on the network `static` will have on its bridge, asked there;
+    one for each of its addresses."""
+    given = ((static.ipv4, static.gateway), (static.ipv6, static.ipv6_gateway))
+    return tuple(
+        _met(static.bridge or '', own, gateway) for own, gateway in given if own is not None
+    )
+
+
+def _met(bridge: str, own: str, gateway: str | None) -> Neighbour:
+    here = _addresses(bridge)
+    address = gateway or _host(own, here)
+    if address in here:
+        # As it is once the release is there.
+        mac, ours = network.address_with_port(bridge), True
+    else:
+        mac, ours = neighbours.ask(bridge, address, ASKED), False
+    return Neighbour(own, address, gateway is not None, mac, ours)
+
+
+def _addresses(bridge: str) -> list[str]:
+    """The addresses that this host has on `bridge`."""
+    found = psutil.net_if_addrs().get(bridge, ())
+    return [one.address.partition('%')[0] for one in found if one.family != psutil.AF_LINK]
+
+
+def _host(own: str, here: list[str]) -> str:
+    """A host of the network of `own`: this one, where it is `here` in it."""
+    mine = ipaddress.ip_interface(own)
+    inside = [one for one in here if ipaddress.ip_address(one) in mine.network]
+    others = (str(host) for _, host in zip(range(3), mine.network.hosts(), strict=False)
+              if host != mine.ip)
+    alone = '169.254.1.1' if mine.version == 4 else 'fe80::1'
+    return next(iter((*inside, *others, alone)))
 
 
 def moved(plan: model.Plan, bridge: str) -> model.Plan:
@@ -126,19 +194,10 @@ def moved(plan: model.Plan, bridge: str) -> model.Plan:
     return msgspec.structs.replace(plan, taps=taps, files=files)
 
 
-def _neighbour(address: str, gateway: str | None) -> str:
-    """Who the namespace stands for: the gateway, else some host of the network."""
-    if gateway is not None:
-        return gateway
-    own = ipaddress.ip_interface(address)
-    hosts = (host for _, host in zip(range(3), own.network.hosts(), strict=False))
-    return next((str(host) for host in hosts if host != own.ip), '169.254.1.1')
-
-
-def _beside(address: str, neighbour: str) -> str:
+def _next_to(own: str, neighbour: str) -> str:
     """`neighbour` as `ip addr add` wants it."""
-    own = ipaddress.ip_interface(address)
-    if ipaddress.ip_address(neighbour) not in own.network:
-        # Beside its own network, as some providers have it: a wire between the two.
-        return f'{neighbour} peer {own.ip}'
-    return f'{neighbour}/{own.network.prefixlen}'
+    mine = ipaddress.ip_interface(own)
+    if ipaddress.ip_address(neighbour) not in mine.network:
+        # Outside its own network, as some providers have it: a link between the two.
+        return f'{neighbour} peer {mine.ip}'
+    return f'{neighbour}/{mine.network.prefixlen}'

@@ -11,6 +11,7 @@ import msgspec
 from .. import model
 from . import health
 
+WITHIN = '5s'  # what a release that has served gets to answer the same again
 LATER = '{} cannot be asked of a trial: it is asked after the switch'
 
 
@@ -44,12 +45,35 @@ def on_stage(wanted: model.Unikernel, own: tuple[str, ...]) -> Asked:
     return _asked([(one, _staged(one, own, port)) for one in questions], own, port)
 
 
+def again(
+    wanted: model.Unikernel, own: tuple[str, ...], address: str
+) -> tuple[model.Health, ...]:
+    """What is asked once more after the switch, at the `address` of its `own` ones, from where
+    visitors ask: the questions of the stage that go over a network. What names none of its
+    addresses goes to the first. It served before, so it gets WITHIN at most."""
+    found = [
+        one for one in on_stage(wanted, own).now
+        if (named := _named_host(one)) == address or (named and named not in own
+                                                      and address == own[0])
+    ] or [one for one in health.at_address(wanted, address) if not one.alive]
+    return tuple(
+        msgspec.structs.replace(one, within=min(one.within, WITHIN, key=model.seconds))
+        for one in found
+    )
+
+
+def _named_host(question: model.Health) -> str:
+    """The host that `question` asks, '' for one that asks none."""
+    place = _place(question)
+    return question.ping or (place[0] if place else '')
+
+
 def _asked(
     moved: list[tuple[model.Health, model.Health | None]], own: tuple[str, ...], port: int
 ) -> Asked:
     now = tuple(found for _, found in moved if found is not None)
     left = tuple(one for one, found in moved if found is None)
-    return Asked(now or (model.Health(tcp=f'{_bracketed(own[0])}:{port}'),), own, left)
+    return Asked(now or (model.Health(tcp=f'{health.bracketed(own[0])}:{port}'),), own, left)
 
 
 def _moved(question: model.Health, wanted: model.Unikernel, port: int) -> model.Health | None:
@@ -109,17 +133,13 @@ def _place(question: model.Health) -> tuple[str, int] | None:
 
 def _at(question: model.Health, host: str, port: int) -> model.Health:
     """`question` asked of `host` and `port`; the page is still asked for by its own name."""
-    place = f'{_bracketed(host)}:{port}'
+    place = f'{health.bracketed(host)}:{port}'
     if question.tcp:
         return msgspec.structs.replace(question, tcp=place)
     url = urllib.parse.urlsplit(str(question.http))
     moved = urllib.parse.urlunsplit(url._replace(netloc=place))
     name = question.host or url.netloc.rpartition('@')[2]
     return msgspec.structs.replace(question, http=moved, host=name)
-
-
-def _bracketed(host: str) -> str:
-    return f'[{host}]' if ':' in host else host
 
 
 def _named(wanted: model.Unikernel) -> int | None:

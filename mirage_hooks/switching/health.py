@@ -24,14 +24,15 @@ def questions(wanted: model.Unikernel, address: str = '') -> tuple[model.Health,
     if wanted.port is not None:
         return (model.Health(tcp=f'{host(wanted)}:{wanted.port}'),)
     if address:
-        return _at_address(wanted, address)
+        return at_address(wanted, address)
     return (model.Health(alive='1s'),)
 
 
-def _at_address(wanted: model.Unikernel, address: str) -> tuple[model.Health, ...]:
+def at_address(wanted: model.Unikernel, address: str) -> tuple[model.Health, ...]:
+    """The best question that a stack of its own can be asked at `address`."""
     ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
     if ports and ports[0].isdigit():
-        return (model.Health(tcp=f'{address}:{ports[0]}'),)
+        return (model.Health(tcp=f'{bracketed(address)}:{ports[0]}'),)
     if system.find('ping'):
         return (model.Health(ping=address),)
     return (model.Health(alive='1s'),)  # and it must answer ARP
@@ -83,6 +84,10 @@ def _insist(
             raise errors.Refused(f'{wrong} within {question.within}')
         time.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def bracketed(host: str) -> str:
+    return f'[{host}]' if ':' in host else host
 
 
 def host(wanted: model.Unikernel) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from .. import errors, model, store
 from ..host import flows, network, staging, wire
-from . import asked, health, launcher, switch
+from . import asked, confirm, health, launcher, switch
 
 
 def beside(old: model.Release | None, new: model.Release, wanted: model.Unikernel) -> bool:
@@ -32,16 +32,17 @@ def take_over(
     serve; what serves was not touched then, or has everything again."""
     known = wire.side_of(shelf, new)
     if known is not None and old is not None:  # still there for its connections: a quick way back
-        return _exchange(shelf, owner, old, new, known.mac, wanted, say)
+        met = staging.met(wire.static(new))
+        return _exchange(shelf, owner, old, new, known.mac, met, wanted, say)
     network.require(new.plan.taps[0].bridge)
     say(f'starting release {new.number} on a stage')
     with _proved(shelf, owner, new, wanted, say) as (stage, mac):
         say(f'release {new.number} serves there')
-        stage.introduce()
+        met = stage.introduced()
         if old is None or not _same_place(old, new):
-            _join(shelf, old, new, mac, wanted)
+            _join(shelf, owner, old, new, mac, met, wanted, say)
         else:
-            _exchange(shelf, owner, old, new, mac, wanted, say)
+            _exchange(shelf, owner, old, new, mac, met, wanted, say)
 
 
 def rehearse(
@@ -67,12 +68,16 @@ def _proved(
     for text in questions.said:
         say(text)
     with staging.stage(owner, static) as stage:
+        for one in stage.played:
+            if one.gateway and not one.mac:
+                say(f'nobody on {stage.real} answers for the gateway {one.address} yet')
         staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
         try:
             printed = launcher.start(shelf, staged, owner)
+            stage.admit()
             with stage.entered():
                 health.prove(questions.now, printed, switch.dead(shelf, new), own)
-            yield stage, stage.mac(own[0])
+            yield stage, [stage.mac(address) for address in own][0]
         except BaseException:
             launcher.stop(shelf, new)
             raise
@@ -80,25 +85,30 @@ def _proved(
 
 def _exchange(
     shelf: store.Shelf, owner: str, old: model.Release, new: model.Release, mac: str,
-    wanted: model.Unikernel, say: switch.Say,
+    met: tuple[staging.Neighbour, ...], wanted: model.Unikernel, say: switch.Say,
 ) -> None:
-    """Send `new` what is new, watch it, point to it; `old` keeps its connections for a while."""
+    """Send `new` what is new, ask and watch it, point to it; `old` keeps its connections for a
+    while."""
     here, there = wire.side(old, wire.mac(shelf, old)), wire.side(new, mac)
     before = shelf.overlap() or wire.overlap(old, (here,))
     others = [side for side in before.sides if side.release not in (old.number, new.number)]
-    guard = wire.steering(before, here, [*others, *([there] if wire.side_of(shelf, new) else [])])
-    # First that all is as it is, by rules: nothing may change when the new one joins the bridge.
-    if not _pinnable(owner, old, guard, say):
-        return _swap(shelf, old, here, new, there, wanted)
-    wire.pin(here)
-    network.join(there.device, before.bridge)
-    took = _turn(owner, wire.steering(before, there, [*others, here]))
-    say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
-    try:
-        _confirm(shelf, new, wanted)
-    except errors.Refused:
-        _turn(owner, guard)
-        raise
+    devices = (here.device, there.device)
+    with confirm.places(owner, new, mac, met, devices, say) as places:
+        guard = wire.steering(
+            before, here, [*others, *([there] if wire.side_of(shelf, new) else [])])
+        # First that all is as it is, by rules: nothing may change when the new one joins.
+        if not _pinnable(owner, old, guard, say):
+            return _swap(shelf, old, here, new, there, places, wanted)
+        wire.pin(here)
+        places = confirm.answered(places, old, wanted, say)
+        network.join(there.device, before.bridge)
+        took = _turn(owner, wire.steering(before, there, [*others, here]))
+        say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
+        try:
+            confirm.serves(shelf, new, wanted, places)
+        except errors.Refused:
+            _turn(owner, guard)
+            raise
     here = msgspec.structs.replace(here, until=model.clock() + model.seconds(wanted.drain))
     shelf.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
     shelf.point(new.number)
@@ -130,14 +140,14 @@ def _pinnable(
 
 def _swap(
     shelf: store.Shelf, old: model.Release, here: model.Side, new: model.Release,
-    there: model.Side, wanted: model.Unikernel,
+    there: model.Side, places: tuple[confirm.Place, ...], wanted: model.Unikernel,
 ) -> None:
     """Without rules: exchange the ports of the bridge, point to `new`, stop `old`."""
     bridge = new.plan.taps[0].bridge
     network.swap(there.device, here.device, bridge)
     wire.announce(new, there.mac)
     try:
-        _confirm(shelf, new, wanted)
+        confirm.serves(shelf, new, wanted, places)
     except errors.Refused:
         network.swap(here.device, there.device, bridge)
         if here.mac:
@@ -149,27 +159,19 @@ def _swap(
 
 
 def _join(
-    shelf: store.Shelf, old: model.Release | None, new: model.Release, mac: str,
-    wanted: model.Unikernel,
+    shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release, mac: str,
+    met: tuple[staging.Neighbour, ...], wanted: model.Unikernel, say: switch.Say,
 ) -> None:
     """Put `new` where nobody has its address, and point to it."""
     tap = new.plan.taps[0]
     network.join(tap.name, tap.bridge)
     wire.announce(new, mac)
-    _confirm(shelf, new, wanted)
+    with confirm.places(owner, new, mac, met, (tap.name,), say) as places:
+        confirm.serves(shelf, new, wanted, places)
     shelf.set_overlap(None)
     shelf.point(new.number)
     if old is not None:
         launcher.stop(shelf, old)
-
-
-def _confirm(shelf: store.Shelf, new: model.Release, wanted: model.Unikernel) -> None:
-    """Ask `new`, to which all that is new goes by now, what it could not be asked on the stage, and
-    watch it; raises Refused when it does not serve."""
-    left = asked.on_stage(wanted, wire.addresses(wire.static(new))).left
-    ended = switch.dead(shelf, new)
-    health.prove(left, lambda: '', ended)
-    health.watch(model.seconds(wanted.confirm), ended)
 
 
 def _same_place(one: model.Release, other: model.Release) -> bool:
