@@ -86,8 +86,9 @@ class Static(Direct, frozen=True, tag='static', tag_field='mode'):
     ] = False
     ipv4_only: Annotated[
         bool,
-        Meta(description='without `ipv6`, MirageOS from 3.10 on: tell its dual stack so; false for '
-             'an image whose stack is for IPv4 alone, and does not know --ipv4-only'),
+        Meta(description='without `ipv6` (or without `ipv4`), MirageOS from 3.10 on: tell its dual '
+             'stack so, by --ipv4-only (--ipv6-only); false for an image whose stack is for one of '
+             'them alone, and does not know the flag'),
     ] = True
 
     def __post_init__(self) -> None:
@@ -235,8 +236,8 @@ class Unikernel(_Settings, frozen=True):
             raise ValueError('give network or networks, not both')
         if self.switch == 'overlap' and self.alone is None:
             raise ValueError(
-                '`switch: overlap` wants one static network with `bridge` and `ipv4`, and no '
-                '`interface`'
+                '`switch: overlap` wants one static network with `bridge` and `ipv4` or `ipv6`, and '
+                'no `interface`'
             )
 
     @property
@@ -263,7 +264,8 @@ class Unikernel(_Settings, frozen=True):
         own = list(self.interfaces.values())
         if len(own) != 1 or not isinstance(own[0], Static):
             return None
-        return own[0] if own[0].bridge and own[0].ipv4 and not own[0].interface else None
+        addressed = own[0].ipv4 or own[0].ipv6
+        return own[0] if own[0].bridge and addressed and not own[0].interface else None
 
     @property
     def fingerprint(self) -> str:

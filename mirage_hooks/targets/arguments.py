@@ -125,6 +125,9 @@ def _cidr(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str
         if network.ipv4 and not network.ipv6 and network.ipv4_only:
             # Else the stack waits a second for IPv6's duplicate address detection.
             found.append(('ipv4-only', 'true'))
+        if network.ipv6 and not network.ipv4 and network.ipv4_only:
+            # Else it takes an IPv4 address of its own choice, or waits for one by DHCP.
+            found.append(('ipv6-only', 'true'))
     return [(key, value) for key, value in found if value]
 
 
