@@ -27,8 +27,9 @@ CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Wer
 APPLICATION = ('split.c', 'options.c', 'web.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
 STACK = ('stack.c', 'ethernet.c', 'arp.c', 'ip4.c', 'tcp.c', 'dhcp.c')
+# STRICT_TAP: die as a real unix/direct image does when its tap's flags must be set and may not be.
 # ARP_LIFE: of what arp.c has learned, in ticks of 1.5 s.
-DEFINED = {'ARP_LIFE': 800}
+DEFINED = {'STRICT_TAP': 0, 'ARP_LIFE': 800}
 BARE = (
     *('-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector', '-mgeneral-regs-only'),
     *('-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables', '-nostdlib'),
