@@ -5,6 +5,9 @@
     virtio   qemu-system-x86_64 … -device isa-debug-exit -kernel IMAGE -append '--ipv4=CIDR …'
     pvh, pv  xl create, with `type` as the shape's name; `extra` as above, for pv without dashes
 
+Those with a stack of their own keep their neighbours as MirageOS does (arp.c);
+`--neighbours=keep` as that of 2014 did, for ever.
+
 All take `--message=`, `--status=`, `--port=` and `--fail=` (options.c), and answer `/`,
 `/slow?ms=N`, `/args`, the arguments as they arrived, one to a line, and `/crash`. SHAPES says what
 each is compiled from: gcc for x86-64 is enough, no library but the host's C library for the first
@@ -23,7 +26,10 @@ SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
 APPLICATION = ('split.c', 'options.c', 'web.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
-STACK = ('stack.c', 'tcp.c', 'dhcp.c')
+STACK = ('stack.c', 'ethernet.c', 'arp.c', 'ip4.c', 'tcp.c', 'dhcp.c')
+# STRICT_TAP: die as a real unix/direct image does when its tap's flags must be set and may not be.
+# ARP_LIFE: of what arp.c has learned, in ticks of 1.5 s.
+DEFINED = {'STRICT_TAP': 0, 'ARP_LIFE': 800}
 BARE = (
     *('-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector', '-mgeneral-regs-only'),
     *('-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables', '-nostdlib'),
@@ -41,15 +47,20 @@ SHAPES: dict[str, tuple[str, ...]] = {
 }
 
 
-def build(kind: str, directory: Path, version: str = '1', fail: str = 'NOT') -> Path:
+def build(
+    kind: str, directory: Path, version: str = '1', fail: str = 'NOT', **defined: int
+) -> Path:
     """The guest of this shape, whose page starts with `version`; compiled once into `directory`.
 
     `fail` (guest.h) is what it does when no argument says otherwise: CRASH makes a bad image.
+    `defined` goes over DEFINED.
     Kept under the digest of everything it is made of, so that a stale one is never returned.
     Needs gcc; raises CalledProcessError when it does not compile, FileNotFoundError without gcc.
     """
     directory = directory.resolve()  # gcc runs among the sources
-    command = ('gcc', *CFLAGS, f'-DVERSION="{version}"', f'-DFAIL=FAIL_{fail}', *SHAPES[kind])
+    macros = {'VERSION': f'"{version}"', 'FAIL': f'FAIL_{fail}', **DEFINED, **defined}
+    command = ('gcc', *CFLAGS, *(f'-D{name}={value}' for name, value in macros.items()),
+               *SHAPES[kind])  # fmt: skip
     image = directory / f'{kind}-{_digest(command)}'
     if not image.exists():
         directory.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ static void dhcp_send(int type)
     *option = 255;
     put32(udp, 68 << 16 | 67);
     put16(udp + 4, 300 + 8); /* no checksum: UDP over IPv4 may go without */
-    ip_send(17, BROADCAST, 0xffffffff, 300 + 8);
+    ip_send(17, 0xffffffff, 300 + 8);
     sent = true;
     sent_at = now();
 }

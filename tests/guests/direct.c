@@ -4,6 +4,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -15,18 +16,35 @@
 uint8_t mac[6];
 static int tap;
 
-/* Raised only when it is down: a ready tap of the user's needs no privilege. */
-static bool raise_interface(struct ifreq *request)
+/* OCaml's end of an image whose exception nobody takes. */
+static void must(int result, const char *what)
+{
+    if (result >= 0)
+        return;
+    say("Fatal error: exception Failure(\"tun[%s]: %s\")\n", what, strerror(errno));
+    exit(EXIT_EXCEPTION);
+}
+
+#if STRICT_TAP
+/* As ocaml-tuntap: the kernel says RUNNING a moment after the tap was opened, and whoever is not
+   allowed to set flags dies when it looks before. */
+enum { WANTED = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST };
+#else
+enum { WANTED = IFF_UP };
+#endif
+
+/* Nothing is set that is there already: that needs no privilege. */
+static void raise_interface(struct ifreq *request)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool up = ioctl(fd, SIOCGIFFLAGS, request) == 0;
 
-    if (up && !(request->ifr_flags & IFF_UP)) {
-        request->ifr_flags |= IFF_UP;
-        up = ioctl(fd, SIOCSIFFLAGS, request) == 0;
+    must(fd, "set_up_and_running socket");
+    must(ioctl(fd, SIOCGIFFLAGS, request), "set_up_and_running SIOCGIFFLAGS");
+    if ((request->ifr_flags & WANTED) != WANTED) {
+        request->ifr_flags |= WANTED;
+        must(ioctl(fd, SIOCSIFFLAGS, request), "set_up_and_running SIOCSIFFLAGS");
     }
     close(fd);
-    return up;
 }
 
 bool device_open(const struct options *options)
@@ -35,10 +53,9 @@ bool device_open(const struct options *options)
 
     memcpy(request.ifr_name, options->interface, strlen(options->interface));
     tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    if (tap < 0 || ioctl(tap, TUNSETIFF, &request) < 0 || !raise_interface(&request)) {
-        say("tap %s: %s\n", options->interface, strerror(errno));
-        return false;
-    }
+    must(tap, "open");
+    must(ioctl(tap, TUNSETIFF, &request), "TUNSETIFF");
+    raise_interface(&request);
     if (options->mac != NULL)
         return mac_read(options->mac, mac);
     mac[0] = 2; /* locally administered, random at each start, as MirageOS's */

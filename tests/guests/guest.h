@@ -1,8 +1,8 @@
 /* The web guest: one small web server in the shapes a MirageOS image comes in.
 
    options.c  the command line               web.c     the pages
-   stack.c    Ethernet, ARP, IPv4            tcp.c     the server
-   dhcp.c     the address, when none was given
+   stack.c    the network: ethernet.c, arp.c, ip4.c, dhcp.c
+   tcp.c      the server
    socket.c   the host's sockets instead of our own stack
    direct.c, virtio.c, netfront.c            one network device each */
 #ifndef GUEST_H
@@ -28,8 +28,8 @@ int vsnprintf(char *to, size_t room, const char *format, va_list values);
 
 enum { LINE_MAX_BYTES = 8192, ARGS_MAX = 256 };
 
-/* As MirageOS: `--help` and a bad command line. */
-enum { EXIT_HELP = 63, EXIT_USAGE = 64 };
+/* As MirageOS: an exception that nobody takes, `--help`, a bad command line. */
+enum { EXIT_EXCEPTION = 2, EXIT_HELP = 63, EXIT_USAGE = 64 };
 
 enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8 };
 
@@ -44,6 +44,7 @@ struct options {
     const char *message;
     const char *interface;
     const char *mac;
+    bool keep; /* what was learned of a neighbour, for ever */
     enum fail fail;
     uint32_t fail_value; /* exit: the code; late: milliseconds */
 };

@@ -109,6 +109,12 @@ static bool read_mac(struct options *o, const char *v)
     return mac_read(v, ignored);
 }
 
+static bool read_neighbours(struct options *o, const char *v)
+{
+    o->keep = strcmp(v, "keep") == 0;
+    return o->keep || strcmp(v, "follow") == 0;
+}
+
 static bool read_fail(struct options *o, const char *v)
 {
     static const char *const words[] = { "", "exit:", "crash", "hang", "silent", "flood", "late:",
@@ -138,6 +144,7 @@ static const struct {
     { "--ipv4-only", "BOOL", ANY, read_ipv4_only },
     { "--interface", "TAP", SHAPE_DIRECT, read_interface },
     { "--mac", "ADDRESS", SHAPE_DIRECT, read_mac },
+    { "--neighbours", "follow|keep", OWN_STACK, read_neighbours },
     { "--port", "N", ANY, read_port },
     { "--message", "TEXT", ANY, read_message },
     { "--status", "N", ANY, read_status },

@@ -9,7 +9,6 @@ enum state { FREE, SYN_RECEIVED, READING, WAITING, SENDING };
 
 static struct connection {
     enum state state;
-    uint8_t peer_mac[6];
     uint32_t peer;
     uint16_t peer_port, mss;
     uint32_t first, acked, next; /* our sequence numbers: of the SYN, oldest unacked, next */
@@ -45,7 +44,7 @@ static void tcp_send(const struct connection *c, int flags, uint32_t sequence, c
     put32(pseudo + 4, c->peer);
     put16(pseudo + 10, (uint32_t)(head + n));
     put16(p + 16, fold(add(add(0, pseudo, 12), p, head + n)));
-    ip_reply(6, c->peer_mac, c->peer, head + n);
+    ip_send(6, c->peer, head + n);
 }
 
 static void acknowledge(const struct connection *c) { tcp_send(c, ACK, c->next, "", 0); }
@@ -128,7 +127,7 @@ static void acked(struct connection *c, uint32_t number, uint16_t window)
         c->state = READING;
 }
 
-void tcp_receive(const uint8_t *from_mac, uint32_t from, const uint8_t *p, size_t n)
+void tcp_receive(uint32_t from, const uint8_t *p, size_t n)
 {
     size_t head = n < 20 ? 0 : (size_t)(p[12] >> 4) * 4;
     if (head < 20 || n < head)
@@ -138,7 +137,6 @@ void tcp_receive(const uint8_t *from_mac, uint32_t from, const uint8_t *p, size_
     struct connection new = { .peer = from, .peer_port = get16(p), .window = get16(p + 14) };
     struct connection *c = connection(from, new.peer_port);
 
-    memcpy(new.peer_mac, from_mac, 6);
     n -= head;
     new.expected = sequence + (uint32_t)n + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
     if (get16(p + 2) != address.port || (c == NULL && (flags & (SYN | ACK)) != SYN)) {
@@ -161,7 +159,6 @@ void tcp_receive(const uint8_t *from_mac, uint32_t from, const uint8_t *p, size_
         tcp_send(c, SYN | ACK, c->first, "", 0);
         return;
     }
-    memcpy(c->peer_mac, from_mac, 6);
     if (flags & ACK)
         acked(c, number, new.window);
     if (sequence != c->expected) {

@@ -54,11 +54,50 @@ def test_raises_a_tap_that_is_down(image: str, namespace: Namespace, start: Star
     assert namespace.fetch('http://10.99.0.2:8080/') == '1 \n200'
 
 
+def failure(*command: str) -> tuple[int, str]:
+    got = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    return got.returncode, got.stderr
+
+
+def exception(what: str) -> tuple[int, str]:
+    return 2, f'Fatal error: exception Failure("tun[{what}")\n'
+
+
 def test_a_tap_that_is_down_needs_privilege(image: str, namespace: Namespace) -> None:
     run('ip', '-n', namespace.name, 'link', 'set', 'tap7', 'down')
-    command = (*namespace.inside, *bare, image, '--interface=tap7')
-    got = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert (got.returncode, got.stderr) == (1, 'tap tap7: Operation not permitted\n')
+    assert failure(*namespace.inside, *bare, image, '--interface=tap7') == exception(
+        'set_up_and_running SIOCSIFFLAGS]: Operation not permitted'
+    )
+
+
+def test_a_tap_that_is_not_there_needs_privilege(image: str, namespace: Namespace) -> None:
+    assert failure(*namespace.inside, *bare, image, '--interface=tap8') == exception(
+        'TUNSETIFF]: Operation not permitted'
+    )
+
+
+def not_yet_running(namespace: Namespace) -> None:
+    # what lasts for a moment on any tap that was just opened, for good
+    run('ip', '-n', namespace.name, 'link', 'set', 'tap7', 'mode', 'dormant')
+
+
+def test_a_strict_one_dies_of_a_tap_that_does_not_run_yet(namespace: Namespace) -> None:
+    strict = str(guests.build('direct', CACHE, STRICT_TAP=1))
+    not_yet_running(namespace)
+    assert failure(*namespace.inside, *bare, strict, '--interface=tap7') == exception(
+        'set_up_and_running SIOCSIFFLAGS]: Operation not permitted'
+    )
+
+
+@pytest.mark.parametrize(('strict', 'rights'), [(0, bare), (1, ())])
+def test_another_starts_on_it(
+    namespace: Namespace, start: Start, console: Callable[[], str], strict: int,
+    rights: tuple[str, ...],
+) -> None:  # fmt: skip
+    image = str(guests.build('direct', CACHE, STRICT_TAP=strict))
+    not_yet_running(namespace)
+    start(*namespace.inside, *rights, image, '--interface=tap7', '--ipv4=10.99.0.2/24')
+    until(lambda: 'listening' in console())
 
 
 def test_the_mac_is_random_at_each_start(
