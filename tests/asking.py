@@ -1,8 +1,8 @@
 """Asks a web server all the time, until its standard input has a line; then prints what it found.
 Says `asking` when it begins.
 
-`python asking.py HOST PORT PAUSE_MS HELD_MS`: a request after each pause, and one at a time that
-is held open for HELD_MS (0 for none). Only the standard library: it runs in bare namespaces."""
+`python asking.py HOST PORT PAUSE_MS HELD_MS [FROM]`: a request after each pause, and one at a time
+that is held open for HELD_MS (0 for none), from the address FROM. Only the standard library: it runs in bare namespaces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import time
 PATIENCE = 60  # seconds for an answer: a request that fails is refused or broken off before
 
 
-def main(host: str, port: int, pause: float, held: float) -> None:
+def main(host: str, port: int, pause: float, held: float, source: str = '') -> None:
     counts = {'requests': 0, 'failed': 0, 'held': 0, 'held_failed': 0, 'longest_ms': 0.0}
     reasons: dict[str, int] = {}
     pages: dict[str, int] = {}
@@ -26,7 +26,7 @@ def main(host: str, port: int, pause: float, held: float) -> None:
         counts[kind] += 1
         began = time.monotonic()
         try:
-            page = ask(host, port, path, patience)
+            page = ask(host, port, path, patience, source)
             pages[page] = pages.get(page, 0) + 1
         except OSError as error:
             counts[failed] += 1
@@ -53,9 +53,10 @@ def main(host: str, port: int, pause: float, held: float) -> None:
     print(json.dumps({**counts, 'reasons': reasons, 'pages': pages}))
 
 
-def ask(host: str, port: int, path: str, patience: float) -> str:
+def ask(host: str, port: int, path: str, patience: float, source: str = '') -> str:
     """The page; raises OSError for anything but an answer of 200."""
-    with socket.create_connection((host, port), patience) as connection:
+    own = (source, 0) if source else None
+    with socket.create_connection((host, port), patience, own) as connection:
         connection.sendall(f'GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n'.encode())
         answer = b''
         while piece := connection.recv(65536):
@@ -66,4 +67,4 @@ def ask(host: str, port: int, path: str, patience: float) -> str:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) / 1000, float(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) / 1000, float(sys.argv[4]), *sys.argv[5:])

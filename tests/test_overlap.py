@@ -102,6 +102,105 @@ def test_no_request_fails_through_many_switches(
     site.alone(site.version)
 
 
+@pytest.fixture
+def routed(tmp_path: Path) -> Iterator[Wired]:
+    """Release 1 serves behind a gateway that is another machine."""
+    made = Wired(tmp_path)
+    try:
+        made.route()
+        made.configure(network=ROUTED)
+        made.start()
+        yield made
+    finally:
+        made.end()
+
+
+ROUTED = {'mode': 'static', 'bridge': 'br0', 'ipv4': f'{wired.ADDRESS}/24',
+          'gateway': wired.ROUTER}
+
+
+def test_no_request_fails_beyond_the_gateway_through_switches_there_and_back(
+    routed: Wired
+) -> None:
+    beyond = routed.asking(routed.outside(), 700, wired.BEYOND)
+    link = routed.asking(routed.outside(), 700)
+    routed.configure(network=ROUTED, drain='1s')
+    for _ in range(3):
+        routed.release()
+        assert routed.mirage('pull').returncode == 0
+        done = routed.mirage('rollback', 'www')
+        assert done.returncode == 0, done.stdout
+    time.sleep(0.5)
+    found = [beyond.end(), link.end()]
+    assert costs(found) == NOTHING
+    assert all(len(one['pages']) == 4 for one in found)
+
+
+def test_what_a_neighbour_answers_reaches_the_release_that_asked(site: Wired) -> None:
+    """Both have one hardware address; an answer that went to the other would be asked for again
+    after MirageOS's 1.5 s, while the client waits."""
+    site.configure(arguments=['--mac=02:00:00:00:00:77'], drain='1s')
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    site.alone(2)
+    heard = subprocess.Popen(
+        (*site.outside(), sys.executable, '-Ic', ARP_REQUESTS, wired.CLIENT), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )
+    load = Load(site)
+    for _ in range(6):
+        site.release()
+        assert site.mirage('pull').returncode == 0
+    found = load.end()
+    said, _ = heard.communicate('\n', timeout=PATIENCE)
+    assert costs(found) == NOTHING
+    assert 6 <= int(said) < 10, f'{said} questions by 6 releases; {found}'
+
+
+ARP_REQUESTS = """
+import select, socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+wanted, found = socket.inet_aton(sys.argv[1]), 0
+while sys.stdin not in select.select([sys.stdin, wire], [], [])[0]:
+    frame = wire.recv(2048)
+    # Requests for that address, but for announcements of who has it.
+    found += frame[20:22] == b'\\0\\1' and frame[38:42] == wanted != frame[28:32]
+print(found)
+"""
+
+
+def test_an_image_that_does_not_answer_by_way_of_its_gateway_gives_everything_back(
+    routed: Wired
+) -> None:
+    load = Load(routed, held=9000)  # begun before, answered after
+    other = {**ROUTED, 'gateway': wired.ROUTER}
+    routed.configure(network=other, arguments=['--ipv4-gateway=10.9.0.77'])
+    routed.release()
+    done = routed.mirage('pull')
+    assert done.returncode == 1
+    assert 'www: release 2 serves there' in done.stdout
+    assert (
+        'www: REFUSED: http://10.9.0.2:8080/ did not answer (timed out) within 5s, asked by way of '
+        f'the gateway {wired.ROUTER}\n'
+    ) in done.stdout
+    assert [one['held_failed'] for one in load.end()] == [0, 0]
+    assert routed.page() == 'release-0001'
+    routed.alone(1)
+
+
+def test_a_gateway_that_nobody_knows_is_told_and_asked_again(site: Wired) -> None:
+    site.configure(network={**ROUTED, 'gateway': '10.9.0.77'})
+    site.release()
+    done = site.mirage('pull')
+    assert done.returncode == 0
+    said = [line.partition(' s  ')[2] for line in done.stdout.splitlines()]
+    first = said.index('www: nobody on br0 answers for the gateway 10.9.0.77 yet')
+    again = said.index('www: nobody answers for the gateway 10.9.0.77: it is not asked from beyond')
+    assert first < said.index('www: release 2 serves there') < again
+    assert site.page() == 'release-0002'
+    site.alone(2)
+
+
 @pytest.mark.parametrize(('arguments', 'health', 'reason'), [
     (['--fail=exit:3'], {}, 'it ended with exit code 3'),
     (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (No route to host) within 3s'),

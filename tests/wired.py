@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 CACHE = ROOT / '.cache' / 'guests'
 MARK = 'release-0000'
 ADDRESS, GATEWAY, CLIENT = '10.9.0.2', '10.9.0.1', '10.9.0.9'
+ROUTER, BEYOND = '10.9.0.254', '10.77.0.9'
+"""The cable's other end as a gateway of its own, and a client that lies beyond it."""
 
 
 def missing() -> str:
@@ -97,8 +99,13 @@ class Wired(Deployment):
                    cwd=self.folder)
         return str(done.stdout).strip()
 
-    def asking(self, where: tuple[str, ...], held: int = 0) -> Asking:
-        return Asking(where, held)
+    def asking(self, where: tuple[str, ...], held: int = 0, source: str = '') -> Asking:
+        return Asking(where, held, source)
+
+    def route(self) -> None:
+        """Make the cable's other end a gateway, with BEYOND on its far side."""
+        for line in (f'addr add {ROUTER}/24 dev eth0', f'addr add {BEYOND}/32 dev lo'):
+            act('ip', '-n', self.outer, *line.split())
 
     def owner(self) -> str:
         return facts.owner(self.state().root)
@@ -211,10 +218,11 @@ class Pushed(Wired):
 class Asking:
     """A client that asks every 2 ms until `end`."""
 
-    def __init__(self, where: tuple[str, ...], held: int) -> None:
+    def __init__(self, where: tuple[str, ...], held: int, source: str = '') -> None:
         script = str(Path(__file__).parent / 'asking.py')
         self.process = subprocess.Popen(
-            (*where, sys.executable, '-I', script, ADDRESS, '8080', '2', str(held)),
+            (*where, sys.executable, '-I', script, ADDRESS, '8080', '2', str(held),
+             *([source] if source else [])),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         assert self.process.stdout is not None
