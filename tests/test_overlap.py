@@ -334,9 +334,7 @@ def test_without_the_drain_process_the_next_converge_ends_what_is_drained(site: 
     site.configure(drain='5s')
     site.release()
     assert site.mirage('pull').returncode == 0
-    for process in site.drainers():
-        process.kill()
-        process.wait()
+    system.end(site.drainers(), grace=0)
     time.sleep(5.2)
     assert site.processes() == [1, 2]
     assert site.mirage('pull', '--quiet').returncode == 0
