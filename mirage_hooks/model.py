@@ -236,8 +236,8 @@ class Unikernel(_Settings, frozen=True):
             raise ValueError('give network or networks, not both')
         if self.switch == 'overlap' and self.alone is None:
             raise ValueError(
-                '`switch: overlap` wants one static network with `bridge` and `ipv4` or `ipv6`, and '
-                'no `interface`'
+                '`switch: overlap` wants one static network with `bridge` and `ipv4` or `ipv6`, '
+                'and no `interface`'
             )
 
     @property

@@ -2,7 +2,8 @@
 Says `asking` when it begins.
 
 `python asking.py HOST PORT PAUSE_MS HELD_MS [FROM]`: a request after each pause, and one at a time
-that is held open for HELD_MS (0 for none), from the address FROM. Only the standard library: it runs in bare namespaces."""
+that is held open for HELD_MS (0 for none), from the address FROM. Only the standard library: it
+runs in bare namespaces."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ def ask(host: str, port: int, path: str, patience: float, source: str = '') -> s
     """The page; raises OSError for anything but an answer of 200."""
     own = (source, 0) if source else None
     with socket.create_connection((host, port), patience, own) as connection:
-        connection.sendall(f'GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n'.encode())
+        head = (f'GET {path} HTTP/1.1', f'Host: {host}', 'Connection: close', '', '')
+        connection.sendall('\r\n'.join(head).encode())
         answer = b''
         while piece := connection.recv(65536):
             answer += piece
@@ -67,4 +69,5 @@ def ask(host: str, port: int, path: str, patience: float, source: str = '') -> s
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) / 1000, float(sys.argv[4]), *sys.argv[5:])
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) / 1000, float(sys.argv[4]),
+         *sys.argv[5:])

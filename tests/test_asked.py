@@ -82,3 +82,30 @@ def test_on_a_stage_all_is_asked_of_a_release_that_does_not_say_its_port() -> No
     question = model.Health(http='https://www.example.org/')
     wanted = model.Unikernel(image='x', health=(question,))
     assert asked.on_stage(wanted, OWN) == asked.Asked((question,), OWN)
+
+
+@pytest.mark.parametrize(('health', 'own', 'address', 'found'), [
+    # Names and other places go to the first address, an address to itself.
+    ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), '10.0.0.2',
+     (model.Health(http='http://mort.io/', within='5s'),)),
+    ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
+     (model.Health(tcp='[fd00::2]:80', within='5s'),)),
+    ((model.Health(http='http://[fd00::2]/'), model.Health(tcp='10.0.0.2:80', within='2s')),
+     ('10.0.0.2', 'fd00::2'), '10.0.0.2', (model.Health(tcp='10.0.0.2:80', within='2s'),)),
+    ((model.Health(http='http://[fd00::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
+     (model.Health(http='http://[fd00::2]/', within='5s'),)),
+    # What goes over no network was answered once and for all.
+    ((model.Health(console='up'), model.Health(alive='1s')), OWN, '10.0.0.2',
+     (model.Health(tcp='10.0.0.2:80', within='5s'),)),
+    ((model.Health(ping='10.0.0.2'),), OWN, '10.0.0.2',
+     (model.Health(ping='10.0.0.2', within='5s'),)),
+])
+def test_after_the_switch_it_is_asked_again_what_goes_over_the_network(
+    health: tuple[model.Health, ...], own: tuple[str, ...], address: str,
+    found: tuple[model.Health, ...],
+) -> None:
+    static = model.Static(bridge='br0', ipv4='10.0.0.2/24', ipv6='fd00::2/64')
+    wanted = model.Unikernel(
+        image='x', network=static, health=health, arguments=('--port=80',),
+    )
+    assert asked.again(wanted, own, address) == found

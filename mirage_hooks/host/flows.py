@@ -25,7 +25,7 @@ UNICAST = 'ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00'
 FIRST = 'tcp flags & (syn | ack) == syn'
 LAST = 'tcp flags & (fin | rst) != 0'
 ANSWER = {4: 'arp operation reply', 6: 'icmpv6 type nd-neighbor-advert'}
-"""What tells a neighbour's hardware address to who asked; to all, or to the one hardware address."""
+"""What tells a neighbour's hardware address to whoever asked for it."""
 LINGER = '10s'  # a flow that was closed is forgotten after this
 LIFETIME = '1d'  # an element needs some time-out to be given a shorter one later
 

@@ -111,7 +111,7 @@ def _icmpv6(source: bytes, where: bytes, to: bytes, kind: int, body: bytes) -> b
 
 
 def _checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f'!{len(data) // 2}H', data))  # always even here
+    total: int = sum(struct.unpack(f'!{len(data) // 2}H', data))  # always even here
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -125,4 +125,5 @@ def _advertisement(frame: bytes, wanted: bytes) -> bytes:
     )
     if not mine:
         return b''
-    return message[26:32] if message[24:26] == TARGET_ADDRESS and len(message) >= 32 else frame[6:12]
+    told = message[24:26] == TARGET_ADDRESS and len(message) >= 32
+    return message[26:32] if told else frame[6:12]

@@ -77,7 +77,8 @@ def _proved(
             stage.admit()
             with stage.entered():
                 health.prove(questions.now, printed, switch.dead(shelf, new), own)
-            yield stage, [stage.mac(address) for address in own][0]
+            macs = [stage.mac(address) for address in own]  # it answers for each of them
+            yield stage, macs[0]
         except BaseException:
             launcher.stop(shelf, new)
             raise
