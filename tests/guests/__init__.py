@@ -8,10 +8,12 @@
 Those with a stack of their own keep their neighbours as MirageOS does (arp.c);
 `--neighbours=keep` as that of 2014 did, for ever.
 
-All take `--message=`, `--status=`, `--port=` and `--fail=` (options.c), and answer `/`,
-`/slow?ms=N`, `/args`, the arguments as they arrived, one to a line, and `/crash`. SHAPES says what
-each is compiled from: gcc for x86-64 is enough, no library but the host's C library for the first
-two.
+All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long the first
+request waits for its answer (options.c); the first two shapes also `--threads=N`, whose stacks
+count against `prlimit --data`. They answer `/`, `/slow?ms=N`, `/args`, the arguments as they
+arrived, one to a line, `/crash`, and `/eat?mb=N`, which keeps so much memory, or dies as
+`--fail=memory` does. SHAPES says what each is compiled from: gcc for x86-64 is enough, no library
+but the host's C library for the first two.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ BARE = (
     *('-static', '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments', 'libc.c'),
 )
 SHAPES: dict[str, tuple[str, ...]] = {
-    'socket': (*APPLICATION, 'unix.c', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
-    'direct': (*APPLICATION, *STACK, 'unix.c', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
+    'socket': (*APPLICATION, 'unix.c', '-pthread', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
+    'direct': (*APPLICATION, *STACK, 'unix.c', '-pthread', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
     'virtio': (
         *('-m32', *BARE, '-Wl,-T,bare.ld', 'multiboot.S'),
         *(*APPLICATION, *STACK, 'pc.c', 'virtio.c'),

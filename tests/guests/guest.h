@@ -34,7 +34,7 @@ enum { EXIT_EXCEPTION = 2, EXIT_HELP = 63, EXIT_USAGE = 64 };
 enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8 };
 
 enum fail { FAIL_NOT, FAIL_EXIT, FAIL_CRASH, FAIL_HANG, FAIL_SILENT, FAIL_FLOOD, FAIL_LATE,
-            FAIL_DEAF };
+            FAIL_DEAF, FAIL_MEMORY };
 
 struct options {
     uint32_t ipv4, gateway; /* host byte order; 0: none given */
@@ -47,6 +47,8 @@ struct options {
     bool keep; /* what was learned of a neighbour, for ever */
     enum fail fail;
     uint32_t fail_value; /* exit: the code; late: milliseconds */
+    uint32_t first_ms;   /* how long the first request waits for its answer */
+    uint32_t threads;
 };
 
 /* split.c: Solo5's rules, in place. The number of tokens, or -1: an unterminated quote. */
@@ -74,6 +76,9 @@ enum stream { OUT = 1, LOG = 2 }; /* on unix stdout and stderr; elsewhere one co
 void console(enum stream stream, const char *text, size_t length);
 void crash(void) __attribute__((noreturn));
 void deaf(void); /* ignore the request to end, where the platform has one */
+bool take_memory(uint32_t megabytes); /* for good; false: there is not so much */
+void fatal(void) __attribute__((noreturn)); /* the end after an exception that nobody takes */
+void start_threads(uint32_t count); /* idle ones, where the platform has any */
 
 /* The network device. */
 enum { FRAME_MAX = 1514 };

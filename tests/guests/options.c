@@ -109,6 +109,16 @@ static bool read_mac(struct options *o, const char *v)
     return mac_read(v, ignored);
 }
 
+static bool read_first(struct options *o, const char *v)
+{
+    return whole_number(v, 86400000, &o->first_ms);
+}
+
+static bool read_threads(struct options *o, const char *v)
+{
+    return whole_number(v, 10000, &o->threads);
+}
+
 static bool read_neighbours(struct options *o, const char *v)
 {
     o->keep = strcmp(v, "keep") == 0;
@@ -118,8 +128,8 @@ static bool read_neighbours(struct options *o, const char *v)
 static bool read_fail(struct options *o, const char *v)
 {
     static const char *const words[] = { "", "exit:", "crash", "hang", "silent", "flood", "late:",
-                                         "deaf" };
-    for (unsigned i = FAIL_EXIT; i <= FAIL_DEAF; i++) {
+                                         "deaf", "memory" };
+    for (unsigned i = FAIL_EXIT; i <= FAIL_MEMORY; i++) {
         size_t n = strlen(words[i]);
         o->fail = (enum fail)i;
         if (i == FAIL_EXIT || i == FAIL_LATE) {
@@ -148,7 +158,9 @@ static const struct {
     { "--port", "N", ANY, read_port },
     { "--message", "TEXT", ANY, read_message },
     { "--status", "N", ANY, read_status },
-    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf", ANY, read_fail },
+    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf|memory", ANY, read_fail },
+    { "--first", "MS", ANY, read_first },
+    { "--threads", "N", SHAPE_SOCKET | SHAPE_DIRECT, read_threads },
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 

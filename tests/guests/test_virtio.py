@@ -60,6 +60,17 @@ def test_a_long_answer_and_many_requests(image: str, namespace: Namespace, start
         assert namespace.fetch('http://10.99.0.2:8080/') == f'1 {message}\n200'
 
 
+def test_it_eats_of_the_memory_that_it_was_given(
+    image: str, namespace: Namespace, start: Start, console: Callable[[], str]
+) -> None:
+    guest = start(*namespace.inside, *on_tap(image, '--ipv4=10.99.0.2/24'))
+    assert namespace.fetch('http://10.99.0.2:8080/eat?mb=50') == '1 \n200'  # of 64
+    curl = ('curl', '-s', 'http://10.99.0.2:8080/eat?mb=10')
+    subprocess.run((*namespace.inside, *curl, '--max-time', '5'))
+    assert guest.wait(PATIENCE) == 83
+    assert console().endswith('Fatal error: exception Out of memory\nSolo5: ABORT\n')
+
+
 def test_its_clock_keeps_time(image: str, namespace: Namespace, start: Start) -> None:
     start(*namespace.inside, *on_tap(image, '--ipv4=10.99.0.2/24'))
     namespace.fetch('http://10.99.0.2:8080/')
@@ -76,6 +87,7 @@ def test_its_clock_keeps_time(image: str, namespace: Namespace, start: Start) ->
         ('"--message=', 'command line: unterminated quote\n'),
         ('--fail=exit:3', ''),
         ('--fail=crash', 'Solo5: ABORT\n'),
+        ('--fail=memory', 'Fatal error: exception Out of memory\nSolo5: ABORT\n'),
         ('--ipv4=10.0.0.2/24', 'no virtio network\n'),
     ],
 )

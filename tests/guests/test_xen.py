@@ -18,7 +18,7 @@ exec 2>&1
 ip link add xenbr0 type bridge
 ip link set xenbr0 address 02:00:00:00:00:01 up
 ip address add 10.99.0.1/24 dev xenbr0
-for domain in pvh pv crashed-pvh crashed-pv lonely; do
+for domain in pvh pv crashed-pvh crashed-pv full-pvh full-pv lonely; do
     xl create $domain.cfg >create.log 2>&1 || { cat create.log; exit 1; }
 done
 for address in 10.99.0.2 10.99.0.3; do
@@ -47,6 +47,8 @@ pvh alive
 pv alive
 crashed-pvh crashed
 crashed-pv crashed
+full-pvh crashed
+full-pv crashed
 lonely alive
 """
 CONSOLES = {
@@ -57,6 +59,8 @@ CONSOLES = {
     'listening on 80/TCP\n',
     'crashed-pvh': 'Solo5: ABORT\n',
     'crashed-pv': 'command line: fail=crash\nSolo5: ABORT\n',
+    'full-pvh': 'Fatal error: exception Out of memory\nSolo5: ABORT\n',
+    'full-pv': 'command line: fail=memory\nFatal error: exception Out of memory\nSolo5: ABORT\n',
     'lonely': 'no Xen network: alive without\n',
 }
 
@@ -81,6 +85,8 @@ def test_serve_crash_and_live_on_under_xen(xen: rig.Rig, tmp_path: Path) -> None
            'mac=00:16:3e:00:00:0b,bridge=xenbr0')  # fmt: skip
     domain(tmp_path, 'crashed-pvh', 'pvh', '--fail=crash')
     domain(tmp_path, 'crashed-pv', 'pv', 'fail=crash')
+    domain(tmp_path, 'full-pvh', 'pvh', '--fail=memory')
+    domain(tmp_path, 'full-pv', 'pv', 'fail=memory')
     domain(tmp_path, 'lonely', 'pvh', '--ipv4=10.99.0.4/24')
     result = xen.run(tmp_path, BOOT)
     assert result == rig.Result(0, SHOWN)
