@@ -6,7 +6,10 @@
     pvh, pv  xl create, with `type` as the shape's name; `extra` as above, for pv without dashes
 
 Those with a stack of their own keep their neighbours as MirageOS does (arp.c);
-`--neighbours=keep` as that of 2014 did, for ever.
+`--neighbours=keep` as that of 2014 did, for ever. With `--ipv6=CIDR` or `--ipv6-only=true` they
+speak IPv6 as well (ndp.c), beyond the link through `--ipv6-gateway=A`; they take no part in router
+advertisements. `--detect-duplicates=true` makes them serve nothing for a second before that, as
+MirageOS does.
 
 All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long the first
 request waits for its answer (options.c); the first two shapes also `--threads=N`, whose stacks
@@ -26,12 +29,20 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
-APPLICATION = ('split.c', 'options.c', 'web.c')
+APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
-STACK = ('stack.c', 'ethernet.c', 'arp.c', 'ip4.c', 'tcp.c', 'dhcp.c')
+STACK = (
+    *('stack.c', 'ethernet.c', 'ip.c', 'arp.c', 'ip4.c', 'ndp.c', 'ip6.c'),
+    *('tcp.c', 'dhcp.c'),
+)
 # STRICT_TAP: die as a real unix/direct image does when its tap's flags must be set and may not be.
-# ARP_LIFE: of what arp.c has learned, in ticks of 1.5 s.
-DEFINED = {'STRICT_TAP': 0, 'ARP_LIFE': 800}
+# ARP_TICK_MS, NDP_TICK_MS: until an unanswered question who has an address is repeated; made long,
+# whatever waits for the second one is lost. ARP_LIFE: of what arp.c has learned, in ticks.
+# DETECTION_MS: how long `--detect-duplicates=true` looks.
+DEFINED = {
+    **{'STRICT_TAP': 0, 'ARP_TICK_MS': 1500, 'ARP_LIFE': 800},
+    **{'NDP_TICK_MS': 1000, 'DETECTION_MS': 1000},
+}
 BARE = (
     *('-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector', '-mgeneral-regs-only'),
     *('-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables', '-nostdlib'),

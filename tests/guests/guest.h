@@ -1,7 +1,7 @@
 /* The web guest: one small web server in the shapes a MirageOS image comes in.
 
-   options.c  the command line               web.c     the pages
-   stack.c    the network: ethernet.c, arp.c, ip4.c, dhcp.c
+   options.c  the command line: values.c     web.c     the pages
+   stack.c    the network: ethernet.c, ip.c, arp.c, ip4.c, dhcp.c, ndp.c, ip6.c
    tcp.c      the server
    socket.c   the host's sockets instead of our own stack
    direct.c, virtio.c, netfront.c            one network device each */
@@ -36,9 +36,15 @@ enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8 };
 enum fail { FAIL_NOT, FAIL_EXIT, FAIL_CRASH, FAIL_HANG, FAIL_SILENT, FAIL_FLOOD, FAIL_LATE,
             FAIL_DEAF, FAIL_MEMORY };
 
+/* An address of either family: IPv4's as ::ffff:a.b.c.d (RFC 4291). */
+struct ip { uint8_t byte[16]; };
+
 struct options {
     uint32_t ipv4, gateway; /* host byte order; 0: none given */
     int prefix;
+    struct ip ipv6, ipv6_gateway; /* ::, none given */
+    int ipv6_prefix;
+    bool ipv4_only, ipv6_only, detect_duplicates;
     int port;
     int status;
     const char *message;
@@ -56,7 +62,8 @@ int split(char *line, char **tokens, int room);
 
 /* options.c: 0, or the code to exit with (what is wrong has been said). */
 int options_read(struct options *options, enum shape shape, int count, char **tokens);
-bool ipv4_read(const char *text, uint32_t *address, const char **rest);
+
+/* values.c */
 bool mac_read(const char *text, uint8_t *mac);
 
 /* web.c */

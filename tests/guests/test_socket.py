@@ -88,7 +88,8 @@ def test_help_lists_the_options_it_has(image: str) -> None:
     got = subprocess.run((image, '--help=plain'), capture_output=True, text=True)
     assert got.returncode == 63
     assert [line.split('=')[0].strip() for line in got.stdout.splitlines()] == [
-        '--ipv4', '--ipv4-only', '--port', '--message', '--status', '--fail', '--first', '--threads',
+        '--ipv4', '--ipv4-only', '--port', '--message', '--status', '--fail', '--first',
+        '--threads',
     ]  # fmt: skip
 
 

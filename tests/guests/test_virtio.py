@@ -12,7 +12,7 @@ import pytest
 from elftools.elf import elffile, segments
 
 from tests import guests
-from tests.guests.scene import CACHE, Namespace, Start, needs
+from tests.guests.scene import CACHE, Namespace, Start, needs, run
 from tests.patience import PATIENCE
 
 pytestmark = needs('gcc', 'ip', 'curl', 'qemu-system-x86_64', root=True)
@@ -51,6 +51,15 @@ def test_serves_under_qemu(
     assert console() == (
         'Dual TCP/IP stack assembled: mac=02:00:00:00:00:bb,ip=10.99.0.2/24\nlistening on 80/TCP\n'
     )
+
+
+def test_serves_ipv6_under_qemu(
+    image: str, namespace: Namespace, start: Start, console: Callable[[], str]
+) -> None:
+    run('ip', '-n', namespace.name, 'address', 'add', 'fd77::1/64', 'dev', 'br0', 'nodad')
+    start(*namespace.inside, *on_tap(image, '--ipv6=fd77::2/64 --ipv6-only=true'))
+    assert namespace.fetch('http://[fd77::2]:8080/') == '1 \n200'
+    assert 'ip=fd77::2/64, fe80::ff:fe00:bb/64\n' in console()
 
 
 def test_a_long_answer_and_many_requests(image: str, namespace: Namespace, start: Start) -> None:
