@@ -6,12 +6,17 @@
     pvh, pv  xl create, with `type` as the shape's name; `extra` as above, for pv without dashes
 
 Those with a stack of their own keep their neighbours as MirageOS does (arp.c);
-`--neighbours=keep` as that of 2014 did, for ever.
+`--neighbours=keep` as that of 2014 did, for ever. With `--ipv6=CIDR` or `--ipv6-only=true` they
+speak IPv6 as well (ndp.c), beyond the link through `--ipv6-gateway=A`; they take no part in router
+advertisements. `--detect-duplicates=true` makes them serve nothing for a second before that, as
+MirageOS does.
 
-All take `--message=`, `--status=`, `--port=` and `--fail=` (options.c), and answer `/`,
-`/slow?ms=N`, `/args`, the arguments as they arrived, one to a line, and `/crash`. SHAPES says what
-each is compiled from: gcc for x86-64 is enough, no library but the host's C library for the first
-two.
+All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long the first
+request waits for its answer (options.c); the first two shapes also `--threads=N`, whose stacks
+count against `prlimit --data`. They answer `/`, `/slow?ms=N`, `/args`, the arguments as they
+arrived, one to a line, `/crash`, and `/eat?mb=N`, which keeps so much memory, or dies as
+`--fail=memory` does. SHAPES says what each is compiled from: gcc for x86-64 is enough, no library
+but the host's C library for the first two.
 """
 
 from __future__ import annotations
@@ -24,20 +29,28 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
-APPLICATION = ('split.c', 'options.c', 'web.c')
+APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
-STACK = ('stack.c', 'ethernet.c', 'arp.c', 'ip4.c', 'tcp.c', 'dhcp.c')
+STACK = (
+    *('stack.c', 'ethernet.c', 'ip.c', 'arp.c', 'ip4.c', 'ndp.c', 'ip6.c'),
+    *('tcp.c', 'dhcp.c'),
+)
 # STRICT_TAP: die as a real unix/direct image does when its tap's flags must be set and may not be.
-# ARP_LIFE: of what arp.c has learned, in ticks of 1.5 s.
-DEFINED = {'STRICT_TAP': 0, 'ARP_LIFE': 800}
+# ARP_TICK_MS, NDP_TICK_MS: until an unanswered question who has an address is repeated; made long,
+# whatever waits for the second one is lost. ARP_LIFE: of what arp.c has learned, in ticks.
+# DETECTION_MS: how long `--detect-duplicates=true` looks.
+DEFINED = {
+    **{'STRICT_TAP': 0, 'ARP_TICK_MS': 1500, 'ARP_LIFE': 800},
+    **{'NDP_TICK_MS': 1000, 'DETECTION_MS': 1000},
+}
 BARE = (
     *('-ffreestanding', '-fno-pie', '-no-pie', '-fno-stack-protector', '-mgeneral-regs-only'),
     *('-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables', '-nostdlib'),
     *('-static', '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments', 'libc.c'),
 )
 SHAPES: dict[str, tuple[str, ...]] = {
-    'socket': (*APPLICATION, 'unix.c', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
-    'direct': (*APPLICATION, *STACK, 'unix.c', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
+    'socket': (*APPLICATION, 'unix.c', '-pthread', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
+    'direct': (*APPLICATION, *STACK, 'unix.c', '-pthread', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
     'virtio': (
         *('-m32', *BARE, '-Wl,-T,bare.ld', 'multiboot.S'),
         *(*APPLICATION, *STACK, 'pc.c', 'virtio.c'),

@@ -8,7 +8,7 @@
    first reply holds for ever. */
 #include "stack.h"
 
-enum { TICK_MS = 1500, LIFE = ARP_LIFE, RETRIES = 5 }; /* the last two in ticks */
+enum { TICK_MS = ARP_TICK_MS, LIFE = ARP_LIFE, RETRIES = 5 }; /* the last two in ticks */
 enum { REQUEST = 1, REPLY = 2 };
 enum state { NONE, ASKED, KNOWN };
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.scene import Namespace, Start
+from tests import guests
+from tests.guests.peer import Boot, Peer
+from tests.guests.scene import CACHE, Namespace, Start
+from tests.patience import until
 
 
 @pytest.fixture
@@ -40,3 +43,16 @@ def console(tmp_path: Path) -> Callable[[], str]:
 def namespace() -> Iterator[Namespace]:
     with Namespace(f'guest{os.getpid()}') as namespace:
         yield namespace
+
+
+@pytest.fixture
+def boot(namespace: Namespace, start: Start, console: Callable[[], str]) -> Boot:
+    """Starts a guest with these options, and a neighbour of its."""
+
+    def booted(*options: str, **defined: int) -> Peer:
+        image = str(guests.build('direct', CACHE, **defined))
+        start(*namespace.inside, image, '--interface=tap7', '--mac=02:00:00:00:00:aa', *options)
+        until(lambda: 'listening' in console())
+        return Peer(namespace)
+
+    return booted

@@ -31,14 +31,14 @@ static void dhcp_send(int type)
     *option = 255;
     put32(udp, 68 << 16 | 67);
     put16(udp + 4, 300 + 8); /* no checksum: UDP over IPv4 may go without */
-    ip_send(17, 0xffffffff, 300 + 8);
+    ip4_send(UDP, 0xffffffff, udp, 300 + 8);
     sent = true;
     sent_at = now();
 }
 
 void dhcp_tick(void)
 {
-    using |= address.ip == 0;
+    using |= address.ip == 0 && ip_none(&address.link);
     uint32_t wait = !sent ? 0 : address.ip ? renew_ms : RETRY_MS;
 
     if (using && now() - sent_at >= wait)

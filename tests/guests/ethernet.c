@@ -29,14 +29,6 @@ uint16_t fold(uint32_t sum)
     return (uint16_t)~sum;
 }
 
-struct ip ip_of(uint32_t ipv4)
-{
-    struct ip ip = { .byte = { [10] = 0xff, [11] = 0xff } };
-
-    put32(ip.byte + 12, ipv4);
-    return ip;
-}
-
 static void head(uint8_t *frame, const uint8_t *to_mac, int type)
 {
     memcpy(frame, to_mac, 6);
@@ -54,10 +46,14 @@ void ethernet_receive(const uint8_t *frame, size_t n)
 {
     if (n < ETHERNET || (!(frame[0] & 1) && memcmp(frame, mac, 6) != 0))
         return;
+    if (get16(frame + 12) == IPV6)
+        ip6_receive(frame + ETHERNET, n - ETHERNET);
+    if (address.tentative)
+        return;
     if (get16(frame + 12) == ARP)
         arp_receive(frame + ETHERNET, n - ETHERNET);
     if (get16(frame + 12) == IPV4)
-        ip_receive(frame + ETHERNET, n - ETHERNET);
+        ip4_receive(frame + ETHERNET, n - ETHERNET);
 }
 
 void ethernet_hold(struct ip hop, int type, const uint8_t *payload, size_t n)
@@ -82,7 +78,7 @@ void ethernet_hold(struct ip hop, int type, const uint8_t *payload, size_t n)
 static void let_go(struct ip hop, const uint8_t *to_mac)
 {
     for (struct held *h = held; h < held + HELD; h++) {
-        if (h->length == 0 || memcmp(&h->hop, &hop, sizeof hop) != 0)
+        if (h->length == 0 || !ip_same(&h->hop, &hop))
             continue;
         if (to_mac != NULL) {
             memcpy(h->frame, to_mac, 6);

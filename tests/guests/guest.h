@@ -1,7 +1,7 @@
 /* The web guest: one small web server in the shapes a MirageOS image comes in.
 
-   options.c  the command line               web.c     the pages
-   stack.c    the network: ethernet.c, arp.c, ip4.c, dhcp.c
+   options.c  the command line: values.c     web.c     the pages
+   stack.c    the network: ethernet.c, ip.c, arp.c, ip4.c, dhcp.c, ndp.c, ip6.c
    tcp.c      the server
    socket.c   the host's sockets instead of our own stack
    direct.c, virtio.c, netfront.c            one network device each */
@@ -34,11 +34,17 @@ enum { EXIT_EXCEPTION = 2, EXIT_HELP = 63, EXIT_USAGE = 64 };
 enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8 };
 
 enum fail { FAIL_NOT, FAIL_EXIT, FAIL_CRASH, FAIL_HANG, FAIL_SILENT, FAIL_FLOOD, FAIL_LATE,
-            FAIL_DEAF };
+            FAIL_DEAF, FAIL_MEMORY };
+
+/* An address of either family: IPv4's as ::ffff:a.b.c.d (RFC 4291). */
+struct ip { uint8_t byte[16]; };
 
 struct options {
     uint32_t ipv4, gateway; /* host byte order; 0: none given */
     int prefix;
+    struct ip ipv6, ipv6_gateway; /* ::, none given */
+    int ipv6_prefix;
+    bool ipv4_only, ipv6_only, detect_duplicates;
     int port;
     int status;
     const char *message;
@@ -47,6 +53,8 @@ struct options {
     bool keep; /* what was learned of a neighbour, for ever */
     enum fail fail;
     uint32_t fail_value; /* exit: the code; late: milliseconds */
+    uint32_t first_ms;   /* how long the first request waits for its answer */
+    uint32_t threads;
 };
 
 /* split.c: Solo5's rules, in place. The number of tokens, or -1: an unterminated quote. */
@@ -54,7 +62,8 @@ int split(char *line, char **tokens, int room);
 
 /* options.c: 0, or the code to exit with (what is wrong has been said). */
 int options_read(struct options *options, enum shape shape, int count, char **tokens);
-bool ipv4_read(const char *text, uint32_t *address, const char **rest);
+
+/* values.c */
 bool mac_read(const char *text, uint8_t *mac);
 
 /* web.c */
@@ -74,6 +83,9 @@ enum stream { OUT = 1, LOG = 2 }; /* on unix stdout and stderr; elsewhere one co
 void console(enum stream stream, const char *text, size_t length);
 void crash(void) __attribute__((noreturn));
 void deaf(void); /* ignore the request to end, where the platform has one */
+bool take_memory(uint32_t megabytes); /* for good; false: there is not so much */
+void fatal(void) __attribute__((noreturn)); /* the end after an exception that nobody takes */
+void start_threads(uint32_t count); /* idle ones, where the platform has any */
 
 /* The network device. */
 enum { FRAME_MAX = 1514 };

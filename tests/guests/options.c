@@ -1,58 +1,10 @@
 /* The command line, as strict as MirageOS's: unknown, repeated or malformed is EXIT_USAGE.
    Under Xen PV the names come without dashes. */
-#include "guest.h"
+#include "options.h"
 
 #ifndef FAIL
 #define FAIL FAIL_NOT
 #endif
-
-static bool number_read(const char *text, uint32_t most, uint32_t *number, const char **rest)
-{
-    const char *c = text;
-
-    for (*number = 0; *c >= '0' && *c <= '9' && c - text < 9; c++)
-        *number = *number * 10 + (uint32_t)(*c - '0');
-    *rest = c;
-    return c > text && *number <= most;
-}
-
-static bool whole_number(const char *text, uint32_t most, uint32_t *number)
-{
-    const char *rest;
-    return number_read(text, most, number, &rest) && *rest == '\0';
-}
-
-bool ipv4_read(const char *text, uint32_t *address, const char **rest)
-{
-    *address = 0;
-    for (int i = 0; i < 4; i++) {
-        uint32_t byte;
-        if ((i > 0 && *text++ != '.') || !number_read(text, 255, &byte, &text))
-            return false;
-        *address = *address << 8 | byte;
-    }
-    *rest = text;
-    return true;
-}
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-           c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-bool mac_read(const char *text, uint8_t *mac)
-{
-    if (strlen(text) != 17)
-        return false;
-    for (int i = 0; i < 6; i++) {
-        int high = hex(text[3 * i]), low = hex(text[3 * i + 1]);
-        if (high < 0 || low < 0 || (i < 5 && text[3 * i + 2] != ':'))
-            return false;
-        mac[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
 
 static bool read_ipv4(struct options *o, const char *v)
 {
@@ -70,8 +22,31 @@ static bool read_gateway(struct options *o, const char *v)
 
 static bool read_ipv4_only(struct options *o, const char *v)
 {
-    (void)o; /* IPv4 is all there is */
-    return strcmp(v, "true") == 0 || strcmp(v, "false") == 0;
+    return truth_read(v, &o->ipv4_only);
+}
+
+static bool read_ipv6_only(struct options *o, const char *v)
+{
+    return truth_read(v, &o->ipv6_only);
+}
+
+static bool read_ipv6(struct options *o, const char *v)
+{
+    uint32_t prefix;
+    if (!ipv6_read(v, &o->ipv6, &v) || *v != '/' || !whole_number(v + 1, 128, &prefix))
+        return false;
+    o->ipv6_prefix = (int)prefix;
+    return true;
+}
+
+static bool read_ipv6_gateway(struct options *o, const char *v)
+{
+    return ipv6_read(v, &o->ipv6_gateway, &v) && *v == '\0';
+}
+
+static bool read_detect(struct options *o, const char *v)
+{
+    return truth_read(v, &o->detect_duplicates);
 }
 
 static bool read_port(struct options *o, const char *v)
@@ -109,6 +84,16 @@ static bool read_mac(struct options *o, const char *v)
     return mac_read(v, ignored);
 }
 
+static bool read_first(struct options *o, const char *v)
+{
+    return whole_number(v, 86400000, &o->first_ms);
+}
+
+static bool read_threads(struct options *o, const char *v)
+{
+    return whole_number(v, 10000, &o->threads);
+}
+
 static bool read_neighbours(struct options *o, const char *v)
 {
     o->keep = strcmp(v, "keep") == 0;
@@ -118,8 +103,8 @@ static bool read_neighbours(struct options *o, const char *v)
 static bool read_fail(struct options *o, const char *v)
 {
     static const char *const words[] = { "", "exit:", "crash", "hang", "silent", "flood", "late:",
-                                         "deaf" };
-    for (unsigned i = FAIL_EXIT; i <= FAIL_DEAF; i++) {
+                                         "deaf", "memory" };
+    for (unsigned i = FAIL_EXIT; i <= FAIL_MEMORY; i++) {
         size_t n = strlen(words[i]);
         o->fail = (enum fail)i;
         if (i == FAIL_EXIT || i == FAIL_LATE) {
@@ -142,13 +127,19 @@ static const struct {
     { "--ipv4", "CIDR", ANY, read_ipv4 },
     { "--ipv4-gateway", "ADDRESS", OWN_STACK, read_gateway },
     { "--ipv4-only", "BOOL", ANY, read_ipv4_only },
+    { "--ipv6", "CIDR", OWN_STACK, read_ipv6 },
+    { "--ipv6-gateway", "ADDRESS", OWN_STACK, read_ipv6_gateway },
+    { "--ipv6-only", "BOOL", OWN_STACK, read_ipv6_only },
+    { "--detect-duplicates", "BOOL", OWN_STACK, read_detect },
     { "--interface", "TAP", SHAPE_DIRECT, read_interface },
     { "--mac", "ADDRESS", SHAPE_DIRECT, read_mac },
     { "--neighbours", "follow|keep", OWN_STACK, read_neighbours },
     { "--port", "N", ANY, read_port },
     { "--message", "TEXT", ANY, read_message },
     { "--status", "N", ANY, read_status },
-    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf", ANY, read_fail },
+    { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf|memory", ANY, read_fail },
+    { "--first", "MS", ANY, read_first },
+    { "--threads", "N", SHAPE_SOCKET | SHAPE_DIRECT, read_threads },
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 

@@ -5,6 +5,7 @@
 enum { COM1 = 0x3f8, PIT = 0x40, PIC1 = 0x20, PIC2 = 0xa0, DEBUG_EXIT = 0x501, HZ = 1000 };
 
 volatile uint32_t ticks;
+static uint32_t memory; /* megabytes */
 void tick_interrupt(void);
 
 static struct { uint16_t low, selector, flags, high; } __attribute__((packed)) gates[33];
@@ -75,6 +76,20 @@ void crash(void)
 }
 
 void deaf(void) {}
+void fatal(void) { crash(); }
+void start_threads(uint32_t count) { (void)count; }
+
+/* Counted, not written to: there is nobody else to use it. */
+bool take_memory(uint32_t megabytes)
+{
+    enum { OWN = 4 };
+    static uint32_t taken;
+
+    if (taken + megabytes + OWN > memory)
+        return false;
+    taken += megabytes;
+    return true;
+}
 
 /* The loader's command line begins with the kernel's path: all up to the first space goes. */
 void multiboot_main(const uint32_t *tables)
@@ -82,6 +97,7 @@ void multiboot_main(const uint32_t *tables)
     static char line[LINE_MAX_BYTES];
     const char *whole = tables[0] & 4 ? (const char *)tables[4] : "", *space = strchr(whole, ' ');
 
+    memory = tables[0] & 1 ? tables[2] / 1024 : 0; /* in kilobytes, from 1 MiB on */
     load_segments();
     start_clock();
     snprintf(line, sizeof line, "%s", space ? space + 1 : "");

@@ -9,7 +9,7 @@ enum state { FREE, SYN_RECEIVED, READING, WAITING, SENDING };
 
 static struct connection {
     enum state state;
-    uint32_t peer;
+    struct ip own, peer;
     uint16_t peer_port, mss;
     uint32_t first, acked, next; /* our sequence numbers: of the SYN, oldest unacked, next */
     uint32_t expected;           /* the peer's */
@@ -21,6 +21,9 @@ static struct connection {
     size_t length;
     struct reply reply;
 } connections[CONNECTIONS];
+
+/* What a segment can hold, towards this peer. */
+static uint16_t most(const struct connection *c) { return is_ipv4(&c->peer) ? MSS : MSS - 20; }
 
 static void tcp_send(const struct connection *c, int flags, uint32_t sequence, const char *bytes,
                      size_t n)
@@ -36,15 +39,11 @@ static void tcp_send(const struct connection *c, int flags, uint32_t sequence, c
     put16(p + 14, WINDOW);
     put32(p + 16, 0);
     if (flags & SYN)
-        put32(p + 20, 0x02040000 | MSS);
+        put32(p + 20, 0x02040000 | most(c));
     memcpy(p + head, bytes, n);
 
-    uint8_t pseudo[12] = { [9] = 6 };
-    put32(pseudo, address.ip);
-    put32(pseudo + 4, c->peer);
-    put16(pseudo + 10, (uint32_t)(head + n));
-    put16(p + 16, fold(add(add(0, pseudo, 12), p, head + n)));
-    ip_send(6, c->peer, head + n);
+    put16(p + 16, fold(add(ip_sum(TCP, &c->own, &c->peer, head + n), p, head + n)));
+    ip_send(TCP, c->own, c->peer, head + n);
 }
 
 static void acknowledge(const struct connection *c) { tcp_send(c, ACK, c->next, "", 0); }
@@ -64,20 +63,21 @@ static void transmit(struct connection *c)
     }
 }
 
-static struct connection *connection(uint32_t peer, uint16_t port)
+static struct connection *connection(const struct connection *same)
 {
     for (struct connection *c = connections; c < connections + CONNECTIONS; c++)
-        if (c->state != FREE && c->peer == peer && c->peer_port == port)
+        if (c->state != FREE && c->peer_port == same->peer_port && ip_same(&c->peer, &same->peer) &&
+            ip_same(&c->own, &same->own))
             return c;
     return NULL;
 }
 
-static uint16_t mss_option(const uint8_t *p, size_t head)
+static uint16_t mss_option(const uint8_t *p, size_t head, uint16_t most)
 {
     for (size_t i = 20; i + 1 < head && p[i] != 0; i += p[i] == 1 || p[i + 1] < 2 ? 1 : p[i + 1])
-        if (p[i] == 2 && i + 3 < head && get16(p + i + 2) < MSS)
+        if (p[i] == 2 && i + 3 < head && get16(p + i + 2) < most)
             return get16(p + i + 2) < 64 ? 64 : get16(p + i + 2);
-    return MSS;
+    return most;
 }
 
 /* `c` carries the peer's names and sequence number. Without a free place the SYN is dropped,
@@ -127,15 +127,16 @@ static void acked(struct connection *c, uint32_t number, uint16_t window)
         c->state = READING;
 }
 
-void tcp_receive(uint32_t from, const uint8_t *p, size_t n)
+void tcp_receive(struct ip own, struct ip from, const uint8_t *p, size_t n)
 {
     size_t head = n < 20 ? 0 : (size_t)(p[12] >> 4) * 4;
     if (head < 20 || n < head)
         return;
     int flags = p[13];
     uint32_t sequence = get32(p + 4), number = get32(p + 8);
-    struct connection new = { .peer = from, .peer_port = get16(p), .window = get16(p + 14) };
-    struct connection *c = connection(from, new.peer_port);
+    struct connection new = { .own = own, .peer = from, .peer_port = get16(p),
+                              .window = get16(p + 14) };
+    struct connection *c = connection(&new);
 
     n -= head;
     new.expected = sequence + (uint32_t)n + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
@@ -152,7 +153,7 @@ void tcp_receive(uint32_t from, const uint8_t *p, size_t n)
         c = NULL;
     }
     if (c == NULL) {
-        welcome(new, mss_option(p, head));
+        welcome(new, mss_option(p, head, most(&new)));
         return;
     }
     if (flags & SYN) { /* the same again: our answer was lost */

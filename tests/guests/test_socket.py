@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import guests
@@ -87,7 +88,8 @@ def test_help_lists_the_options_it_has(image: str) -> None:
     got = subprocess.run((image, '--help=plain'), capture_output=True, text=True)
     assert got.returncode == 63
     assert [line.split('=')[0].strip() for line in got.stdout.splitlines()] == [
-        '--ipv4', '--ipv4-only', '--port', '--message', '--status', '--fail',
+        '--ipv4', '--ipv4-only', '--port', '--message', '--status', '--fail', '--first',
+        '--threads',
     ]  # fmt: skip
 
 
@@ -121,6 +123,55 @@ def test_late_serves_after_its_time(image: str, port: int, start: Start) -> None
     start(image, f'--port={port}', '--fail=late:600')
     assert fetch(f'http://127.0.0.1:{port}/') == '1 \n200'
     assert time.monotonic() - begin >= 0.6
+
+
+def test_the_first_answer_after_the_start_comes_late_and_the_others_do_not(
+    image: str, port: int, start: Start, console: Callable[[], str]
+) -> None:
+    start(image, f'--port={port}', '--first=3000')
+    until(lambda: 'listening' in console())
+    begin = time.monotonic()
+    curl = ('curl', '-s', f'http://127.0.0.1:{port}/')
+    with subprocess.Popen(curl, stdout=subprocess.PIPE) as first:
+        time.sleep(0.5)  # it has asked; what follows may come at any time
+        assert fetch(f'http://127.0.0.1:{port}/') == '1 \n200'
+        assert first.poll() is None
+        assert first.communicate()[0] == b'1 \n'
+    assert time.monotonic() - begin >= 3
+
+
+@needs('prlimit')
+def test_memory_that_is_eaten_up_ends_it(image: str) -> None:
+    command = ('prlimit', '--data=64000000', image, '--fail=memory')
+    got = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (got.returncode, got.stderr) == (2, 'Fatal error: exception Out of memory\n')
+
+
+@needs('prlimit')
+def test_it_eats_on_request_until_there_is_no_more(
+    image: str, port: int, start: Start, console: Callable[[], str]
+) -> None:
+    guest = start('prlimit', '--data=64000000', image, f'--port={port}')
+    for _ in range(2):
+        assert fetch(f'http://127.0.0.1:{port}/eat?mb=20') == '1 \n200'
+    assert guest.poll() is None
+    subprocess.run(('curl', '-s', f'http://127.0.0.1:{port}/eat?mb=40'))
+    assert guest.wait(PATIENCE) == 2
+    assert console().endswith('/TCP\nFatal error: exception Out of memory\n')
+
+
+@needs('prlimit')
+@pytest.mark.parametrize(('limit', 'said'), [
+    ('unlimited', ''),
+    ('64000000', 'netif write errored: Unix.Unix_error(Unix.EAGAIN, "launch_thread", "")\n'),
+])  # fmt: skip
+def test_the_stacks_of_threads_count_as_data(
+    image: str, port: int, start: Start, console: Callable[[], str], limit: str, said: str
+) -> None:
+    guest = start('prlimit', f'--data={limit}', image, f'--port={port}', '--threads=20')
+    assert fetch(f'http://127.0.0.1:{port}/') == '1 \n200'
+    assert console().startswith(said + 'Dual IPv4')
+    assert (psutil.Process(guest.pid).num_threads() < 21) is bool(said)
 
 
 def test_deaf_serves_on_after_sigterm(image: str, port: int, start: Start) -> None:

@@ -12,7 +12,7 @@ import pytest
 from elftools.elf import elffile, segments
 
 from tests import guests
-from tests.guests.scene import CACHE, Namespace, Start, needs
+from tests.guests.scene import CACHE, Namespace, Start, needs, run
 from tests.patience import PATIENCE
 
 pytestmark = needs('gcc', 'ip', 'curl', 'qemu-system-x86_64', root=True)
@@ -53,11 +53,31 @@ def test_serves_under_qemu(
     )
 
 
+def test_serves_ipv6_under_qemu(
+    image: str, namespace: Namespace, start: Start, console: Callable[[], str]
+) -> None:
+    run('ip', '-n', namespace.name, 'address', 'add', 'fd77::1/64', 'dev', 'br0', 'nodad')
+    start(*namespace.inside, *on_tap(image, '--ipv6=fd77::2/64 --ipv6-only=true'))
+    assert namespace.fetch('http://[fd77::2]:8080/') == '1 \n200'
+    assert 'ip=fd77::2/64, fe80::ff:fe00:bb/64\n' in console()
+
+
 def test_a_long_answer_and_many_requests(image: str, namespace: Namespace, start: Start) -> None:
     message = 'x' * 8000
     start(*namespace.inside, *on_tap(image, f'--ipv4=10.99.0.2/24 --message={message}'))
     for _ in range(300):  # more than the rings hold
         assert namespace.fetch('http://10.99.0.2:8080/') == f'1 {message}\n200'
+
+
+def test_it_eats_of_the_memory_that_it_was_given(
+    image: str, namespace: Namespace, start: Start, console: Callable[[], str]
+) -> None:
+    guest = start(*namespace.inside, *on_tap(image, '--ipv4=10.99.0.2/24'))
+    assert namespace.fetch('http://10.99.0.2:8080/eat?mb=50') == '1 \n200'  # of 64
+    curl = ('curl', '-s', 'http://10.99.0.2:8080/eat?mb=10')
+    subprocess.run((*namespace.inside, *curl, '--max-time', '5'))
+    assert guest.wait(PATIENCE) == 83
+    assert console().endswith('Fatal error: exception Out of memory\nSolo5: ABORT\n')
 
 
 def test_its_clock_keeps_time(image: str, namespace: Namespace, start: Start) -> None:
@@ -76,6 +96,7 @@ def test_its_clock_keeps_time(image: str, namespace: Namespace, start: Start) ->
         ('"--message=', 'command line: unterminated quote\n'),
         ('--fail=exit:3', ''),
         ('--fail=crash', 'Solo5: ABORT\n'),
+        ('--fail=memory', 'Fatal error: exception Out of memory\nSolo5: ABORT\n'),
         ('--ipv4=10.0.0.2/24', 'no virtio network\n'),
     ],
 )

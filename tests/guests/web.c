@@ -6,6 +6,7 @@
 #endif
 
 static enum fail failure;
+static uint32_t first_ms;
 static struct reply page, args, missing;
 
 void say(const char *format, ...)
@@ -58,9 +59,31 @@ static bool ended(const char *request, size_t length)
     return false;
 }
 
+static void eat(uint32_t megabytes)
+{
+    for (; megabytes > 0; megabytes--)
+        if (!take_memory(1)) {
+            say("Fatal error: exception Out of memory\n");
+            fatal();
+        }
+}
+
+/* The number after `path`, where the request is for that. */
+static bool asks(const char *request, const char *path, uint32_t *value)
+{
+    size_t n = strlen(path);
+
+    if (strncmp(request, path, n) != 0)
+        return false;
+    *value = 0;
+    for (const char *c = request + n; *c >= '0' && *c <= '9'; c++)
+        *value = *value * 10 + (uint32_t)(*c - '0');
+    return true;
+}
+
 bool answer(const char *request, size_t length, struct reply *reply)
 {
-    static const char slow[] = "GET /slow?ms=";
+    uint32_t value;
 
     if (!ended(request, length))
         return false;
@@ -71,11 +94,15 @@ bool answer(const char *request, size_t length, struct reply *reply)
         *reply = args;
     } else if (strncmp(request, "GET /crash ", 11) == 0) {
         crash();
-    } else if (strncmp(request, slow, sizeof slow - 1) == 0) {
+    } else if (asks(request, "GET /slow?ms=", &value)) {
         *reply = page;
-        for (const char *c = request + sizeof slow - 1; *c >= '0' && *c <= '9'; c++)
-            reply->after_ms = reply->after_ms * 10 + (uint32_t)(*c - '0');
+        reply->after_ms = value;
+    } else if (asks(request, "GET /eat?mb=", &value)) {
+        eat(value);
+        *reply = page;
     }
+    reply->after_ms += first_ms;
+    first_ms = 0;
     return true;
 }
 
@@ -98,7 +125,11 @@ int guest_main(enum shape shape, char *line)
         crash();
     if (options.fail == FAIL_DEAF)
         deaf();
+    if (options.fail == FAIL_MEMORY)
+        eat(UINT32_MAX);
     failure = options.fail;
+    first_ms = options.first_ms;
+    start_threads(options.threads);
     compose(&options, count, tokens);
     return serve(&options);
 }

@@ -10,6 +10,7 @@ typedef unsigned long word;
 enum { DOMID_SELF = 0x7ff0 };
 enum hypercall { MEMORY = 12, UPDATE_VA_MAPPING = 14, GRANT_TABLE = 20, SCHEDULE = 29,
                  EVENT_CHANNEL = 32, HVM = 34 };
+enum { CURRENT_RESERVATION = 3 };               /* of MEMORY */
 enum { SHUTDOWN = 2, POLL = 3 };                /* of SCHEDULE */
 enum { POWEROFF = 0, CRASH = 3 };               /* of SHUTDOWN */
 enum { SEND = 4, ALLOCATE_UNBOUND = 6 };        /* of EVENT_CHANNEL */
