@@ -104,35 +104,43 @@ def test_no_request_fails_through_many_switches(
 
 @pytest.fixture
 def routed(tmp_path: Path) -> Iterator[Wired]:
-    """Release 1 serves behind a gateway that is another machine."""
+    """A host whose gateway is another machine."""
     made = Wired(tmp_path)
     try:
         made.route()
-        made.configure(network=ROUTED)
-        made.start()
         yield made
     finally:
         made.end()
 
 
-ROUTED = {'mode': 'static', 'bridge': 'br0', 'ipv4': f'{wired.ADDRESS}/24',
-          'gateway': wired.ROUTER}
+NETWORK = {'mode': 'static', 'bridge': 'br0'}
+ROUTED = {**NETWORK, 'ipv4': f'{wired.ADDRESS}/24', 'gateway': wired.ROUTER}
+ROUTED6 = {'ipv6': f'{wired.ADDRESS6}/64', 'ipv6_gateway': wired.ROUTER6}
 
 
+@pytest.mark.parametrize(('network', 'addresses'), [
+    pytest.param(ROUTED, (wired.ADDRESS,), id='ipv4'),
+    pytest.param({**NETWORK, **ROUTED6}, (wired.ADDRESS6,), id='ipv6'),
+    pytest.param({**ROUTED, **ROUTED6}, (wired.ADDRESS, wired.ADDRESS6), id='both'),
+])
 def test_no_request_fails_beyond_the_gateway_through_switches_there_and_back(
-    routed: Wired
+    routed: Wired, network: dict[str, str], addresses: tuple[str, ...]
 ) -> None:
-    beyond = routed.asking(routed.outside(), 700, wired.BEYOND)
-    link = routed.asking(routed.outside(), 700)
-    routed.configure(network=ROUTED, drain='1s')
+    health = [{'http': f'http://{f"[{one}]" if ":" in one else one}:8080/'} for one in addresses]
+    routed.configure(network=network, health=health, drain='1s')
+    routed.start()
+    beyond = {wired.ADDRESS: wired.BEYOND, wired.ADDRESS6: wired.BEYOND6}
+    clients = [routed.asking(routed.outside(), 700, source, one)
+               for one in addresses for source in (beyond[one], '')]
     for _ in range(3):
         routed.release()
-        assert routed.mirage('pull').returncode == 0
+        done = routed.mirage('pull')
+        assert done.returncode == 0, done.stdout
         done = routed.mirage('rollback', 'www')
         assert done.returncode == 0, done.stdout
     time.sleep(0.5)
-    found = [beyond.end(), link.end()]
-    assert costs(found) == NOTHING
+    found = [one.end() for one in clients]
+    assert costs(found) == [(0, 0, {})] * len(clients)
     assert all(len(one['pages']) == 4 for one in found)
 
 
@@ -172,9 +180,10 @@ print(found)
 def test_an_image_that_does_not_answer_by_way_of_its_gateway_gives_everything_back(
     routed: Wired
 ) -> None:
-    load = Load(routed, held=9000)  # begun before, answered after
-    other = {**ROUTED, 'gateway': wired.ROUTER}
-    routed.configure(network=other, arguments=['--ipv4-gateway=10.9.0.77'])
+    routed.configure(network=ROUTED)
+    routed.start()
+    load = Load(routed, held=20_000)  # begun before, answered after
+    routed.configure(network=ROUTED, arguments=['--ipv4-gateway=10.9.0.77'])
     routed.release()
     done = routed.mirage('pull')
     assert done.returncode == 1

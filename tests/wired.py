@@ -26,6 +26,7 @@ MARK = 'release-0000'
 ADDRESS, GATEWAY, CLIENT = '10.9.0.2', '10.9.0.1', '10.9.0.9'
 ROUTER, BEYOND = '10.9.0.254', '10.77.0.9'
 """The cable's other end as a gateway of its own, and a client that lies beyond it."""
+ADDRESS6, CLIENT6, ROUTER6, BEYOND6 = 'fd09::2', 'fd09::9', 'fd09::254', 'fd77::9'
 
 
 def missing() -> str:
@@ -99,12 +100,18 @@ class Wired(Deployment):
                    cwd=self.folder)
         return str(done.stdout).strip()
 
-    def asking(self, where: tuple[str, ...], held: int = 0, source: str = '') -> Asking:
-        return Asking(where, held, source)
+    def asking(
+        self, where: tuple[str, ...], held: int = 0, source: str = '', address: str = ADDRESS
+    ) -> Asking:
+        return Asking(where, held, source, address)
 
     def route(self) -> None:
         """Make the cable's other end a gateway, with BEYOND on its far side."""
-        for line in (f'addr add {ROUTER}/24 dev eth0', f'addr add {BEYOND}/32 dev lo'):
+        for line in (
+            f'addr add {ROUTER}/24 dev eth0', f'addr add {BEYOND}/32 dev lo',
+            f'addr add {CLIENT6}/64 dev eth0 nodad', f'addr add {ROUTER6}/64 dev eth0 nodad',
+            f'addr add {BEYOND6}/128 dev lo nodad',
+        ):
             act('ip', '-n', self.outer, *line.split())
 
     def owner(self) -> str:
@@ -218,10 +225,12 @@ class Pushed(Wired):
 class Asking:
     """A client that asks every 2 ms until `end`."""
 
-    def __init__(self, where: tuple[str, ...], held: int, source: str = '') -> None:
+    def __init__(
+        self, where: tuple[str, ...], held: int, source: str = '', address: str = ADDRESS
+    ) -> None:
         script = str(Path(__file__).parent / 'asking.py')
         self.process = subprocess.Popen(
-            (*where, sys.executable, '-I', script, ADDRESS, '8080', '2', str(held),
+            (*where, sys.executable, '-I', script, address, '8080', '2', str(held),
              *([source] if source else [])),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
