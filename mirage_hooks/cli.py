@@ -148,9 +148,11 @@ def _died(repository: Repository) -> bool:
 
 def _plan(given: argparse.Namespace, names: tuple[str, ...]) -> int:
     from . import deploy, view
+    from .report import Reporter
     from .repository import Repository
 
-    view.plans(deploy.dry_run(Repository(Path(given.repository)), names), given.json)
+    said = Reporter(stream=sys.stderr)
+    view.plans(deploy.dry_run(Repository(Path(given.repository)), names, said), given.json)
     return 0
 
 

@@ -83,14 +83,20 @@ def forget_floor(repository: Repository, trigger: str) -> list[str]:
     return had
 
 
-def dry_run(repository: Repository, names: tuple[str, ...]) -> dict[str, model.Plan]:
-    """The plans of the unikernels `names`, with nothing started and nothing kept."""
+def dry_run(
+    repository: Repository, names: tuple[str, ...], report: Reporter
+) -> dict[str, model.Plan]:
+    """The plans of the unikernels `names`, with nothing started and nothing kept. What would run
+    them may be missing here: `report` is told."""
     state = store.opened(repository.state)
     with state.lock('dry run', store.PATIENCE):
         road = Road(repository, state, Wish('dry run'), Reporter(quiet=True))
         settings, candidates = road.settings(), Candidates(road)
-        return {name: candidates.planned(name, settings.unikernels[name], settings)
-                for name in names}
+        plans = {name: candidates.planned(name, settings.unikernels[name], settings)
+                 for name in names}
+    for name, missing in candidates.lacking.items():
+        report.refused(f'{name} cannot run here yet: {missing.reason}', missing.hint)
+    return plans
 
 
 class _Converge:

@@ -13,6 +13,7 @@ import pytest
 import pytest_mock
 
 from mirage_hooks import cli, model, settled
+from tests import elf
 from tests.deployment import Deployment, called, git, run, web
 from tests.patience import PATIENCE, until
 
@@ -86,6 +87,22 @@ def test_a_hook_names_its_user_as_passwd_does(
     serving.pull()
     name = pwd.getpwuid(os.getuid()).pw_name
     assert serving.history()[-1].trigger == f'git pull or merge by {name}'
+
+
+def test_a_dry_run_plans_without_what_would_run_the_image(serving: Deployment) -> None:
+    serving.publish(elf.solo5(2), B)
+    serving.configure(network=None, tender='solo5-nowhere')
+    fetched(serving)
+    done = serving.mirage('deploy', '--dry-run', '--json')
+    assert (done.returncode, done.stderr) == (0, (
+        'mirage-hooks: www cannot run here yet: solo5-nowhere is not installed, which runs spt '
+        'images\n  hint: mend `tender:` in mirage.yml\n'
+    ))
+    assert 'solo5-nowhere' in json.loads(done.stdout)['www']['command']
+    assert 'www (spt):\n' in serving.mirage('deploy', '--dry-run').stdout
+    done = serving.mirage('deploy')
+    assert done.returncode == 1
+    assert 'www: REFUSED: solo5-nowhere is not installed, which runs spt images\n' in done.stdout
 
 
 def test_a_dry_run_of_a_bad_image_is_refused(serving: Deployment) -> None:
