@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from . import config, errors, journal, model, store
-from .deploying import candidate, own, refusal, shortcut, trial
+from .deploying import candidate, others, own, refusal, shortcut, trial
 from .deploying.candidate import Candidates
 from .deploying.gate import Gate
 from .deploying.live import Live
@@ -17,7 +17,7 @@ from .deploying.road import Road, Wish
 from .deploying.rollback import Rollback
 from .report import Reporter
 from .repository import Repository
-from .switching import crashes, launcher, overlap
+from .switching import conflicts, crashes, launcher, overlap
 
 __all__ = ['Wish', 'converge', 'died', 'dry_run', 'forget_floor', 'prove', 'rollback']
 
@@ -121,6 +121,7 @@ class _Converge:
         self.road.state.forget_proofs()
         self.road.drain()
         shortcut.leave(self.road, outcomes)
+        others.told(self.road, settings, outcomes)
         return outcomes
 
     def _one(
@@ -217,8 +218,8 @@ class _Converge:
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
-            if old is None:
-                launcher.require_alone(new)
+            if serving is None:
+                conflicts.require_none(self.road.state, name, wanted, new)
             beside = overlap.beside(serving, new, wanted)
             if not self.candidates.passed_gate(new) and trial.needed(wanted, beside):
                 asked = self.candidates.requests[new.number]

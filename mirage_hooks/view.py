@@ -14,7 +14,7 @@ import msgspec
 from . import config, errors, image, journal, model, secret, store
 from .report import Reporter, age, encoded, lines_of_plan, plain, table
 from .repository import Repository
-from .switching import crashes, launcher
+from .switching import conflicts, crashes, launcher
 
 
 def status(repository: Repository, as_json: bool) -> int:
@@ -114,6 +114,8 @@ def _row(state: store.Store, name: str) -> dict[str, Any]:
         crashed = '' if alive else crashes.explain(shelf, release)
         row |= {'crashed': crashed} if crashed else {}
     row |= _beside(shelf)
+    others = conflicts.of(state, name, None, release) if release is not None else []
+    row |= {'conflicts': [one.text for one in others]} if others else {}
     if pin and not pin.stopped:
         row['pinned'] = True
     if failure:
@@ -140,6 +142,8 @@ def _people(rows: list[dict[str, Any]], deploying: str) -> None:
         print(f'{row["name"]}: {_state(row)}')
         if 'crashed' in row:
             print(f'  it ended by itself: {plain(row["crashed"])}')
+        for text in row.get('conflicts', ()):
+            print(f'  WARNING: {plain(text)}')
         for side in row.get('draining', ()):
             left = max(0, side['until'] - time.time())
             print(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')

@@ -164,11 +164,24 @@ def test_nothing_is_started_beside_the_old_scripts_domain(old: Deployment, log: 
     domain.unlink()
     assert bridged(old, 'deploy').returncode == 0
     assert log.read_text() == 'xl create\n'
-    # Once ours is live, a domain that takes the old name is no reason to stop.
+    seen = 'ok       mort.io: nobody else was seen with its name or address\n'
+    assert seen in bridged(old, 'check').stdout
+    # Once ours is live, a domain that takes the old name is no reason to stop, but is told.
     domain.touch()
     done = bridged(old, 'deploy')
     assert (done.returncode, log.read_text()) == (0, 'xl create\n')
-    assert 'ok       mort.io: no domain of others has its name\n' in bridged(old, 'check').stdout
+    warning = f'mort.io: WARNING: {reason}\n  {hint}\n'
+    assert warning in done.stdout
+    assert bridged(old, 'pull', '--quiet').stdout == ''  # told already
+    assert f'MISSING  mort.io: {reason}\n         {hint}\n' in bridged(old, 'check').stdout
+    assert f'  WARNING: {reason}\n' in bridged(old, 'status').stdout
+    # It ended: two would be worse than one.
+    domain.with_name(old.current('mort.io').plan.domain).unlink()
+    done = bridged(old, 'pull', '--quiet')
+    assert (done.returncode, f'mort.io: REFUSED: {reason}\n' in done.stdout) == (1, True)
+    domain.unlink()
+    done = bridged(old, 'deploy')
+    assert (done.returncode, log.read_text()) == (0, 'xl create\n' * 2)
 
 
 def test_adopting_replaces_the_linked_hook_and_runs_none_of_the_scripts(old: Deployment) -> None:

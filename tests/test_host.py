@@ -69,21 +69,6 @@ def test_a_living_domain_that_cannot_be_destroyed_is_said(xl: Path) -> None:
     assert 'www-1' in xen.domains()
 
 
-@pytest.mark.parametrize('unikernel', ['www', 'www-1', 'a b', 'Domain'])
-def test_our_own_domain_and_one_that_ended_are_in_nobody_s_way(xl: Path, unikernel: str) -> None:
-    xen.require_alone(unikernel)
-
-
-def test_a_domain_of_the_unikernel_s_own_name_is_not_ours(xl: Path) -> None:
-    (xl / 'domains').write_text(f'{DOMAINS}mort.io  9  256  1  -b----  0.1\n')
-    with pytest.raises(errors.Unavailable) as refused:
-        xen.require_alone('mort.io')
-    assert (refused.value.reason, refused.value.hint) == (
-        'the domain mort.io runs and is not ours: it may hold the address',
-        'xl destroy mort.io, then mirage-hooks deploy',
-    )
-
-
 def test_a_domain_that_does_not_fit_is_refused_with_the_ways_out(xl: Path) -> None:
     with pytest.raises(errors.Unavailable) as failure:
         xen.create(model.Plan('xen', ('xl', 'create', 'xl.cfg'), 'www-2'))

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image, model, secret, store, targets
-from ..host import devices, facts, network, privilege, system, wire, xen
+from ..host import devices, facts, network, privilege, system, wire
 from ..repository import Repository
-from ..switching import asked, demands
+from ..switching import asked, conflicts, demands
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -36,8 +36,7 @@ def of(
     if named := targets.tender(target, wanted):
         abi = took.abi if took else None
         yield _looked(name, f'{named} is there', lambda: demands.tender(target, wanted, abi))
-    if target == 'xen' and system.find('xl'):
-        yield _looked(name, 'no domain of others has its name', lambda: _alone(name, repository))
+    yield from _others(name, wanted, target, repository)
     if target != 'xen':
         yield from _walls(name, request.host)
         yield from _devices(name, target, wanted)
@@ -67,9 +66,14 @@ def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
     demands.owned(request)
 
 
-def _alone(name: str, repository: Repository) -> None:
-    if store.opened(repository.state).of(name).current() is None:
-        xen.require_alone(name)
+def _others(
+    name: str, wanted: model.Unikernel, target: str, repository: Repository
+) -> Iterator[Finding]:
+    """Who has the unikernel's name or one of its addresses."""
+    found = conflicts.of(store.opened(repository.state), name, wanted)
+    yield from (Finding(name, False, one.text, one.hint) for one in found)
+    if not found and (wanted.alone or (target == 'xen' and system.find('xl'))):
+        yield Finding(name, True, 'nobody else was seen with its name or address')
 
 
 def _guessed(wanted: model.Unikernel) -> str:

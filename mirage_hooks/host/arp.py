@@ -62,3 +62,17 @@ def _answer(wire: socket.socket, wanted: bytes, within: float) -> str:
         if len(frame) >= 42 and frame[20:22] == b'\0\2' and frame[28:32] == wanted:
             return frame[22:28].hex(':')
     return ''
+
+
+def answers(interface: str, address: str, within: float) -> frozenset[str]:
+    """The hardware addresses of all who say, in `within` seconds, that they have `address` on
+    `interface`."""
+    wanted = ipaddress.IPv4Address(address).packed
+    limit = time.monotonic() + within
+    found = set()
+    with _wire(interface) as wire:
+        own = wire.getsockname()[4]
+        wire.send(_frame(own, REQUEST, own, bytes(4), bytes(6), wanted))
+        while (left := limit - time.monotonic()) > 0:
+            found.add(_answer(wire, wanted, left))
+    return frozenset(found - {''})

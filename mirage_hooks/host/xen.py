@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
+
+import msgspec
 
 from .. import errors, model
 from . import system
@@ -23,14 +24,44 @@ def domains() -> dict[str, bool]:
     return found
 
 
-def require_alone(unikernel: str) -> None:
-    """Raise Unavailable while a domain of the unikernel's own name runs, as the scripts before us
-    made it. Ours end in the release's number: where the name ends so too, it may be ours."""
-    if not re.search(r'-[0-9]+$', unikernel) and domains().get(unikernel, False):
-        raise errors.Unavailable(
-            f'the domain {unikernel} runs and is not ours: it may hold the address',
-            hint=f'xl destroy {unikernel}, then mirage-hooks deploy',
-        )
+class Domain(msgspec.Struct, frozen=True):
+    """A domain that runs, with the hardware addresses of its interfaces, in small letters, as far
+    as xl tells them."""
+
+    name: str
+    macs: tuple[str, ...] = ()
+
+
+def described() -> list[Domain]:
+    """The domains that run, and their interfaces."""
+    running = [name for name, runs in domains().items() if runs and name != 'Domain-0']
+    listed = system.run('xl', 'list', '-l') if running else '[]'
+    try:
+        known = msgspec.json.decode(listed, type=list[_Listed])
+    except msgspec.DecodeError:  # before Xen 4.5 it was no JSON
+        known = []
+    macs = {one.config.c_info.name: tuple(nic.mac.lower() for nic in one.config.nics)
+            for one in known}
+    return [Domain(name, macs.get(name, ())) for name in running]
+
+
+class _Nic(msgspec.Struct):
+    mac: str = ''
+
+
+class _Named(msgspec.Struct):
+    name: str = ''
+
+
+class _Config(msgspec.Struct):
+    c_info: _Named = msgspec.field(default_factory=_Named)
+    nics: list[_Nic] = []
+
+
+class _Listed(msgspec.Struct):
+    """One domain in what `xl list -l` prints."""
+
+    config: _Config = msgspec.field(default_factory=_Config)
 
 
 def create(plan: model.Plan) -> None:
