@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from . import config, errors, journal, model, store
-from .deploying import candidate, others, own, refusal, shortcut, trial
+from .deploying import candidate, ended, others, own, refusal, shortcut, trial
 from .deploying.candidate import Candidates
 from .deploying.gate import Gate
 from .deploying.live import Live
@@ -225,8 +225,8 @@ class _Converge:
                 asked = self.candidates.requests[new.number]
                 trial.held(self.road, shelf, wanted, new, asked)
             self.live.switch(shelf, serving, new, wanted)
-        except errors.Refused:
-            shelf.fail(new.number, launcher.console(shelf, new))
+        except errors.Refused as refused:
+            ended.explain(refused, shelf, new)
             raise
         shelf.set_failure(None)
         shelf.prune(wanted.keep)

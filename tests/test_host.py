@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks import errors, model, secret, store, targets
+from mirage_hooks.deploying import ended
 from mirage_hooks.host import network, supervisor, system, xen
 from mirage_hooks.switching import crashes, launcher, switch
 
@@ -88,6 +89,54 @@ def test_a_console_is_where_xenconsoled_logs_it(
     plain.mkdir()
     (plain / 'guest-www-1.log').touch()
     assert xen.console('www-1') == plain / 'guest-www-1.log'
+
+
+XL_LOG = """\
+Waiting for domain www-1 (domid 4) to die [pid 184]
+Domain 4 has shut down, reason code 3 0x3
+Action for shutdown reason code 3 is destroy
+Domain 4 needs to be cleaned up: destroying the domain
+Done. Exiting now
+"""
+DMESG = """\
+(XEN) Dom0 has maximum 1 VCPUs
+(XEN) d3v0 Unhandled page fault fault/trap [#14, ec=0002]
+(d4) MM: Init
+(XEN) d4v0 Unhandled page fault fault/trap [#14, ec=0000]
+(XEN) domain_crash called from arch/x86/traps.c:1 of d44
+"""
+
+
+def test_a_domain_without_a_console_has_the_words_of_xl_and_of_xen(
+    xl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (xl / 'xl').write_text(f"#!/bin/sh\n[ \"$1\" = dmesg ] && cat <<'END'\n{DMESG}END\n")
+    monkeypatch.setattr(system, 'PATH', f'{xl}:/usr/bin:/bin')
+    monkeypatch.setattr(xen, 'XL_LOGS', xl)
+    assert xen.last_words('www-1') == ()
+    (xl / 'xl-www-1.log').write_text(XL_LOG)
+    assert xen.last_words('www-1') == (
+        '(d4) MM: Init', '(XEN) d4v0 Unhandled page fault fault/trap [#14, ec=0000]',
+        'Domain 4 has shut down, reason code 3 0x3',
+        'Domain 4 needs to be cleaned up: destroying the domain',
+    )
+
+
+@pytest.mark.parametrize(('printed', 'kept', 'hint'), [
+    ('Solo5: ABORT\n', 'Solo5: ABORT\n', ''), ('', '(XEN) d4v0 fault\n', ''), ('', '', xen.SILENT),
+])
+def test_what_is_known_of_a_domain_that_ended_is_kept_and_hinted_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, kept: str, hint: str
+) -> None:
+    shelf = store.opened(tmp_path / 'state').of('www')
+    release = made(shelf, model.Plan(target='xen', command=('xl',), domain='www-1'))
+    monkeypatch.setattr(xen, 'CONSOLES', (tmp_path,))
+    words = (kept.strip(),) if kept and not printed else ()
+    monkeypatch.setattr(xen, 'last_words', lambda domain: words)
+    (tmp_path / 'guest-www-1.log').write_text(printed)
+    refused = errors.Refused('it ended')
+    ended.explain(refused, shelf, release)
+    assert (refused.hint, shelf.failed_console.read_text(), shelf.numbers()) == (hint, kept, [])
 
 
 def test_the_console_of_a_refused_domain_is_copied_for_it_is_not_ours(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from .. import errors, image, journal, model, secret, store, targets
 from ..host import facts
-from ..switching import demands
+from ..switching import demands, fitting
 from . import own
 from .road import Road
 
@@ -62,6 +62,8 @@ class Candidates:
             folder = shelf.folder(number)
             took = self._taken(name, folder, found, limit)
             _expect(took.target, wanted, name)
+            for text in fitting.disks(self.road.repository, found, took.target, wanted):
+                self.road.report.step(name, text)
             old = self.road.state.of(name).current()
             slot: model.Slot = 'green' if old is not None and old.slot == 'blue' else 'blue'
             program = self._program(name, wanted, took, dry)
@@ -93,10 +95,18 @@ class Candidates:
         )
         targets.plan(request)  # what does not fit is refused before the image is asked
         request = msgspec.structs.replace(request, options=demands.options(request))
+        self._fitting(request)
         demands.owned(request)
         demands.side_by_side(name, wanted)
         self.requests[number] = request
         return request
+
+    def _fitting(self, request: targets.Request) -> None:
+        """Say what the image may look for in vain; raises Refused when its network cannot be."""
+        told = (request.unikernel, request.wanted, request.target)
+        fitting.require_stack(*told, request.options)
+        if missed := fitting.missing(*told, request.devices, request.options):
+            self.road.report.step(request.unikernel, f'{missed.reason}: {missed.hint}')
 
     def _program(
         self, name: str, wanted: model.Unikernel, took: image.Image, dry: bool

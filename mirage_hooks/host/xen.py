@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +14,12 @@ from . import system
 
 # xenconsoled's own default, and what some distributions tell it.
 CONSOLES = (Path('/var/log/xen/console'), Path('/var/log/xen'))
+XL_LOGS = Path('/var/log/xen')  # where each domain's own xl, which waits for its end, writes
+WORDS = 10  # lines
+SILENT = (
+    'it left no console: let xenconsoled log it (Debian: XENCONSOLED_ARGS=--log=guest in '
+    '/etc/default/xen, then restart xenconsoled), and look at `xl dmesg`'
+)
 PATIENCE = 5.0  # seconds that a dying domain may take
 
 
@@ -99,6 +107,23 @@ def console(domain: str) -> Path:
     """Where xenconsoled logs the console of `domain`, when it is told to log."""
     paths = [folder / f'guest-{domain}.log' for folder in CONSOLES]
     return next((path for path in paths if path.exists()), paths[0])
+
+
+def last_words(domain: str) -> tuple[str, ...]:
+    """What xl and Xen itself say of the last `domain` of this name, which ended without a console:
+    why it was shut down, and what the hypervisor logged of it."""
+    try:
+        lines = (XL_LOGS / f'xl-{domain}.log').read_text(errors='replace').splitlines()
+    except OSError:
+        return ()
+    number = next((found[1] for line in reversed(lines)
+                   if (found := re.search(r'(?:\(domid |^Domain )(\d+)', line))), None)
+    logged = []
+    if number is not None:
+        with contextlib.suppress(errors.Unavailable):  # an ordinary user may not ask
+            logged = [line for line in system.run('xl', 'dmesg').splitlines()
+                      if re.match(rf'\(XEN\) .*\bd{number}(v\d+)?\b|\(d{number}\) ', line)]
+    return tuple([*logged, *(line for line in lines if line.startswith('Domain '))][-WORDS:])
 
 
 def _put_aside(domain: str) -> None:
