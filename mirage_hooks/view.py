@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from . import config, errors, image, journal, model, secret, store
+from .host import facts, xen
 from .report import Reporter, age, encoded, lines_of_plan, plain, table
 from .repository import Repository
-from .switching import conflicts, crashes, launcher
+from .switching import conflicts, crashes, launcher, leftover
 
 
 def status(repository: Repository, as_json: bool) -> int:
@@ -30,10 +31,15 @@ def status(repository: Repository, as_json: bool) -> int:
     rows = [_row(state, name) for name in dict.fromkeys([*names, *state.names()])]
     rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
     deploying = state.holder()
+    left = leftover.left(state, facts.owner(state.root))
     if as_json:
-        _json({'repository': str(repository.folder), 'deploying': deploying, 'unikernels': rows})
+        _json({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
+               'unikernels': rows})
     else:
         _people(rows, deploying)
+        if left:
+            print(f'left by a deployment that was killed: {plain(", ".join(left))}')
+            print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')
     if wrong:
         Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
@@ -60,7 +66,8 @@ def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bo
     else:
         raise errors.Refused(f'{name} has no release', hint='`mirage-hooks status` lists what has')
     if not path.exists():
-        raise errors.Refused(f'{name} has no console at {path}')
+        domain = current is not None and current.plan.domain and not failed
+        raise errors.Refused(f'{name} has no console at {path}', hint=xen.SILENT if domain else '')
     for text in launcher.tail(path, lines, 1 << 20):
         print(plain(text), flush=True)
     if follow:
