@@ -238,7 +238,7 @@ def _inspect(given: argparse.Namespace) -> int:
 
 
 def _install(given: argparse.Namespace) -> int:
-    from .installing import install
+    from .installing import draft, install
     from .report import Reporter, plain
 
     report = Reporter()
@@ -246,9 +246,8 @@ def _install(given: argparse.Namespace) -> int:
     if given.uninstall:
         said = install.uninstall(path)
     else:
-        said = install.install(
-            path, given.config, '' if given.no_cron else given.cron, given.adopt
-        )
+        act = draft.write if given.adopt else install.install
+        said = act(path, given.config, '' if given.no_cron else given.cron)
     for line in said:
         report.line(plain(line))
     return 0
@@ -371,7 +370,8 @@ def _parser() -> argparse.ArgumentParser:
     when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
     when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
     one.add_argument('--adopt', action='store_true',
-                     help="write the mirage.yml that does what the repository's old scripts did")
+                     help="only write the mirage.yml that does what the repository's old scripts "
+                     'did; run again without it to go live')
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
     one = command('hook', _hook, 'what a git hook does, for those that pre-commit runs')
     one.add_argument('name', choices=('post-merge', 'post-rewrite'))
