@@ -20,7 +20,8 @@ usage() {
 --config FILE   the host's mirage.yml; a commented one is made if there is none
 --cron SPEC     when to pull, as crontab has it (*/7 * * * *)
 --no-cron       no lines in the crontab
---adopt         write the mirage.yml that does what the repository's old scripts did
+--adopt         only write the mirage.yml that does what the repository's old scripts
+                did: no hook, no cron line; read it, and run again without --adopt
 --keep          leave the demo running, and say how to stop it
 --image FILE    show a unix/socket image of yours in the demo
 
@@ -300,7 +301,7 @@ packages() {
         --disable-pip-version-check --no-input "$@"
 }
 
-# What cron does from now on, once at once. (What --adopt wrote is to be read first.)
+# What cron does from now on, once at once. (--adopt installs nothing that would do it.)
 first_tick() {
     "$prefix/bin/mirage-hooks" -C "$repository" pull ||
         say "It is installed all the same. cron tries again; mirage-hooks -C $repository check says more."

@@ -106,16 +106,13 @@ def _gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:
     return int(bool(refused))
 
 
-def _by() -> str:
-    return os.environ.get('SUDO_USER') or os.environ.get('USER') or str(os.getuid())
-
-
 def _deploy(given: argparse.Namespace) -> int:
     _known(given, given.names)
     names = tuple(given.names or _names(given))
     if given.dry_run:
         return _plan(given, names)
-    return _converge(Path(given.repository), f'deploy by {_by()}', given.quiet, anew=names)
+    trigger = f'deploy by {settled.person()}'
+    return _converge(Path(given.repository), trigger, given.quiet, anew=names)
 
 
 def _pull(given: argparse.Namespace) -> int:
@@ -124,7 +121,7 @@ def _pull(given: argparse.Namespace) -> int:
     from .repository import Repository
 
     repository = Repository(Path(given.repository))
-    trigger = f'cron by {_by()}' if given.quiet else f'pull by {_by()}'
+    trigger = f'{"cron" if given.quiet else "pull"} by {settled.person()}'
 
     def converged() -> int:
         return _converge(repository.folder, trigger, given.quiet)
@@ -151,9 +148,11 @@ def _died(repository: Repository) -> bool:
 
 def _plan(given: argparse.Namespace, names: tuple[str, ...]) -> int:
     from . import deploy, view
+    from .report import Reporter
     from .repository import Repository
 
-    view.plans(deploy.dry_run(Repository(Path(given.repository)), names), given.json)
+    said = Reporter(stream=sys.stderr)
+    view.plans(deploy.dry_run(Repository(Path(given.repository)), names, said), given.json)
     return 0
 
 
@@ -184,7 +183,7 @@ def _logs(given: argparse.Namespace) -> int:
 def _start(given: argparse.Namespace) -> int:
     _known(given, [given.name])
     return _converge(
-        Path(given.repository), f'start by {_by()}', quiet=False,
+        Path(given.repository), f'start by {settled.person()}', quiet=False,
         stopped={given.name: False}, only=given.name,
     )
 
@@ -192,7 +191,7 @@ def _start(given: argparse.Namespace) -> int:
 def _stop(given: argparse.Namespace) -> int:
     _known(given, [given.name])
     return _converge(
-        Path(given.repository), f'stop by {_by()}', quiet=False,
+        Path(given.repository), f'stop by {settled.person()}', quiet=False,
         stopped={given.name: True}, only=given.name,
     )
 
@@ -204,7 +203,7 @@ def _rollback(given: argparse.Namespace) -> int:
 
     _known(given, [given.name])
     repository, report = Repository(Path(given.repository)), Reporter()
-    trigger = f'rollback by {_by()}'
+    trigger = f'rollback by {settled.person()}'
     outcome = deploy.rollback(repository, given.name, given.release, trigger, report)
     report.outcomes([outcome])
     notify.tell(repository, [outcome], trigger, report, event='rolled back')
@@ -216,7 +215,8 @@ def _trust(given: argparse.Namespace) -> int:
     from .report import Reporter
     from .repository import Repository
 
-    had = deploy.forget_floor(Repository(Path(given.repository)), f'trust by {_by()}')
+    repository = Repository(Path(given.repository))
+    had = deploy.forget_floor(repository, f'trust by {settled.person()}')
     what = f'begins anew for {", ".join(had)}' if had else 'had not begun: nothing to forget'
     Reporter().line(f'trust {what}')
     return 0
@@ -238,7 +238,7 @@ def _inspect(given: argparse.Namespace) -> int:
 
 
 def _install(given: argparse.Namespace) -> int:
-    from .installing import install
+    from .installing import draft, install
     from .report import Reporter, plain
 
     report = Reporter()
@@ -246,9 +246,8 @@ def _install(given: argparse.Namespace) -> int:
     if given.uninstall:
         said = install.uninstall(path)
     else:
-        said = install.install(
-            path, given.config, '' if given.no_cron else given.cron, given.adopt
-        )
+        act = draft.write if given.adopt else install.install
+        said = act(path, given.config, '' if given.no_cron else given.cron)
     for line in said:
         report.line(plain(line))
     return 0
@@ -371,7 +370,8 @@ def _parser() -> argparse.ArgumentParser:
     when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
     when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
     one.add_argument('--adopt', action='store_true',
-                     help="write the mirage.yml that does what the repository's old scripts did")
+                     help="only write the mirage.yml that does what the repository's old scripts "
+                     'did; run again without it to go live')
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
     one = command('hook', _hook, 'what a git hook does, for those that pre-commit runs')
     one.add_argument('name', choices=('post-merge', 'post-rewrite'))

@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from . import config, errors, journal, model, store
-from .deploying import candidate, own, refusal, shortcut, trial
+from .deploying import candidate, ended, others, own, refusal, shortcut, trial
 from .deploying.candidate import Candidates
 from .deploying.gate import Gate
 from .deploying.live import Live
@@ -17,7 +17,7 @@ from .deploying.road import Road, Wish
 from .deploying.rollback import Rollback
 from .report import Reporter
 from .repository import Repository
-from .switching import crashes, launcher, overlap
+from .switching import conflicts, crashes, launcher, overlap
 
 __all__ = ['Wish', 'converge', 'died', 'dry_run', 'forget_floor', 'prove', 'rollback']
 
@@ -83,14 +83,20 @@ def forget_floor(repository: Repository, trigger: str) -> list[str]:
     return had
 
 
-def dry_run(repository: Repository, names: tuple[str, ...]) -> dict[str, model.Plan]:
-    """The plans of the unikernels `names`, with nothing started and nothing kept."""
+def dry_run(
+    repository: Repository, names: tuple[str, ...], report: Reporter
+) -> dict[str, model.Plan]:
+    """The plans of the unikernels `names`, with nothing started and nothing kept. What would run
+    them may be missing here: `report` is told."""
     state = store.opened(repository.state)
     with state.lock('dry run', store.PATIENCE):
         road = Road(repository, state, Wish('dry run'), Reporter(quiet=True))
         settings, candidates = road.settings(), Candidates(road)
-        return {name: candidates.planned(name, settings.unikernels[name], settings)
-                for name in names}
+        plans = {name: candidates.planned(name, settings.unikernels[name], settings)
+                 for name in names}
+    for name, missing in candidates.lacking.items():
+        report.refused(f'{name} cannot run here yet: {missing.reason}', missing.hint)
+    return plans
 
 
 class _Converge:
@@ -115,6 +121,7 @@ class _Converge:
         self.road.state.forget_proofs()
         self.road.drain()
         shortcut.leave(self.road, outcomes)
+        others.told(self.road, settings, outcomes)
         return outcomes
 
     def _one(
@@ -211,15 +218,15 @@ class _Converge:
             return self._same_bytes(name, shelf, wanted, old, new)
         serving = old if old is not None and launcher.alive(shelf, old) else None
         try:
-            if old is None:
-                launcher.require_alone(new)
+            if serving is None:
+                conflicts.require_none(self.road.state, name, wanted, new)
             beside = overlap.beside(serving, new, wanted)
             if not self.candidates.passed_gate(new) and trial.needed(wanted, beside):
                 asked = self.candidates.requests[new.number]
                 trial.held(self.road, shelf, wanted, new, asked)
             self.live.switch(shelf, serving, new, wanted)
-        except errors.Refused:
-            shelf.fail(new.number, launcher.console(shelf, new))
+        except errors.Refused as refused:
+            ended.explain(refused, shelf, new)
             raise
         shelf.set_failure(None)
         shelf.prune(wanted.keep)

@@ -4,7 +4,6 @@ a tree may hold folders that look like git directories, with a configuration and
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shlex
 import subprocess
@@ -146,11 +145,7 @@ def _another_s(folder: Path) -> errors.Refused:
 def owner_of(folder: Path) -> str:
     """Whose repository the one at `folder` is: the other's where two users share it."""
     owners = [path.stat().st_uid for path in (folder / '.git', folder) if path.exists()]
-    other = next((one for one in owners if one != os.geteuid()), os.geteuid())
-    try:
-        return pwd.getpwuid(other).pw_name
-    except KeyError:
-        return f'#{other}'
+    return settled.user(next((one for one in owners if one != os.geteuid()), os.geteuid()))
 
 
 def _gist(text: str) -> str:

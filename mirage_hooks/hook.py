@@ -83,7 +83,6 @@ def _git_dir() -> Path:
 
 
 def _trigger(name: str) -> str:
-    user = os.environ.get('USER') or os.environ.get('LOGNAME') or str(os.getuid())
     action = {'post-merge': 'git pull or merge', 'post-receive': 'git push',
               'post-rewrite': 'git rebase', 'pre-receive': 'git push'}.get(name, name)
-    return f'{action} by {user}'
+    return f'{action} by {settled.person()}'

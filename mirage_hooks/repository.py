@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import git
@@ -249,6 +249,14 @@ class Repository:
         self._head(image, limit)
         read = (tree.line(entry), tree.line(target))
         return model.Found(commit, image.path, image.oid, read, notice)
+
+    @bounded
+    def disks(self, found: model.Found) -> list[str]:
+        """The disk images that lie in one folder with the image at `found`."""
+        folder = str(PurePosixPath(found.path).parent)
+        entries = self._list(found.commit, folder) if folder != '.' else []
+        return [entry.path for entry in entries
+                if entry.kind == 'blob' and tree.parts(entry)[1] == 'img']
 
     @bounded
     def open(self, oid: str, limit: int | None = None, name: str = '') -> BinaryIO:

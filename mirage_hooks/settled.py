@@ -52,11 +52,22 @@ def strange(path: Path, others: int = 0o022) -> str:
 
 def owner(path: Path) -> str:
     """Who owns `path`, by name where there is one."""
-    user = path.lstat().st_uid
+    return user(path.lstat().st_uid)
+
+
+def user(number: int) -> str:
+    """The name of user `number`, `#NUMBER` where there is none."""
     try:
-        return pwd.getpwuid(user).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:
-        return f'#{user}'
+        return f'#{number}'
+
+
+def person() -> str:
+    """Who asked for this: whom sudo runs it for, else the user; cron sets no USER, and some sshd's
+    neither."""
+    named = (os.environ.get(one) for one in ('SUDO_USER', 'USER', 'LOGNAME'))
+    return next(filter(None, named), '') or user(os.getuid())
 
 
 def forget_caller(quarantined: bool = False) -> None:

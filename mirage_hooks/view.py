@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from . import config, errors, image, journal, model, secret, store
+from .host import facts, xen
 from .report import Reporter, age, encoded, lines_of_plan, plain, table
 from .repository import Repository
-from .switching import crashes, launcher
+from .switching import conflicts, crashes, launcher, leftover
 
 
 def status(repository: Repository, as_json: bool) -> int:
@@ -27,13 +28,21 @@ def status(repository: Repository, as_json: bool) -> int:
         names, wrong = [], refused
         if not state.names():
             raise
-    rows = [_row(state, name) for name in dict.fromkeys([*names, *state.names()])]
+    known = list(dict.fromkeys([*names, *state.names()]))
+    live = [state.of(name).current() for name in known]
+    answers = conflicts.heard([release.network for release in live if release is not None])
+    rows = [_row(state, name, answers) for name in known]
     rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
     deploying = state.holder()
+    left = leftover.left(state, facts.owner(state.root))
     if as_json:
-        _json({'repository': str(repository.folder), 'deploying': deploying, 'unikernels': rows})
+        _json({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
+               'unikernels': rows})
     else:
         _people(rows, deploying)
+        if left:
+            print(f'left by a deployment that was killed: {plain(", ".join(left))}')
+            print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')
     if wrong:
         Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
@@ -60,7 +69,8 @@ def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bo
     else:
         raise errors.Refused(f'{name} has no release', hint='`mirage-hooks status` lists what has')
     if not path.exists():
-        raise errors.Refused(f'{name} has no console at {path}')
+        domain = current is not None and current.plan.domain and not failed
+        raise errors.Refused(f'{name} has no console at {path}', hint=xen.SILENT if domain else '')
     for text in launcher.tail(path, lines, 1 << 20):
         print(plain(text), flush=True)
     if follow:
@@ -95,7 +105,7 @@ def inspect(path: Path, as_json: bool) -> None:
         print(f'  packed with {found.compression}')
 
 
-def _row(state: store.Store, name: str) -> dict[str, Any]:
+def _row(state: store.Store, name: str, answers: conflicts.Answers) -> dict[str, Any]:
     shelf = state.of(name)
     release, pin, failure = shelf.current(), shelf.pin(), shelf.failure()
     row: dict[str, Any] = {'name': name, 'state': 'none'}
@@ -114,6 +124,8 @@ def _row(state: store.Store, name: str) -> dict[str, Any]:
         crashed = '' if alive else crashes.explain(shelf, release)
         row |= {'crashed': crashed} if crashed else {}
     row |= _beside(shelf)
+    others = conflicts.of(state, name, None, release, answers) if release is not None else []
+    row |= {'conflicts': [one.text for one in others]} if others else {}
     if pin and not pin.stopped:
         row['pinned'] = True
     if failure:
@@ -140,6 +152,8 @@ def _people(rows: list[dict[str, Any]], deploying: str) -> None:
         print(f'{row["name"]}: {_state(row)}')
         if 'crashed' in row:
             print(f'  it ended by itself: {plain(row["crashed"])}')
+        for text in row.get('conflicts', ()):
+            print(f'  WARNING: {plain(text)}')
         for side in row.get('draining', ()):
             left = max(0, side['until'] - time.time())
             print(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')

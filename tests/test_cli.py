@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shlex
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import pytest_mock
 
 from mirage_hooks import cli, model, settled
+from tests import elf
 from tests.deployment import Deployment, called, git, run, web
 from tests.patience import PATIENCE, until
 
@@ -61,6 +63,46 @@ def test_a_dry_run_prints_the_plan_that_deploy_then_runs_and_starts_nothing(
               for number in (2, 3)]
     assert (planned['www']['target'], planned['www']['command']) == ('unix', run_as[0])
     assert (text[0], text[-1]) == ('www (unix):', f'  {shlex.join(run_as[1])}')
+
+
+@pytest.mark.parametrize('arguments', [('pull', '--quiet'), ('deploy',), ('stop', 'www')])
+def test_who_has_no_user_in_the_environment_is_named_as_passwd_does(
+    serving: Deployment, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    for key in ('USER', 'LOGNAME'):  # as cron and some sshd's have it
+        monkeypatch.delenv(key, raising=False)
+    serving.publish(web('two'), B)
+    fetched(serving)
+    serving.mirage(*arguments)
+    by = {entry.trigger.partition(' by ')[2] for entry in serving.history()[1:]}
+    assert by == {pwd.getpwuid(os.getuid()).pw_name}
+
+
+def test_a_hook_names_its_user_as_passwd_does(
+    serving: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ('USER', 'LOGNAME'):
+        monkeypatch.delenv(key, raising=False)
+    serving.publish(web('two'), B)
+    serving.pull()
+    name = pwd.getpwuid(os.getuid()).pw_name
+    assert serving.history()[-1].trigger == f'git pull or merge by {name}'
+
+
+def test_a_dry_run_plans_without_what_would_run_the_image(serving: Deployment) -> None:
+    serving.publish(elf.solo5(2), B)
+    serving.configure(network=None, tender='solo5-nowhere')
+    fetched(serving)
+    done = serving.mirage('deploy', '--dry-run', '--json')
+    assert (done.returncode, done.stderr) == (0, (
+        'mirage-hooks: www cannot run here yet: solo5-nowhere is not installed, which runs spt '
+        'images\n  hint: mend `tender:` in mirage.yml\n'
+    ))
+    assert 'solo5-nowhere' in json.loads(done.stdout)['www']['command']
+    assert 'www (spt):\n' in serving.mirage('deploy', '--dry-run').stdout
+    done = serving.mirage('deploy')
+    assert done.returncode == 1
+    assert 'www: REFUSED: solo5-nowhere is not installed, which runs spt images\n' in done.stdout
 
 
 def test_a_dry_run_of_a_bad_image_is_refused(serving: Deployment) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks import errors, model, secret, store, targets
+from mirage_hooks.deploying import ended
 from mirage_hooks.host import network, supervisor, system, xen
 from mirage_hooks.switching import crashes, launcher, switch
 
@@ -69,21 +70,6 @@ def test_a_living_domain_that_cannot_be_destroyed_is_said(xl: Path) -> None:
     assert 'www-1' in xen.domains()
 
 
-@pytest.mark.parametrize('unikernel', ['www', 'www-1', 'a b', 'Domain'])
-def test_our_own_domain_and_one_that_ended_are_in_nobody_s_way(xl: Path, unikernel: str) -> None:
-    xen.require_alone(unikernel)
-
-
-def test_a_domain_of_the_unikernel_s_own_name_is_not_ours(xl: Path) -> None:
-    (xl / 'domains').write_text(f'{DOMAINS}mort.io  9  256  1  -b----  0.1\n')
-    with pytest.raises(errors.Unavailable) as refused:
-        xen.require_alone('mort.io')
-    assert (refused.value.reason, refused.value.hint) == (
-        'the domain mort.io runs and is not ours: it may hold the address',
-        'xl destroy mort.io, then mirage-hooks deploy',
-    )
-
-
 def test_a_domain_that_does_not_fit_is_refused_with_the_ways_out(xl: Path) -> None:
     with pytest.raises(errors.Unavailable) as failure:
         xen.create(model.Plan('xen', ('xl', 'create', 'xl.cfg'), 'www-2'))
@@ -103,6 +89,54 @@ def test_a_console_is_where_xenconsoled_logs_it(
     plain.mkdir()
     (plain / 'guest-www-1.log').touch()
     assert xen.console('www-1') == plain / 'guest-www-1.log'
+
+
+XL_LOG = """\
+Waiting for domain www-1 (domid 4) to die [pid 184]
+Domain 4 has shut down, reason code 3 0x3
+Action for shutdown reason code 3 is destroy
+Domain 4 needs to be cleaned up: destroying the domain
+Done. Exiting now
+"""
+DMESG = """\
+(XEN) Dom0 has maximum 1 VCPUs
+(XEN) d3v0 Unhandled page fault fault/trap [#14, ec=0002]
+(d4) MM: Init
+(XEN) d4v0 Unhandled page fault fault/trap [#14, ec=0000]
+(XEN) domain_crash called from arch/x86/traps.c:1 of d44
+"""
+
+
+def test_a_domain_without_a_console_has_the_words_of_xl_and_of_xen(
+    xl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (xl / 'xl').write_text(f"#!/bin/sh\n[ \"$1\" = dmesg ] && cat <<'END'\n{DMESG}END\n")
+    monkeypatch.setattr(system, 'PATH', f'{xl}:/usr/bin:/bin')
+    monkeypatch.setattr(xen, 'XL_LOGS', xl)
+    assert xen.last_words('www-1') == ()
+    (xl / 'xl-www-1.log').write_text(XL_LOG)
+    assert xen.last_words('www-1') == (
+        '(d4) MM: Init', '(XEN) d4v0 Unhandled page fault fault/trap [#14, ec=0000]',
+        'Domain 4 has shut down, reason code 3 0x3',
+        'Domain 4 needs to be cleaned up: destroying the domain',
+    )
+
+
+@pytest.mark.parametrize(('printed', 'kept', 'hint'), [
+    ('Solo5: ABORT\n', 'Solo5: ABORT\n', ''), ('', '(XEN) d4v0 fault\n', ''), ('', '', xen.SILENT),
+])
+def test_what_is_known_of_a_domain_that_ended_is_kept_and_hinted_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, kept: str, hint: str
+) -> None:
+    shelf = store.opened(tmp_path / 'state').of('www')
+    release = made(shelf, model.Plan(target='xen', command=('xl',), domain='www-1'))
+    monkeypatch.setattr(xen, 'CONSOLES', (tmp_path,))
+    words = (kept.strip(),) if kept and not printed else ()
+    monkeypatch.setattr(xen, 'last_words', lambda domain: words)
+    (tmp_path / 'guest-www-1.log').write_text(printed)
+    refused = errors.Refused('it ended')
+    ended.explain(refused, shelf, release)
+    assert (refused.hint, shelf.failed_console.read_text(), shelf.numbers()) == (hint, kept, [])
 
 
 def test_the_console_of_a_refused_domain_is_copied_for_it_is_not_ours(tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
     assert refused.value.reason == f'{tmp_path} is not a git repository'
 
 
-@pytest.mark.parametrize('step', ['_put_settings', '_put_line', '_remember'])
+@pytest.mark.parametrize('step', ['put_settings', '_put_line', 'remember'])
 def test_a_failure_half_way_leaves_everything_as_it_was(
     host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -405,8 +405,8 @@ def test_a_pull_of_the_persons_own_is_mentioned_and_left(
     spool.write(f'*/7 * * * * cd {host} && git pull\n'.encode())
     done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
     assert done.stdout.splitlines()[-1] == (
-        'your crontab also has its own pull, no longer needed: it can stay, or be removed '
-        '(`crontab -e`): '
+        'your crontab also has its own pull, no longer needed: as long as it stays, cron mails '
+        '`Already up to date.` for it each time; remove it with `crontab -e`: '
         f'*/7 * * * * cd {host} && git pull'
     )
     assert (spool.read() or b'').startswith(f'*/7 * * * * cd {host} && git pull\n'.encode())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.installing import hookfolder
 from tests.deployment import git
 from tests.test_install_sh import NOBODY, Person, _no_wheels_left, offline, person, wheels
 
@@ -73,7 +72,8 @@ def test_a_clone_from_afar_is_partial_and_sparse_and_installed(
     settings = person.home / '.config/mirage-hooks/blog.yml'
     said = done.stdout.splitlines()
     assert said[0] == f'Cloning file://{hub} …'
-    assert f'hooks: {", ".join(hookfolder.NAMES)} in {clone}/.git/hooks' in said
+    assert said[-2] == (f'3. go live: mirage-hooks install --no-cron {clone} && '
+                        f'mirage-hooks -C {clone} deploy')
     assert f'mirage.yml: {settings} is new: read it, and fill in what is open' in said
     assert '  www:\n    image: xen/latest\n' in settings.read_text()
     assert sorted(path.name for path in clone.iterdir()) == ['.git', 'README.md', 'xl.conf.in']

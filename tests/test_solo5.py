@@ -195,7 +195,8 @@ def test_a_missing_device_is_refused_by_name_and_the_old_kernel_goes_on(serving:
     publish(serving, 'spt', 'test_net_2if', 'b' * 40)
     assert serving.push()[:2] == [
         'www: REFUSED: the image wants a net device service0, which www does not have',
-        '  hint: add it to mirage.yml: www.networks.service0',
+        '  hint: in mirage.yml, in place of `network:`: networks: {service0: {mode: direct, '
+        'bridge: br0}, service1: {mode: direct, bridge: br0}}',
     ]
     assert serving.pings()
 

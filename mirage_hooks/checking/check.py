@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..deploying import own
 from ..installing import slim
 from ..report import encoded, plain
 from ..repository import Repository
+from ..switching import fitting
 from . import needs, safeguards
 from .needs import Finding
 
@@ -67,16 +69,21 @@ def _lock(repository: Repository) -> Iterator[Finding]:
 def _unikernel(
     repository: Repository, settings: model.Settings, name: str, wanted: model.Unikernel
 ) -> Iterator[Finding]:
-    took = None
+    took, options = None, None
     try:
         branch = repository.branch(wanted.branch or settings.branch)
         shelf = store.opened(repository.state).of(name)
         found = own.find(repository, shelf, settings, name, repository.commit(branch))
         yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
         limit = settings.unpacked_limit * 1024 * 1024
-        with repository.open(found.blob, limit, found.path) as stream:
-            took = image.look(stream, name=found.path, limit=limit)
-        yield Finding(name, True, f'it is {image.describe(took)}')
+        with tempfile.TemporaryDirectory() as folder:
+            with repository.open(found.blob, limit, found.path) as stream:
+                took = image.take(stream, Path(folder, 'image'), name=found.path, limit=limit)
+            yield Finding(name, True, f'it is {image.describe(took)}')
+            if took.target == 'unix' and settings.trust is None:  # else it may be nobody's we trust
+                options = fitting.options(repository.state, name, Path(folder))
+        for text in fitting.disks(repository, found, took.target, wanted):
+            yield Finding(name, True, text)
     except errors.Refused as refused:
         yield Finding(name, False, refused.reason, refused.hint)
-    yield from needs.of(name, wanted, took, repository)
+    yield from needs.of(name, wanted, took, repository, options)

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image, model, secret, store, targets
-from ..host import devices, facts, network, privilege, system, wire, xen
+from ..host import devices, facts, network, privilege, system, wire
 from ..repository import Repository
-from ..switching import asked, demands
+from ..switching import asked, conflicts, demands, fitting
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -25,9 +25,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def of(
-    name: str, wanted: model.Unikernel, took: image.Image | None, repository: Repository
+    name: str, wanted: model.Unikernel, took: image.Image | None, repository: Repository,
+    options: frozenset[str] | None = None,
 ) -> Iterator[Finding]:
-    """What `name` needs, its target taken from the image where it was read."""
+    """What `name` needs, its target taken from the image where it was read; `options` are those of
+    a unix image that said them."""
     target = took.target if took else wanted.target or _guessed(wanted)
     request = targets.Request(
         name, 0, 'blue', str(repository.state), wanted, target, facts.owner(repository.state),
@@ -36,8 +38,8 @@ def of(
     if named := targets.tender(target, wanted):
         abi = took.abi if took else None
         yield _looked(name, f'{named} is there', lambda: demands.tender(target, wanted, abi))
-    if target == 'xen' and system.find('xl'):
-        yield _looked(name, 'no domain of others has its name', lambda: _alone(name, repository))
+    yield from _others(name, wanted, target, repository)
+    yield from _lacking(name, wanted, took, options)
     if target != 'xen':
         yield from _walls(name, request.host)
         yield from _devices(name, target, wanted)
@@ -67,9 +69,28 @@ def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
     demands.owned(request)
 
 
-def _alone(name: str, repository: Repository) -> None:
-    if store.opened(repository.state).of(name).current() is None:
-        xen.require_alone(name)
+def _others(
+    name: str, wanted: model.Unikernel, target: str, repository: Repository
+) -> Iterator[Finding]:
+    """Who has the unikernel's name or one of its addresses."""
+    found = conflicts.of(store.opened(repository.state), name, wanted)
+    yield from (Finding(name, False, one.text, one.hint) for one in found)
+    if not found and (wanted.alone or (target == 'xen' and system.find('xl'))):
+        yield Finding(name, True, 'nobody else was seen with its name or address')
+
+
+def _lacking(
+    name: str, wanted: model.Unikernel, took: image.Image | None, options: frozenset[str] | None
+) -> Iterator[Finding]:
+    """What the image may look for and does not get."""
+    if took is None:
+        return
+    if missed := fitting.missing(name, wanted, took.target, took.devices, options):
+        yield Finding(name, False, missed.reason, missed.hint)
+    if options is not None:
+        yield _looked(name, 'image and network are of one kind', lambda: fitting.require_stack(
+            name, wanted, took.target, options
+        ))
 
 
 def _guessed(wanted: model.Unikernel) -> str:

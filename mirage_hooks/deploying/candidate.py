@@ -8,7 +8,7 @@ import msgspec
 
 from .. import errors, image, journal, model, secret, store, targets
 from ..host import facts
-from ..switching import demands
+from ..switching import demands, fitting
 from . import own
 from .road import Road
 
@@ -18,6 +18,7 @@ class Candidates:
 
     def __init__(self, road: Road) -> None:
         self.road = road
+        self.lacking: dict[str, errors.Unavailable] = {}  # of a dry run, by unikernel
         self.fingerprints: dict[str, str] = {}
         self.requests: dict[int, targets.Request] = {}
 
@@ -43,16 +44,17 @@ class Candidates:
     def planned(
         self, name: str, wanted: model.Unikernel, settings: model.Settings
     ) -> model.Plan:
+        """The plan of `name`, with nothing kept; what runs it may be missing here (`lacking`)."""
         shelf = self.road.state.of(name)
         commit = self.road.commit(wanted, settings)
         found = own.find(self.road.repository, shelf, settings, name, commit)
-        release = self.staged(shelf, name, wanted, found, settings.unpacked_limit)
+        release = self.staged(shelf, name, wanted, found, settings.unpacked_limit, dry=True)
         shelf.discard(release.number)
         return release.plan
 
     def staged(
         self, shelf: store.Shelf, name: str, wanted: model.Unikernel, found: model.Found,
-        limit: int,
+        limit: int, dry: bool = False,
     ) -> model.Release:
         """A new release, unpacked and planned; nothing of it remains when it is refused."""
         number = shelf.begin(self.road.state.of(name).last())
@@ -60,9 +62,12 @@ class Candidates:
             folder = shelf.folder(number)
             took = self._taken(name, folder, found, limit)
             _expect(took.target, wanted, name)
+            for text in fitting.disks(self.road.repository, found, took.target, wanted):
+                self.road.report.step(name, text)
             old = self.road.state.of(name).current()
             slot: model.Slot = 'green' if old is not None and old.slot == 'blue' else 'blue'
-            request = self._request(name, number, slot, folder, wanted, took)
+            program = self._program(name, wanted, took, dry)
+            request = self._request(name, number, slot, folder, wanted, took, program)
             release = model.Release(
                 unikernel=name, number=number, commit=found.commit, path=found.path,
                 blob=found.blob, digest=took.digest, size=took.size,
@@ -79,21 +84,41 @@ class Candidates:
 
     def _request(
         self, name: str, number: int, slot: model.Slot, folder: Path, wanted: model.Unikernel,
-        took: image.Image,
+        took: image.Image, program: str,
     ) -> targets.Request:
         """What its target is asked to plan, once this host is seen to have what it takes."""
         places = (self.road.repository.folder, self.road.repository.git_dir)
         request = targets.Request(
             name, number, slot, str(folder), wanted, took.target, self.road.owner, took.style,
-            took.devices, host=facts.look(), program=demands.tender(took.target, wanted, took.abi),
+            took.devices, host=facts.look(), program=program,
             largest=demands.disks(name, wanted, places),
         )
         targets.plan(request)  # what does not fit is refused before the image is asked
         request = msgspec.structs.replace(request, options=demands.options(request))
+        self._fitting(request)
         demands.owned(request)
         demands.side_by_side(name, wanted)
         self.requests[number] = request
         return request
+
+    def _fitting(self, request: targets.Request) -> None:
+        """Say what the image may look for in vain; raises Refused when its network cannot be."""
+        told = (request.unikernel, request.wanted, request.target)
+        fitting.require_stack(*told, request.options)
+        if missed := fitting.missing(*told, request.devices, request.options):
+            self.road.report.step(request.unikernel, f'{missed.reason}: {missed.hint}')
+
+    def _program(
+        self, name: str, wanted: model.Unikernel, took: image.Image, dry: bool
+    ) -> str:
+        """The path of what runs the image; '' in a dry run that does not find it."""
+        try:
+            return demands.tender(took.target, wanted, took.abi)
+        except errors.Unavailable as missing:
+            if not dry:
+                raise
+            self.lacking[name] = missing
+            return ''
 
     def _taken(self, name: str, folder: Path, found: model.Found, limit: int) -> image.Image:
         """The image, unpacked into `folder`, or moved there when the gate has unpacked it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import errors, model, store
-from ..switching import crashes, launcher, overlap, switch
+from ..switching import conflicts, crashes, launcher, overlap, switch
 from .road import Road
 
 
@@ -47,6 +47,7 @@ class Live:
             for interface in launcher.mend(release):
                 self.road.report.step(name, f'put {interface} back on its bridge')
             return False
+        conflicts.require_none(self.road.state, name, wanted, release)
         before = shelf.crashes()
         if name in self.road.wish.anew or name in self.road.wish.stopped:
             shelf.set_crashes(None)  # a person wants it now

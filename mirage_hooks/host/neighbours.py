@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 from .. import errors
 
@@ -26,18 +27,39 @@ AGAIN = 0.1  # seconds after which it is asked again
 def ask(interface: str, address: str, within: float = 1.0) -> str:
     """The hardware address of who has `address` on `interface`, '' when nobody says so in
     `within` seconds. Whoever is asked learns nothing from it."""
+    found = answers(interface, (address,), within, first=True)[address]
+    return next(iter(found), '')
+
+
+def answers(
+    interface: str, addresses: tuple[str, ...], within: float, first: bool = False
+) -> dict[str, frozenset[str]]:
+    """The hardware addresses of all who say, in `within` seconds, that they have one of
+    `addresses` on `interface`; with `first` it ends when somebody has."""
     limit = time.monotonic() + within
-    wanted = ipaddress.ip_address(address)
-    kind, asked, answered = (
-        (ARP, _request, _reply) if wanted.version == 4 else (IPV6, _solicitation, _advertisement)
-    )
-    with _link(interface, kind) as link:
-        frame = asked(link.getsockname()[4], wanted.packed)
+    wanted = {ipaddress.ip_address(one).packed: one for one in addresses}
+    found: dict[str, frozenset[str]] = dict.fromkeys(addresses, frozenset())
+    with contextlib.ExitStack() as kept:
+        links = [
+            kept.enter_context(_link(interface, kind)) for kind, size in ((ARP, 4), (IPV6, 16))
+            if any(len(one) == size for one in wanted)
+        ]
         while (left := limit - time.monotonic()) > 0:
-            link.send(frame)
-            if found := _heard(link, lambda got: answered(got, wanted.packed), min(left, AGAIN)):
-                return found.hex(':')
-    return ''
+            _send(links, wanted)
+            for address, mac in _heard(links, min(left, AGAIN)):
+                if address in wanted:
+                    found[wanted[address]] |= {mac.hex(':')}
+                    if first:
+                        return found
+    return found
+
+
+def _send(links: list[socket.socket], wanted: Iterable[bytes]) -> None:
+    for link in links:
+        own, kind = link.getsockname()[4], link.getsockname()[1]
+        for one in wanted:
+            if (len(one) == 4) == (kind == ARP):
+                link.send(_request(own, one) if kind == ARP else _solicitation(own, one))
 
 
 def announce(interface: str, address: str, mac: str) -> None:
@@ -67,18 +89,13 @@ def _link(interface: str, kind: int) -> Iterator[socket.socket]:
         yield link
 
 
-def _heard(link: socket.socket, found: Callable[[bytes], bytes], within: float) -> bytes:
-    """What `found` finds in a frame that comes within so many seconds; nothing else."""
+def _heard(links: list[socket.socket], within: float) -> Iterator[tuple[bytes, bytes]]:
+    """Each address that is answered for within so many seconds, with the hardware address."""
     limit = time.monotonic() + within
     while (left := limit - time.monotonic()) > 0:
-        link.settimeout(left)
-        try:
+        for link in select.select(links, (), (), left)[0]:
             frame = link.recv(2048)
-        except TimeoutError:
-            break
-        if answer := found(frame):
-            return answer
-    return b''
+            yield from _reply(frame) or _advertisement(frame)
 
 
 def _request(own: bytes, wanted: bytes) -> bytes:
@@ -91,9 +108,10 @@ def _arp(source: bytes, kind: int, whose: bytes, where: bytes, asked: bytes) -> 
     return head + whose + where + bytes(6) + asked
 
 
-def _reply(frame: bytes, wanted: bytes) -> bytes:
-    mine = len(frame) >= 42 and frame[20:22] == b'\0\2' and frame[28:32] == wanted
-    return frame[22:28] if mine else b''
+def _reply(frame: bytes) -> list[tuple[bytes, bytes]]:
+    """The address and the hardware address that an ARP reply tells."""
+    arp = len(frame) >= 42 and frame[12:14] == struct.pack('!H', ARP) and frame[20:22] == b'\0\2'
+    return [(frame[28:32], frame[22:28])] if arp else []
 
 
 def _solicitation(own: bytes, wanted: bytes) -> bytes:
@@ -117,13 +135,11 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _advertisement(frame: bytes, wanted: bytes) -> bytes:
+def _advertisement(frame: bytes) -> list[tuple[bytes, bytes]]:
+    """The address and the hardware address that a neighbour's advertisement tells."""
     ip, message = frame[14:54], frame[54:]
-    mine = (
-        len(message) >= 24 and ip[6] == ICMPV6 and ip[7] == HOPS
-        and message[0] == ADVERTISEMENT and message[8:24] == wanted
-    )
-    if not mine:
-        return b''
-    told = message[24:26] == TARGET_ADDRESS and len(message) >= 32
-    return message[26:32] if told else frame[6:12]
+    told = len(message) >= 24 and (ip[6], ip[7], message[0]) == (ICMPV6, HOPS, ADVERTISEMENT)
+    if not told:
+        return []
+    option = message[24:26] == TARGET_ADDRESS and len(message) >= 32
+    return [(message[8:24], message[26:32] if option else frame[6:12])]

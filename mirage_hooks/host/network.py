@@ -97,6 +97,13 @@ def learned(name: str) -> str:
     return found[0] if len(found) == 1 else ''
 
 
+def port_of(mac: str, bridge: str) -> str:
+    """The port of `bridge` behind which it knows `mac`, '' for none."""
+    said = system.run('bridge', 'fdb', 'show', 'br', bridge)
+    found = re.search(rf'^{mac} dev (\S+) (?!.*\bpermanent\b)', said, re.M)
+    return found[1] if found else ''
+
+
 def swap(come: str, go: str, bridge: str) -> None:
     """Put `come` on `bridge` and take `go` off: in this order, else the bridge may have no port
     for a moment and lose its carrier."""

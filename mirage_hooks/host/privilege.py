@@ -58,6 +58,7 @@ def _xen(unikernel: str, state: str) -> list[tuple[str, ...]]:
     domain = f'{unikernel}-[0-9]*'
     return [
         ('xl', 'list'),
+        ('xl', 'list', '-l'),
         ('xl', 'create', f'{state}/unikernels/{unikernel}/releases/[0-9]*/xl.cfg'),
         ('xl', 'destroy', domain),
         ('xl', 'domid', domain),

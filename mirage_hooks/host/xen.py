@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from pathlib import Path
+
+import msgspec
 
 from .. import errors, model
 from . import system
 
 # xenconsoled's own default, and what some distributions tell it.
 CONSOLES = (Path('/var/log/xen/console'), Path('/var/log/xen'))
+XL_LOGS = Path('/var/log/xen')  # where each domain's own xl, which waits for its end, writes
+WORDS = 10  # lines
+SILENT = (
+    'it left no console: let xenconsoled log it (Debian: XENCONSOLED_ARGS=--log=guest in '
+    '/etc/default/xen, then restart xenconsoled), and look at `xl dmesg`'
+)
 PATIENCE = 5.0  # seconds that a dying domain may take
 
 
@@ -23,14 +32,44 @@ def domains() -> dict[str, bool]:
     return found
 
 
-def require_alone(unikernel: str) -> None:
-    """Raise Unavailable while a domain of the unikernel's own name runs, as the scripts before us
-    made it. Ours end in the release's number: where the name ends so too, it may be ours."""
-    if not re.search(r'-[0-9]+$', unikernel) and domains().get(unikernel, False):
-        raise errors.Unavailable(
-            f'the domain {unikernel} runs and is not ours: it may hold the address',
-            hint=f'xl destroy {unikernel}, then mirage-hooks deploy',
-        )
+class Domain(msgspec.Struct, frozen=True):
+    """A domain that runs, with the hardware addresses of its interfaces, in small letters, as far
+    as xl tells them."""
+
+    name: str
+    macs: tuple[str, ...] = ()
+
+
+def described() -> list[Domain]:
+    """The domains that run, and their interfaces."""
+    running = [name for name, runs in domains().items() if runs and name != 'Domain-0']
+    listed = system.run('xl', 'list', '-l') if running else '[]'
+    try:
+        known = msgspec.json.decode(listed, type=list[_Listed])
+    except msgspec.DecodeError:  # before Xen 4.5 it was no JSON
+        known = []
+    macs = {one.config.c_info.name: tuple(nic.mac.lower() for nic in one.config.nics)
+            for one in known}
+    return [Domain(name, macs.get(name, ())) for name in running]
+
+
+class _Nic(msgspec.Struct):
+    mac: str = ''
+
+
+class _Named(msgspec.Struct):
+    name: str = ''
+
+
+class _Config(msgspec.Struct):
+    c_info: _Named = msgspec.field(default_factory=_Named)
+    nics: list[_Nic] = []
+
+
+class _Listed(msgspec.Struct):
+    """One domain in what `xl list -l` prints."""
+
+    config: _Config = msgspec.field(default_factory=_Config)
 
 
 def create(plan: model.Plan) -> None:
@@ -68,6 +107,23 @@ def console(domain: str) -> Path:
     """Where xenconsoled logs the console of `domain`, when it is told to log."""
     paths = [folder / f'guest-{domain}.log' for folder in CONSOLES]
     return next((path for path in paths if path.exists()), paths[0])
+
+
+def last_words(domain: str) -> tuple[str, ...]:
+    """What xl and Xen itself say of the last `domain` of this name, which ended without a console:
+    why it was shut down, and what the hypervisor logged of it."""
+    try:
+        lines = (XL_LOGS / f'xl-{domain}.log').read_text(errors='replace').splitlines()
+    except OSError:
+        return ()
+    number = next((found[1] for line in reversed(lines)
+                   if (found := re.search(r'(?:\(domid |^Domain )(\d+)', line))), None)
+    logged = []
+    if number is not None:
+        with contextlib.suppress(errors.Unavailable):  # an ordinary user may not ask
+            logged = [line for line in system.run('xl', 'dmesg').splitlines()
+                      if re.match(rf'\(XEN\) .*\bd{number}(v\d+)?\b|\(d{number}\) ', line)]
+    return tuple([*logged, *(line for line in lines if line.startswith('Domain '))][-WORDS:])
 
 
 def _put_aside(domain: str) -> None:

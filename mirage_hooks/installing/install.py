@@ -12,12 +12,12 @@ import msgspec
 
 from .. import config, discovery, errors, repository, store
 from ..switching import launcher
-from . import adopt, crontab, hookfolder, starter
+from . import crontab, hookfolder, starter
 
 
 class Decision(msgspec.Struct, frozen=True):
     """What an installation will do. `table` is the crontab as it is, None where cron is not; `when`
-    is our line's schedule, '' for no line; `adopted` is what the old scripts say."""
+    is our line's schedule, '' for no line."""
 
     hooks: dict[str, str]
     places: list[hookfolder.Place]
@@ -25,30 +25,27 @@ class Decision(msgspec.Struct, frozen=True):
     table: bytes | None
     when: str
     command: Path
-    adopted: adopt.Adopted | None = None
 
 
-def install(
-    path: Path, settings: Path | None = None, when: str | None = None, old: bool = False
-) -> list[str]:
+def install(path: Path, settings: Path | None = None, when: str | None = None) -> list[str]:
     """Install into the repository at `path`; what was done, for a person. `when` is a cron
-    schedule, '' for none; None keeps the one that is there. With `old` the repository's old
-    scripts are adopted. Raises Refused, with nothing changed."""
+    schedule, '' for none; None keeps the one that is there. Raises Refused, with nothing
+    changed."""
     where = repository.Repository(path)
-    decision = _decide(where, settings, when, old)
+    decision = _decide(where, settings, when)
     with contextlib.ExitStack() as undo:
         said = [
-            *_warned(where),
+            *warned(where),
             *_put_hooks(decision, undo),
-            *_put_settings(where, decision, undo),
+            *put_settings(where, decision.settings, undo),
             *_put_line(where, decision, undo),
         ]
-        _remember(where.folder, True)
+        remember(where.folder, True)
         undo.pop_all()
     return said
 
 
-def _warned(where: repository.Repository) -> list[str]:
+def warned(where: repository.Repository) -> list[str]:
     owner = discovery.owner_of(where.folder)
     if os.geteuid() or owner == 'root':
         return []
@@ -60,7 +57,7 @@ def uninstall(path: Path) -> list[str]:
     """Put back all that `install` changed; what was done, for a person. What runs goes on."""
     if not path.exists():
         said = _take_line(path.absolute())
-        _remember(path.absolute(), False)
+        remember(path.absolute(), False)
         return said or [f'{path} does not exist, and cron does not know it']
     where = repository.Repository(path)
     _require_writable(where.git_dir)
@@ -70,12 +67,12 @@ def uninstall(path: Path) -> list[str]:
     if where.state.exists():
         said.append(f'kept: {where.state}, with the releases and the history')
     where.configure('mirage.config', '')
-    _remember(where.folder, False)
+    remember(where.folder, False)
     return said
 
 
 def _decide(
-    where: repository.Repository, settings: Path | None, when: str | None, old: bool
+    where: repository.Repository, settings: Path | None, when: str | None
 ) -> Decision:
     """Everything is looked at here, so that what follows need not stop half way."""
     if any(character in str(where.folder) for character in '\n\r'):
@@ -87,18 +84,15 @@ def _decide(
     _require_writable(folder)
     python, command = _ourselves()
     table = _table(when != '')
-    adopted = adopt.adopt(where) if old else None
     if when is None:
-        asked = adopted.when if adopted else ''
-        when = crontab.when(table or b'', where.folder) or asked or crontab.DEFAULT
+        when = crontab.when(table or b'', where.folder) or crontab.DEFAULT
     return Decision(
         hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
         places=hookfolder.places(folder, None if where.bare else where.folder),
-        settings=_settings(where, settings),
+        settings=settings_path(where, settings),
         table=table,
         when=when,
         command=command,
-        adopted=adopted,
     )
 
 
@@ -111,7 +105,7 @@ def _table(needed: bool) -> bytes | None:
         return None
 
 
-def _settings(where: repository.Repository, given: Path | None) -> Path:
+def settings_path(where: repository.Repository, given: Path | None) -> Path:
     """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
     write it."""
     named = where.setting('mirage.config')
@@ -158,25 +152,21 @@ def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
     return said
 
 
-def _put_settings(
-    where: repository.Repository, decision: Decision, undo: contextlib.ExitStack
+def put_settings(
+    where: repository.Repository, path: Path, undo: contextlib.ExitStack, text: str = ''
 ) -> list[str]:
-    path = decision.settings
-    adopted = decision.adopted
+    """Let git's configuration name the mirage.yml at `path`, which gets `text` (a starter's by
+    default) when it is not there yet."""
     said = [f'mirage.yml: {path}']
-    if adopted and path.exists() and path.read_text('utf-8', 'surrogateescape') != adopted.text:
-        said.append(f'WARNING: {path} is there already and stays: nothing was adopted into it; '
-                    'to have it written from the old scripts, move it away')
     if not path.exists():
-        content = adopted.text if adopted else starter.text(where)
+        content = text or starter.text(where)
         with store.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
             path.touch(0o600)  # a webhook's address in it is a secret
             path.write_text(content, 'utf-8', 'surrogateescape')
-        said = [f'mirage.yml: {path} is new: say there what should run']
-        if adopted:
-            said = [f'mirage.yml: {path} is new: read it, and fill in what is open', *adopted.said]
+        what = 'read it, and fill in what is open' if text else 'say there what should run'
+        said = [f'mirage.yml: {path} is new: {what}']
     before = where.setting('mirage.config')
     if before != str(path):
         undo.callback(where.configure, 'mirage.config', before)
@@ -208,8 +198,9 @@ def _put_line(
     boot = ', and at boot' if decision.when not in ('', crontab.BOOT) else ''
     said = [f'cron: {decision.when or "none"}{boot}{"" if after != before else ", unchanged"}']
     for line in crontab.pulls(before, where.folder):
-        said.append('your crontab also has its own pull, no longer needed: it can stay, or be '
-                    f'removed (`crontab -e`): {line}')
+        said.append('your crontab also has its own pull, no longer needed: as long as it stays, '
+                    'cron mails `Already up to date.` for it each time; remove it with '
+                    f'`crontab -e`: {line}')
     return said
 
 
@@ -270,7 +261,7 @@ def _ourselves() -> tuple[Path, Path]:
     return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
 
 
-def _remember(folder: Path, used: bool) -> None:
+def remember(folder: Path, used: bool) -> None:
     """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
     _, command = _ourselves()
     home = command.parent.parent

@@ -6,10 +6,13 @@ import itertools
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from .. import errors, image, model, repository
+from ..host import network
+from ..switching import fitting
 
 PORT = 8080  # of the first unix image; those after it get the next ones
 
@@ -84,12 +87,34 @@ def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[s
         yield f'  {plain(name)}:\n    image: {plain(path)}\n'
         try:
             blob = wanted.find(commit, name, model.Unikernel(image=path))
-            with wanted.open(blob.blob, image.LIMIT, blob.path) as stream:
-                kind = image.look(stream, name=blob.path).target
+            kind, options = _looked(wanted, name, blob)
         except errors.Refused:
             continue
-        yield (f'    network: {{mode: socket, port: {next(ports)}}}\n' if kind == 'unix' else
-               '    # network: {mode: …}  # one of the three above\n')
+        yield f'    {_network(kind, options, ports)}\n'
+        yield from (f'    # {text}\n' for text in fitting.disks(wanted, blob, kind))
+
+
+def _looked(
+    wanted: repository.Repository, name: str, found: model.Found
+) -> tuple[str, frozenset[str] | None]:
+    """The target of the image at `found`, and the options that a unix image says it has."""
+    with tempfile.TemporaryDirectory() as folder:
+        with wanted.open(found.blob, image.LIMIT, found.path) as stream:
+            took = image.take(
+                stream, Path(folder, 'image'), name=found.path, limit=image.LIMIT
+            )
+        unix = took.target == 'unix'
+        return took.target, fitting.options(wanted.state, name, Path(folder)) if unix else None
+
+
+def _network(kind: str, options: frozenset[str] | None, ports: Iterator[int]) -> str:
+    if kind != 'unix':
+        return '# network: {mode: …}  # one of the three above'
+    if not fitting.stacked(options):
+        return f'network: {{mode: socket, port: {next(ports)}}}'
+    bridges = sorted(path.parent.name for path in network.INTERFACES.glob('*/bridge'))
+    bridge = plain(next(iter(bridges), 'br0'))
+    return f'network: {{mode: direct, bridge: {bridge}}}  # it has --interface: its own stack'
 
 
 def plain(text: str) -> str:

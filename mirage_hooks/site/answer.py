@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
+from .. import tree
+
 # What git says when somebody else pushed first.
 RACED = re.compile(
     r'fetch first|cannot lock ref|failed to update ref|incorrect old value|'
     r'reference already exists|stale info'
 )
+
+# How a line of the host on one of its unikernels begins, see report.py.
+NAME = r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}'
+WORDS = r'(?:REFUSED|still refused): |release \d+ \(.*\) (?:now runs|runs)'
 
 ADDRESS = 'is the address right, and may this key read and write there?'
 # By what is said; the last one for all else.
@@ -45,11 +53,30 @@ def remote(err: str) -> Iterator[str]:
             yield line.removeprefix('remote:').removeprefix(' ').rstrip()
 
 
-def refused(lines: Iterable[str], name: str) -> bool:
-    """Do mirage-hooks' own words on the host say that it did not take what was pushed? That another
-    unikernel than `name` is still refused is no news."""
-    return any(re.match(rf'([\w.-]+: REFUSED|{re.escape(name)}: still refused): ', line)
-               for line in lines)
+class Verdict(msgspec.Struct, frozen=True):
+    """What the host says of what was pushed: whether it `refused` the image, and which `others` of
+    its unikernels it refused now. With both, one of these may be the image's own."""
+
+    refused: bool = False
+    others: tuple[str, ...] = ()
+
+
+SILENCE = Verdict()
+
+
+def verdict(lines: Iterable[str], name: str) -> Verdict:
+    """What mirage-hooks' own words on the host mean for the unikernel `name`, which the host may
+    spell in another way. Where it says nothing of that one, what it refuses may be it, under a name
+    of its own; that another is still refused is no news."""
+    said = [found for line in lines if (found := re.match(rf'({NAME}): ({WORDS})', line))]
+    ours = [found[2] for found in said if tree.spelled(found[1]) == tree.spelled(name)]
+    others = tuple(dict.fromkeys(
+        found[1] for found in said
+        if found[2].startswith('REFUSED') and tree.spelled(found[1]) != tree.spelled(name)
+    ))
+    if any('refused: ' in words.lower() for words in ours):
+        return Verdict(True)
+    return Verdict(bool(others and not ours), others)
 
 
 def why(said: str) -> str:

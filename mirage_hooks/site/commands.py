@@ -90,9 +90,9 @@ def publish(given: argparse.Namespace) -> int:
     want = wanted(given, os.environ)
     with _pushing(report):
         published = publishing.publish(want)
-    refused = answer.refused(published.answer, want.name)
-    _report(report, published, publishing.told(published, refused), given.json)
-    return int(refused)
+    verdict = answer.verdict(published.answer, want.name)
+    _report(report, published, publishing.told(published, verdict), given.json)
+    return int(verdict.refused)
 
 
 def prune(given: argparse.Namespace) -> int:

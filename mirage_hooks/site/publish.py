@@ -13,7 +13,7 @@ import msgspec
 
 from .. import errors, image
 from ..report import plain
-from . import ci, deployment, layout, parcel, releases
+from . import answer, ci, deployment, layout, parcel, releases
 
 # Every round of a race has a winner: this outlasts some dozens of publishers at once.
 ATTEMPTS = 60
@@ -63,7 +63,7 @@ def publish(wanted: parcel.Wanted) -> Published:
     )
 
 
-def told(published: Published, refused: bool = False) -> list[str]:
+def told(published: Published, verdict: answer.Verdict = answer.SILENCE) -> list[str]:
     """What a person should know; the other side's words never reach the terminal raw."""
     what = f'{published.place.image} ({image.describe(published.image)})'
     if published.same:
@@ -78,8 +78,18 @@ def told(published: Published, refused: bool = False) -> list[str]:
         *(f'beside it, as it was: {name}' for name in published.beside),
         *(f'remote: {plain(line)}' for line in published.answer),
         f'{act} {what} on {where} of {plain(published.to)}{new if published.new_beside else ""}',
-        *(['but the host refused it, as it says above'] if refused else ()),
+        *_judged(verdict),
     ]
+
+
+def _judged(verdict: answer.Verdict) -> list[str]:
+    others = ', '.join(verdict.others)
+    if verdict.refused:
+        what = f'it, or what it calls {others},' if others else 'it,'
+        return [f'but the host refused {what} as it says above']
+    if others:
+        return [f'the host runs it; of its others it refused {others}, as it says above']
+    return []
 
 
 def _once(

@@ -49,12 +49,6 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> asking.Prin
     return printed
 
 
-def require_alone(first: model.Release) -> None:
-    """Raise Unavailable while what ran before the `first` release of a unikernel is in its way."""
-    if first.plan.domain:
-        xen.require_alone(first.unikernel)
-
-
 def _hidden(folder: Path, plan: model.Plan) -> model.Plan:
     """`plan` with its secrets in a file of its owner: systemd tells everybody what a unit runs."""
     if not plan.secrets:

@@ -71,12 +71,11 @@ def _bound(request: Request, configured: dict, kind: str) -> dict:  # type: igno
     names = [device.name for device in request.devices if device.kind == kind]
     if list(configured) == [''] and len(names) == 1:
         return {names[0]: configured['']}
-    section = 'networks' if kind == 'net' else 'blocks'
     lost = [name for name in names if name not in configured]
     if lost:
         raise errors.Refused(
             f'the image wants a {kind} device {lost[0]}, which {request.unikernel} does not have',
-            hint=f'add it to mirage.yml: {request.unikernel}.{section}.{lost[0]}',
+            hint=_lines(kind, names, had=list(configured)),
         )
     extra = [name or 'network' for name in configured if name not in names]
     if extra:
@@ -86,6 +85,19 @@ def _bound(request: Request, configured: dict, kind: str) -> dict:  # type: igno
             hint=f'take it out of {request.unikernel} in mirage.yml, or publish the image with it',
         )
     return {name: configured[name] for name in names}
+
+
+def _lines(kind: str, names: list[str], had: list[str]) -> str:
+    """What to write for the image's devices `names`, where mirage.yml has those named `had`."""
+    if kind == 'block':
+        disks = ', '.join(f'{name}: {{path: /FILE}}' for name in names)
+        return f'in mirage.yml: blocks: {{{disks}}}'
+    one = '{mode: direct, bridge: br0}'
+    if len(names) == 1 and not had:
+        return f'in mirage.yml: network: {one}'
+    all_of_them = ', '.join(f'{name}: {one}' for name in names)
+    place = f', in place of `{"network" if "" in had else "networks"}:`' if had else ''
+    return f'in mirage.yml{place}: networks: {{{all_of_them}}}'
 
 
 def _tap(request: Request, device: str, own: model.Direct, index: int) -> model.Tap:
