@@ -116,9 +116,13 @@ def test_an_address_that_another_has_is_not_taken(
     image = str(guests.build('direct', CACHE, DETECTION_MS=1000_000))
     guest = start(*namespace.inside, image, '--interface=tap7', f'--ipv6={GUEST6}/64',
                   '--detect-duplicates=true')  # fmt: skip
-    while guest.poll() is None:
-        other.send(BROADCAST, mac(2), IPV6, peer.advertisement(mac(2), GUEST6, OVERRIDE, 'ff02::1'))
-        time.sleep(0.05)
+    taken = peer.advertisement(mac(2), GUEST6, OVERRIDE, 'ff02::1')
+
+    def ended() -> bool:
+        other.send(BROADCAST, mac(2), IPV6, taken)
+        return guest.poll() is not None
+
+    until(ended, pause=0.05)
     assert (guest.returncode, console()) == (
         2, 'Fatal error: exception Failure("IP6 not started, couldn\'t assign IP addresses")\n'
     )  # fmt: skip
