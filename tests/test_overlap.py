@@ -118,16 +118,18 @@ ROUTED = {**NETWORK, 'ipv4': f'{wired.ADDRESS}/24', 'gateway': wired.ROUTER}
 ROUTED6 = {'ipv6': f'{wired.ADDRESS6}/64', 'ipv6_gateway': wired.ROUTER6}
 
 
-@pytest.mark.parametrize(('network', 'addresses'), [
-    pytest.param(ROUTED, (wired.ADDRESS,), id='ipv4'),
-    pytest.param({**NETWORK, **ROUTED6}, (wired.ADDRESS6,), id='ipv6'),
-    pytest.param({**ROUTED, **ROUTED6}, (wired.ADDRESS, wired.ADDRESS6), id='both'),
+@pytest.mark.parametrize(('network', 'addresses', 'arguments'), [
+    pytest.param(ROUTED, (wired.ADDRESS,), [], id='ipv4'),
+    # MirageOS of 2014 and 2015: whom it met on the stage it knows for ever.
+    pytest.param(ROUTED, (wired.ADDRESS,), ['--neighbours=keep'], id='ipv4 kept for ever'),
+    pytest.param({**NETWORK, **ROUTED6}, (wired.ADDRESS6,), [], id='ipv6'),
+    pytest.param({**ROUTED, **ROUTED6}, (wired.ADDRESS, wired.ADDRESS6), [], id='both'),
 ])
 def test_no_request_fails_beyond_the_gateway_through_switches_there_and_back(
-    routed: Wired, network: dict[str, str], addresses: tuple[str, ...]
+    routed: Wired, network: dict[str, str], addresses: tuple[str, ...], arguments: list[str]
 ) -> None:
     health = [{'http': f'http://{f"[{one}]" if ":" in one else one}:8080/'} for one in addresses]
-    routed.configure(network=network, health=health, drain='1s')
+    routed.configure(network=network, health=health, drain='1s', arguments=arguments)
     routed.start()
     beyond = {wired.ADDRESS: wired.BEYOND, wired.ADDRESS6: wired.BEYOND6}
     clients = [routed.asking(routed.outside(), 700, source, one)
