@@ -72,3 +72,9 @@ def test_whoever_knows_another_hardware_address_learns_the_one_that_is_told(
     link.asked(f'announce("port", "{address}", "02:00:00:00:00:02")')
     known = json.loads(link.inside(link.there, 'ip', '-j', 'neigh', 'show', address))
     assert [one['lladdr'] for one in known] == ['02:00:00:00:00:02']
+
+
+def test_who_is_asked_by_a_neighbour_learns_its_hardware_address(link: Link) -> None:
+    link.asked('introduce("port", "fd08::5", "02:00:00:00:00:05", "fd08::1")')
+    known = json.loads(link.inside(link.there, 'ip', '-j', 'neigh', 'show', 'fd08::5'))
+    assert [one['lladdr'] for one in known] == ['02:00:00:00:00:05']

@@ -19,7 +19,7 @@ BROADCAST = b'\xff' * 6
 ICMPV6, HOPS = 58, 255  # what came over a router has fewer hops left
 SOLICITATION, ADVERTISEMENT = 135, 136
 OVERRIDE = 0x20000000  # an advertisement's flag: what you know is out of date
-TARGET_ADDRESS = b'\2\1'  # an option: type, and length in 8 bytes
+SOURCE_ADDRESS, TARGET_ADDRESS = b'\1\1', b'\2\1'  # options: type, and length in 8 bytes
 ALL_NODES = ipaddress.IPv6Address('ff02::1').packed
 AGAIN = 0.1  # seconds after which it is asked again
 
@@ -76,6 +76,17 @@ def announce(interface: str, address: str, mac: str) -> None:
             link.send(frame)
 
 
+def introduce(interface: str, address: str, mac: str, to: str) -> None:
+    """Tell the one who has the address `to` on `interface` that `mac` has `address`. MirageOS takes
+    no advertisement that it has not asked for, but learns from who asks it."""
+    announce(interface, address, mac)
+    whose, where = bytes.fromhex(mac.replace(':', '')), ipaddress.ip_address(address)
+    if where.version == 6:
+        with _link(interface, IPV6) as link:
+            asked = ipaddress.ip_address(to).packed
+            link.send(_solicitation(whose, asked, where.packed, SOURCE_ADDRESS + whose))
+
+
 @contextlib.contextmanager
 def _link(interface: str, kind: int) -> Iterator[socket.socket]:
     try:
@@ -114,10 +125,12 @@ def _reply(frame: bytes) -> list[tuple[bytes, bytes]]:
     return [(frame[28:32], frame[22:28])] if arp else []
 
 
-def _solicitation(own: bytes, wanted: bytes) -> bytes:
-    # From the unspecified address: the answer goes to all, and nobody keeps who asked.
+def _solicitation(
+    own: bytes, wanted: bytes, where: bytes = bytes(16), option: bytes = b''
+) -> bytes:
+    # From the unspecified address the answer goes to all, and nobody keeps who asked.
     group = b'\xff\2' + bytes(9) + b'\1\xff' + wanted[-3:]
-    return _icmpv6(own, bytes(16), group, SOLICITATION, bytes(4) + wanted)
+    return _icmpv6(own, where, group, SOLICITATION, bytes(4) + wanted + option)
 
 
 def _icmpv6(source: bytes, where: bytes, to: bytes, kind: int, body: bytes) -> bytes:

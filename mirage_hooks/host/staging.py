@@ -65,7 +65,7 @@ class Stage:
         mac = neighbours.ask(self.real, one.address, AGAIN)
         if mac:
             with self.entered():
-                neighbours.announce(self.wire, one.address, mac)
+                neighbours.introduce(self.wire, one.address, mac, one.own.partition('/')[0])
         return msgspec.structs.replace(one, mac=mac, late=bool(mac))
 
     def mac(self, address: str) -> str:
