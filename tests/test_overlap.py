@@ -214,7 +214,7 @@ def test_a_gateway_that_nobody_knows_is_told_and_asked_again(site: Wired) -> Non
 
 @pytest.mark.parametrize(('arguments', 'health', 'reason'), [
     (['--fail=exit:3'], {}, 'it ended with exit code 3'),
-    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer (No route to host) within 3s'),
+    (['--fail=hang'], {}, 'http://10.9.0.2:8080/ did not answer ('),
     (['--status=500'], {}, 'http://10.9.0.2:8080/ answered 500 (200 wanted) within 3s'),
     ([], {'contains': 'another page'},
      "http://10.9.0.2:8080/ answered without 'another page' within 3s"),
