@@ -90,6 +90,22 @@ def test_a_direct_image_in_place_of_one_on_sockets_is_told_and_its_end_explained
             '         hint: in mirage.yml: network: {mode: direct, bridge: br0}\n') in done.stdout
 
 
+@pytest.mark.parametrize(('line', 'hint'), [
+    ('Netif.connect tap0: could not find device', f'the image found no network: in mirage.yml: '
+     f'{fitting.STATIC}'),  # of 2014
+    ('Block.connect fat5.img: could not find device', 'the image found no disk: in mirage.yml: '
+     'blocks: {NAME: {path: /FILE}}'),
+    ('main returned 0', ''),
+])
+def test_what_an_old_xen_image_says_of_a_missing_device_gets_a_hint(line: str, hint: str) -> None:
+    refused = errors.Refused('it ended')
+    fitting.explain(refused, ('Initialising timer interface', line, 'main returned 0'))
+    assert refused.hint == hint
+    given = errors.Refused('it ended', 'a hint')
+    fitting.explain(given, (line,))
+    assert given.hint == 'a hint'
+
+
 def test_the_trace_of_an_image_without_its_tap_gets_a_hint(serving: Deployment) -> None:
     trace = 'Fatal error: exception Failure("tun[open]: No such file or directory")'
     serving.publish(b"#!/bin/sh\necho '%s'\nexit 2\n" % trace.encode(), 'b' * 40)

@@ -4,6 +4,7 @@ domains are lines of a file. Real ones are in test_xen."""
 from __future__ import annotations
 
 import shlex
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,23 @@ def test_a_domain_without_a_console_has_the_words_of_xl_and_of_xen(
     )
 
 
+def test_xenconsoled_is_given_a_second_for_the_console_of_a_domain_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = store.opened(tmp_path / 'state').of('www')
+    release = made(shelf, model.Plan(target='xen', command=('xl',), domain='www-1'))
+    monkeypatch.setattr(xen, 'CONSOLES', (tmp_path,))
+    late = threading.Timer(0.3, (tmp_path / 'guest-www-1.log').write_text, ('Solo5: ABORT\n',))
+    late.start()
+    try:
+        assert ended.console(shelf, release) == ('Solo5: ABORT',)
+    finally:
+        late.join()
+
+
 @pytest.mark.parametrize(('printed', 'kept', 'hint'), [
-    ('Solo5: ABORT\n', 'Solo5: ABORT\n', ''), ('', '(XEN) d4v0 fault\n', ''), ('', '', xen.SILENT),
+    ('Solo5: ABORT\n', 'Solo5: ABORT\n', ''), ('', '(XEN) d4v0 fault\n', xen.SILENT),
+    ('', '', xen.SILENT),
 ])
 def test_what_is_known_of_a_domain_that_ended_is_kept_and_hinted_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, kept: str, hint: str
@@ -131,6 +147,7 @@ def test_what_is_known_of_a_domain_that_ended_is_kept_and_hinted_at(
     shelf = store.opened(tmp_path / 'state').of('www')
     release = made(shelf, model.Plan(target='xen', command=('xl',), domain='www-1'))
     monkeypatch.setattr(xen, 'CONSOLES', (tmp_path,))
+    monkeypatch.setattr(ended, 'LATE', 0.1)
     words = (kept.strip(),) if kept and not printed else ()
     monkeypatch.setattr(xen, 'last_words', lambda domain: words)
     (tmp_path / 'guest-www-1.log').write_text(printed)

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,21 +15,12 @@ from mirage_hooks.switching import leftover
 from tests import wired
 from tests.deployment import Deployment, git
 from tests.patience import until
-from tests.test_conflicts import OURS, domains, state
+from tests.test_conflicts import OURS, domains, site, state
 from tests.wired import Wired
 
-__all__ = ['state']
+__all__ = ['site', 'state']
 
 HANGS = b'#!/bin/sh\nexec sleep 600\n'
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Wired]:
-    made = Wired(tmp_path)
-    try:
-        yield made
-    finally:
-        made.end()
 
 
 @pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import time
+
 from .. import errors, model, store
 from ..host import xen
 from ..switching import fitting, launcher
 
+LATE = 1.0  # seconds after a domain's end in which xenconsoled may still write what it printed
+
 
 def explain(refused: errors.Refused, shelf: store.Shelf, release: model.Release) -> None:
-    """Discard `release`, keep its console as the failed one, and give `refused` the hint that it
-    calls for."""
-    words = console(shelf, release)
+    """Discard `release`, keep its console as the failed one, and give `refused`, where it has none,
+    the hint that it calls for. For a domain without a console what xl and Xen say is kept."""
+    printed = console(shelf, release)
     shelf.fail(release.number, launcher.console(shelf, release))
-    if words and not launcher.tail(shelf.failed_console):
+    fitting.explain(refused, printed)
+    if printed or not release.plan.domain:
+        return
+    refused.hint = refused.hint or xen.SILENT
+    if words := xen.last_words(release.plan.domain):
         with store.writing(shelf.root):
             shelf.failed_console.write_text('\n'.join(words) + '\n')
-    hint(refused, release, words)
 
 
 def console(shelf: store.Shelf, release: model.Release) -> tuple[str, ...]:
-    """The last lines of what `release` printed; for a domain without a console what Xen says."""
-    said = launcher.tail(launcher.console(shelf, release))
-    return said or (xen.last_words(release.plan.domain) if release.plan.domain else ())
-
-
-def hint(refused: errors.Refused, release: model.Release, words: tuple[str, ...]) -> None:
-    """Give `refused`, which has none, the hint that the console's last `words` call for."""
-    fitting.explain(refused, words)
-    if release.plan.domain and not refused.hint and not words:
-        refused.hint = xen.SILENT
+    """The last lines of what `release`, which has ended, printed."""
+    limit = time.monotonic() + (LATE if release.plan.domain else 0)
+    while not (said := launcher.tail(launcher.console(shelf, release))):
+        if time.monotonic() >= limit:
+            break
+        time.sleep(0.05)
+    return said

@@ -15,6 +15,14 @@ from . import demands
 
 DIRECT = 'network: {mode: direct, bridge: br0}'
 STATIC = 'network: {mode: static, bridge: xenbr0, ipv4: ADDRESS/PREFIX, gateway: ADDRESS}'
+DISK = 'blocks: {NAME: {path: /FILE}}'
+# What MirageOS prints when it does not find a device, and what to do: unix, then Xen's two.
+CALLS = (
+    (r'\btun\[open', 'the image has a network stack of its own and found no tap: in mirage.yml: '
+     + DIRECT),
+    (r'\bNetif\.connect \S+: could not', f'the image found no network: in mirage.yml: {STATIC}'),
+    (r'\bBlock\.connect \S+: could not', f'the image found no disk: in mirage.yml: {DISK}'),
+)
 UNPACKERS = {'.bz2': ' | bunzip2', '.gz': ' | gunzip', '.xz': ' | unxz', '.zst': ' | unzstd'}
 
 
@@ -100,8 +108,6 @@ def _granted(where: Repository, found: model.Found, path: str, target: str) -> s
 
 
 def explain(refused: errors.Refused, console: tuple[str, ...]) -> None:
-    """Give `refused` the hint that the `console` of a unix image without a tap calls for."""
-    if not refused.hint and any(re.search(r'\btun\[open', line) for line in console):
-        refused.hint = (
-            'the image has a network stack of its own and found no tap: in mirage.yml: ' + DIRECT
-        )
+    """Give `refused`, where it has none, the hint that the last lines of a `console` call for."""
+    found = (hint for words, hint in CALLS if any(re.search(words, line) for line in console))
+    refused.hint = refused.hint or next(found, '')
