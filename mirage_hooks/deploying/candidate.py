@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image, journal, model, secret, store, targets
-from ..host import facts
+from ..host import devices, facts
 from ..switching import demands
 from . import own
 from .road import Road
@@ -89,6 +89,8 @@ class Candidates:
             largest=demands.disks(name, wanted, places),
         )
         targets.plan(request)  # what does not fit is refused before the image is asked
+        if took.target == 'virtio' and (trouble := devices.trouble(devices.KVM)):
+            self.road.report.step(name, devices.WITHOUT_KVM.format(trouble))
         request = msgspec.structs.replace(request, options=demands.options(request))
         demands.owned(request)
         demands.side_by_side(name, wanted)
