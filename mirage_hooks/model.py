@@ -419,7 +419,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     """One image with everything it is started with; `digest` is the sha256 of its unpacked bytes,
-    `size` their number."""
+    `size` their number, `memory` the MB that it has (0: written down before that was)."""
 
     unikernel: str
     number: int
@@ -434,6 +434,7 @@ class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float
     plan: Plan
     network: Static | None = None  # set where it can be proved and run beside another one
+    memory: int = 0
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -468,7 +469,8 @@ class Run(msgspec.Struct, frozen=True):
 
 class Crashes(msgspec.Struct, frozen=True):
     """A release that ends by itself: how often it was brought back and when last (seconds since
-    1970); `code` is how it ended, where that is known; `told`, whether people know."""
+    1970); `code` is how it ended, where that is known, `reason` and `hint` say so in words;
+    `told`, whether people know; `final`, that it is not started again."""
 
     release: int
     count: int
@@ -476,6 +478,9 @@ class Crashes(msgspec.Struct, frozen=True):
     boot: str
     code: int | None = None
     told: bool = False
+    reason: str = ''
+    hint: str = ''
+    final: bool = False
 
 
 class Pin(msgspec.Struct, frozen=True, omit_defaults=True):

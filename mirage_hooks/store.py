@@ -56,6 +56,7 @@ class Store:
         self.root = root
         self.history = root / 'history.jsonl'
         self.settled = root / 'settled.json'
+        self.kept = root / settled.KEPT
         self.programs = root / 'programs'
 
     def names(self) -> list[str]:

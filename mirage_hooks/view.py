@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from . import config, errors, image, journal, model, secret, store
+from . import config, errors, image, journal, model, secret, settled, store
 from .report import Reporter, age, encoded, lines_of_plan, plain, table
 from .repository import Repository
 from .switching import crashes, launcher
@@ -30,10 +30,12 @@ def status(repository: Repository, as_json: bool) -> int:
     rows = [_row(state, name) for name in dict.fromkeys([*names, *state.names()])]
     rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
     deploying = state.holder()
+    keeper = settled.keeps(state.root)
     if as_json:
-        _json({'repository': str(repository.folder), 'deploying': deploying, 'unikernels': rows})
+        _json({'repository': str(repository.folder), 'deploying': deploying, 'keeper': keeper,
+               'unikernels': rows})
     else:
-        _people(rows, deploying)
+        _people(rows, deploying, keeper)
     if wrong:
         Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
@@ -111,8 +113,10 @@ def _row(state: store.Store, name: str) -> dict[str, Any]:
         run = shelf.run(release.number)
         row |= {'domain': release.plan.domain} if release.plan.domain else {}
         row |= {'pid': run.pid} if alive and run else {}
-        crashed = '' if alive else crashes.explain(shelf, release)
-        row |= {'crashed': crashed} if crashed else {}
+        crashed, hint = ('', '') if alive else crashes.explain(shelf, release)
+        row |= {'crashed': crashed, 'hint': hint} if crashed else {}
+        restarted = crashes.restarts(shelf, release)
+        row |= {'restarted': restarted} if restarted else {}
     row |= _beside(shelf)
     if pin and not pin.stopped:
         row['pinned'] = True
@@ -133,13 +137,17 @@ def _beside(shelf: store.Shelf) -> dict[str, Any]:
     return {'draining': drained} if drained else {}
 
 
-def _people(rows: list[dict[str, Any]], deploying: str) -> None:
+def _people(rows: list[dict[str, Any]], deploying: str, keeper: bool) -> None:
     if deploying:
         print(f'a deployment runs: {plain(deploying)}')
     for row in rows:
         print(f'{row["name"]}: {_state(row)}')
         if 'crashed' in row:
             print(f'  it ended by itself: {plain(row["crashed"])}')
+        elif 'restarted' in row:
+            print(f'  {plain(_restarted(row["restarted"]))}')
+        if hint := row.get('hint') or row.get('restarted', {}).get('hint'):
+            print(f'    hint: {plain(hint)}')
         for side in row.get('draining', ()):
             left = max(0, side['until'] - time.time())
             print(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')
@@ -148,6 +156,14 @@ def _people(rows: list[dict[str, Any]], deploying: str) -> None:
             print(f'  refused {age(refused["at"])} ago: {plain(refused["reason"])}')
             if refused['hint']:
                 print(f'    hint: {plain(refused["hint"])}')
+    if not keeper:
+        print('no keeper runs: what ends is started again by the next deploy or pull alone')
+
+
+def _restarted(found: dict[str, Any]) -> str:
+    last = f', last {age(found["at"])} ago' if 'at' in found else ''
+    why = f': {found["reason"]}' if found['reason'] else ''
+    return f'restarted {crashes.often(found["times"])}{last}{why}'
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
         f'process {known.pid}'
     )
     assert json.loads(shared.mirage('status', '--json').stdout) == {
-        'repository': str(shared.host), 'deploying': '', 'unikernels': [{
+        'repository': str(shared.host), 'deploying': '', 'keeper': True, 'unikernels': [{
             'name': 'www', 'state': 'running', 'release': 1, 'commit': commit(shared),
             'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
             'description': f'unix, {len(web("one"))} bytes', 'created': release.created,

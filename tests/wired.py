@@ -154,8 +154,6 @@ class Wired(Deployment):
 
     def end(self) -> None:
         try:
-            for process in self.drainers():
-                process.kill()
             super().end()
         finally:
             for name in (self.inner, self.outer):
@@ -202,7 +200,8 @@ class Pushed(Wired):
         return str(done.stderr)
 
     def crash(self) -> None:
-        """Kill everything of every release, its walls included."""
+        """Kill everything of every release, its walls included, and the keeper first."""
+        self.dismiss()
         for _, process in list(system.marked(self.state().root)):
             with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
                 process.kill()

@@ -70,6 +70,7 @@ class Candidates:
                 fingerprint=self.fingerprint(name, wanted), slot=slot,
                 created=journal.now(),
                 plan=targets.plan(request), network=wanted.alone,
+                memory=wanted.memory,
             )
             shelf.save(release)
         except BaseException:
@@ -88,9 +89,9 @@ class Candidates:
             took.devices, host=facts.look(), program=demands.tender(took.target, wanted, took.abi),
             largest=demands.disks(name, wanted, places),
         )
-        targets.plan(request)  # what does not fit is refused before the image is asked
         if took.target == 'virtio' and (trouble := devices.trouble(devices.KVM)):
             self.road.report.step(name, devices.WITHOUT_KVM.format(trouble))
+        targets.plan(request)  # what does not fit is refused before the image is asked
         request = msgspec.structs.replace(request, options=demands.options(request))
         demands.owned(request)
         demands.side_by_side(name, wanted)

@@ -210,12 +210,13 @@ def reported(ended: Path) -> int | None:
     return None
 
 
-def detach(command: tuple[str, ...]) -> None:
-    """Start `command` so that it outlives us and holds nothing of ours: a push does not wait for
-    it. It says nothing to anybody."""
+def detach(command: tuple[str, ...], *passed: int) -> None:
+    """Start `command` so that it outlives us and holds nothing of ours but the descriptors
+    `passed`: a push does not wait for it. It says nothing to anybody."""
     subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         cwd='/', env={**os.environ, 'PATH': PATH}, start_new_session=True, close_fds=True,
+        pass_fds=passed,
     )
 
 

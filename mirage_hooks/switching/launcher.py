@@ -228,6 +228,18 @@ def printing(path: Callable[[], Path]) -> asking.Printed:
     return printed
 
 
+def last_words(shelf: store.Shelf, release: model.Release, lines: int) -> tuple[str, ...]:
+    """The last `lines` lines that `release` printed since it was started last."""
+    path = console(shelf, release)
+    try:
+        began = int((shelf.folder(release.number) / store.BEGAN).read_text())
+    except (OSError, ValueError):
+        began = 0
+    size = _size(path)
+    # A console that is shorter now was cut, or begun anew.
+    return tail(path, lines, min(16384, size - began if size >= began else size))
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
