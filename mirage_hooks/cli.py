@@ -222,6 +222,10 @@ def _trust(given: argparse.Namespace) -> int:
     return 0
 
 
+def _keep(given: argparse.Namespace) -> int:
+    return _converge(Path(given.repository), 'keeper', quiet=True)
+
+
 def _drain(given: argparse.Namespace) -> int:
     from . import drainer
     from .repository import Repository
@@ -358,6 +362,8 @@ def _parser() -> argparse.ArgumentParser:
     one = command('trust', _trust, 'accept that history was rewound')
     one.add_argument('--forget', action='store_true', required=True,
                      help='what is deployed next need not contain what was deployed last')
+    command('keep', _keep, 'start again what ended by itself; the keeper, which waits for that, '
+            'runs this')
     command('drain', _drain, 'end the releases whose connections have ended or had their time; a '
             'switch starts this by itself')
     one = command('inspect', _inspect, 'what an image is, from its bytes')

@@ -119,7 +119,7 @@ class _Converge:
         outcomes = [outcome for name in gone if (outcome := self.live.removed(name)) is not None]
         outcomes += [self._one(name, one, settings) for name, one in settings.unikernels.items()]
         self.road.state.forget_proofs()
-        self.road.drain()
+        self.road.leave()
         shortcut.leave(self.road, outcomes)
         others.told(self.road, settings, outcomes)
         return outcomes
@@ -181,8 +181,7 @@ class _Converge:
             shelf.set_pin(None)
             return None
         if current is not None and current.number == pinned.number:
-            restarted = self.live.revived(name, shelf, current, wanted)
-            return model.Outcome(name, 'restarted' if restarted else 'pinned', current)
+            return self.live.running(name, shelf, current, wanted, 'pinned')
         try:  # the rollback was interrupted
             return self.live.returned(name, shelf, wanted, pinned)
         except errors.Refused:
@@ -198,9 +197,9 @@ class _Converge:
             return None
         if not self.candidates.same(current, name, wanted, found):
             return None
-        restarted = self.live.revived(name, shelf, current, wanted)
+        outcome = self.live.running(name, shelf, current, wanted)
         shelf.set_failure(None)
-        return model.Outcome(name, 'restarted' if restarted else 'unchanged', current)
+        return outcome
 
     def _deployed(
         self, name: str, shelf: store.Shelf, wanted: model.Unikernel, found: model.Found,
@@ -242,5 +241,4 @@ class _Converge:
         kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
         shelf.save(kept)
         shelf.set_failure(None)
-        restarted = self.live.revived(name, shelf, kept, wanted)
-        return model.Outcome(name, 'restarted' if restarted else 'unchanged', kept)
+        return self.live.running(name, shelf, kept, wanted)

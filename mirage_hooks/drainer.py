@@ -1,5 +1,5 @@
-"""The process that a switch leaves behind: it ends what keeps its connections for a while. When
-it is killed, the next converge does the same."""
+"""Ends what keeps its connections for a while after a switch, as the keeper has it done. When it is
+killed, the next converge does the same."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from . import journal, store
+from .deploying import keeping
 from .host import facts
 from .repository import Repository
 from .switching import drain
@@ -31,6 +32,7 @@ def wait(repository: Repository) -> None:
                     ))
                 if not drain.draining(state):
                     # While the repository is ours: who drains next starts a process of its own.
+                    keeping.leave(state, repository.git_dir)
                     return fcntl.flock(lock, fcntl.LOCK_UN)
             while drain.draining(state) and not drain.due(state, owner):
                 time.sleep(PAUSE)

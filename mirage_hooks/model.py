@@ -186,7 +186,7 @@ class Unikernel(_Settings, frozen=True):
                   'virtio where /dev/kvm is there but does not run the image, a script that calls '
                   'QEMU without it')
     ] = ''
-    memory: Annotated[int, Meta(ge=1, le=1048576, description='MB of memory')] = 32
+    memory: Annotated[int, Meta(ge=1, le=1048576, description='MB of memory')] = 128
     arguments: Annotated[
         tuple[str, ...], Meta(description="the application's own arguments, as --key=value")
     ] = ()
@@ -358,7 +358,8 @@ class Host(msgspec.Struct, frozen=True):
     """What a plan must know of this host: whether we are root here, whether bubblewrap works,
     which systemd may keep a release alive, the node that a release opens for a device, where that
     is not the host's own; whether cgroups of ours can limit it, whether the kernel counts the
-    processes of each release apart, and whether bubblewrap can forbid further user namespaces."""
+    processes of each release apart, whether bubblewrap can forbid further user namespaces, and
+    whether we have a seccomp filter for its processor."""
 
     root: bool = False
     sandbox: bool = False
@@ -367,6 +368,7 @@ class Host(msgspec.Struct, frozen=True):
     cgroups: bool = False
     counted: bool = False
     sealed: bool = False
+    filters: bool = False
 
 
 class Tap(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -403,7 +405,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     else `command` is the process that lives as long as the unikernel, under the systemd unit
     `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY. `nodes`
     are the device nodes that are made for it: device and node; `group` is set where no unit and no
-    domain limits it."""
+    domain limits it; `filtered`, where it runs under the filter of `host.filters`."""
 
     target: str
     command: tuple[str, ...]
@@ -414,11 +416,12 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: str = ''
     nodes: dict[str, str] = {}
     group: Group | None = None
+    filtered: bool = False
 
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     """One image with everything it is started with; `digest` is the sha256 of its unpacked bytes,
-    `size` their number."""
+    `size` their number, `memory` the MB that it has (0: written down before that was)."""
 
     unikernel: str
     number: int
@@ -433,6 +436,7 @@ class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float
     plan: Plan
     network: Static | None = None  # set where it can be proved and run beside another one
+    memory: int = 0
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -467,7 +471,8 @@ class Run(msgspec.Struct, frozen=True):
 
 class Crashes(msgspec.Struct, frozen=True):
     """A release that ends by itself: how often it was brought back and when last (seconds since
-    1970); `code` is how it ended, where that is known; `told`, whether people know."""
+    1970); `code` is how it ended, where that is known, `reason` and `hint` say so in words;
+    `told`, whether people know; `final`, that it is not started again."""
 
     release: int
     count: int
@@ -475,6 +480,9 @@ class Crashes(msgspec.Struct, frozen=True):
     boot: str
     code: int | None = None
     told: bool = False
+    reason: str = ''
+    hint: str = ''
+    final: bool = False
 
 
 class Pin(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -74,6 +74,7 @@ def lines(outcome: model.Outcome) -> list[str]:
         said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
     elif outcome.reason:
         said.append(f'{name}: {plain(outcome.reason)}')
+        said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
     return [*said, f'{name}: {_now(outcome)}']
 
 

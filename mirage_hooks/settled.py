@@ -4,11 +4,14 @@ here, because every pull and push pays for it. It never decides what to do, only
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import pwd
 import stat
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from typing import Any
 from . import __version__
 
 FOLDER = 'mirage-hooks'
+KEPT = 'keeper.json'  # what the keeper waits for
+KEEPER = 'keeper'  # the pipe by which it is called
+LEAVE = 10.0  # seconds that the keeper has to end
 CONSOLE_LIMIT = 8 << 20  # bytes; a longer console is trimmed by the next converge
 
 # `git rev-parse --local-env-vars`, and the quarantine's: what git exports to a hook about the
@@ -136,6 +142,7 @@ def holds(git_dir: Path) -> bool:
             known['version'] == __version__
             and not (git_dir / FOLDER / 'gate').exists()  # a trial that was killed
             and all(_lives(run) for run in known['runs'])
+            and keeps(git_dir / FOLDER)
             and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
             and all(_bridge(name) == bridge for name, bridge in known['ports'].items())
             and all(_stat(Path(path)) == stat for path, stat in known['files'].items())
@@ -154,6 +161,66 @@ def lives(git_dir: Path) -> bool:
         return known['version'] == __version__ and all(_lives(run) for run in known['runs'])
     except (OSError, ValueError, KeyError, TypeError):
         return False  # the long way finds out
+
+
+def called(state: Path) -> bool:
+    """Have the keeper of `state` look what there is to keep; whether there is one."""
+    pipe = _pipe(state)
+    if pipe is None:
+        return False
+    with contextlib.suppress(BlockingIOError):  # full of calls that it has yet to hear
+        os.write(pipe, b'.')
+    os.close(pipe)
+    return True
+
+
+def hold(state: Path) -> int | None:
+    """The pipe by which the keeper of `state` is called, held for as long as it is open by whoever
+    has a copy; None while another holds it."""
+    path = state / KEEPER
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISFIFO(os.fstat(pipe).st_mode):
+            raise OSError(errno.EINVAL, 'is no pipe', str(path))
+        fcntl.flock(pipe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(pipe)
+        return None
+    except OSError:
+        os.close(pipe)
+        raise
+    return pipe
+
+
+def dismiss(state: Path) -> None:
+    """Have the keeper of `state` end, and wait until it has: what ends from now on is not started
+    again."""
+    (state / KEPT).unlink(missing_ok=True)
+    limit = time.monotonic() + LEAVE
+    while called(state) and time.monotonic() < limit:
+        time.sleep(0.02)
+
+
+def keeps(state: Path) -> bool:
+    """Whether there is a keeper, or nothing to keep."""
+    pipe = _pipe(state)
+    if pipe is not None:
+        os.close(pipe)
+    return pipe is not None or not (state / KEPT).exists()
+
+
+def _pipe(state: Path) -> int | None:
+    """The pipe that the keeper reads, None without one."""
+    try:
+        pipe = os.open(state / KEEPER, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # ENXIO: nobody reads it
+        return None
+    if stat.S_ISFIFO(os.fstat(pipe).st_mode):
+        return pipe
+    os.close(pipe)
+    return None
 
 
 def gated(git_dir: Path) -> bool:

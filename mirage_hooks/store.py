@@ -28,6 +28,8 @@ XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 CONSOLE = 'console.log'  # what the image prints, in its release's folder
 RUN = 'run.json'  # its process
 ENDED = 'ended.json'  # how it ended, as bubblewrap reports
+FILTER = 'filter.bpf'  # what it runs under, where it does
+BEGAN = 'began'  # how many bytes its console had when it was started last
 
 
 def opened(root: Path) -> Store:
@@ -54,6 +56,7 @@ class Store:
         self.root = root
         self.history = root / 'history.jsonl'
         self.settled = root / 'settled.json'
+        self.kept = root / settled.KEPT
         self.programs = root / 'programs'
 
     def names(self) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from . import config, errors, image, journal, model, secret, store
+from . import config, errors, image, journal, model, secret, settled, store
 from .host import facts, xen
 from .report import Reporter, age, encoded, lines_of_plan, plain, table
 from .repository import Repository
@@ -34,12 +34,12 @@ def status(repository: Repository, as_json: bool) -> int:
     rows = [_row(state, name, answers) for name in known]
     rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
     deploying = state.holder()
-    left = leftover.left(state, facts.owner(state.root))
+    left, keeper = leftover.left(state, facts.owner(state.root)), settled.keeps(state.root)
     if as_json:
         _json({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
-               'unikernels': rows})
+               'keeper': keeper, 'unikernels': rows})
     else:
-        _people(rows, deploying)
+        _people(rows, deploying, keeper)
         if left:
             print(f'left by a deployment that was killed: {plain(", ".join(left))}')
             print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')
@@ -121,8 +121,10 @@ def _row(state: store.Store, name: str, answers: conflicts.Answers) -> dict[str,
         run = shelf.run(release.number)
         row |= {'domain': release.plan.domain} if release.plan.domain else {}
         row |= {'pid': run.pid} if alive and run else {}
-        crashed = '' if alive else crashes.explain(shelf, release)
-        row |= {'crashed': crashed} if crashed else {}
+        crashed, hint = ('', '') if alive else crashes.explain(shelf, release)
+        row |= {'crashed': crashed, 'hint': hint} if crashed else {}
+        restarted = crashes.restarts(shelf, release)
+        row |= {'restarted': restarted} if restarted else {}
     row |= _beside(shelf)
     others = conflicts.of(state, name, None, release, answers) if release is not None else []
     row |= {'conflicts': [one.text for one in others]} if others else {}
@@ -145,13 +147,17 @@ def _beside(shelf: store.Shelf) -> dict[str, Any]:
     return {'draining': drained} if drained else {}
 
 
-def _people(rows: list[dict[str, Any]], deploying: str) -> None:
+def _people(rows: list[dict[str, Any]], deploying: str, keeper: bool) -> None:
     if deploying:
         print(f'a deployment runs: {plain(deploying)}')
     for row in rows:
         print(f'{row["name"]}: {_state(row)}')
         if 'crashed' in row:
             print(f'  it ended by itself: {plain(row["crashed"])}')
+        elif 'restarted' in row:
+            print(f'  {plain(_restarted(row["restarted"]))}')
+        if hint := row.get('hint') or row.get('restarted', {}).get('hint'):
+            print(f'    hint: {plain(hint)}')
         for text in row.get('conflicts', ()):
             print(f'  WARNING: {plain(text)}')
         for side in row.get('draining', ()):
@@ -162,6 +168,14 @@ def _people(rows: list[dict[str, Any]], deploying: str) -> None:
             print(f'  refused {age(refused["at"])} ago: {plain(refused["reason"])}')
             if refused['hint']:
                 print(f'    hint: {plain(refused["hint"])}')
+    if not keeper:
+        print('no keeper runs: what ends is started again by the next deploy or pull alone')
+
+
+def _restarted(found: dict[str, Any]) -> str:
+    last = f', last {age(found["at"])} ago' if 'at' in found else ''
+    why = f': {found["reason"]}' if found['reason'] else ''
+    return f'restarted {crashes.often(found["times"])}{last}{why}'
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -164,8 +164,22 @@ class Deployment:
         return [(entry.event, entry.release) for entry in self.history()]
 
     def crash(self) -> None:
-        """End what runs behind mirage-hooks' back, as a crash or a reboot does."""
+        """End what runs behind mirage-hooks' back, as a crash or a reboot does, and the keeper
+        first, so that whatever is asked next sees it."""
+        self.dismiss()
         system.end([process for _, process in self.processes()])
+
+    def keepers(self) -> list[psutil.Process]:
+        """The keeper of any repository of this deployment, and what it has begun."""
+        return [process for process in psutil.process_iter() if _keeps(process, self.folder)]
+
+    def dismiss(self) -> None:
+        """End the keeper at once: it starts nothing again."""
+        while found := self.keepers():
+            for process in found:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(found, timeout=PATIENCE)
 
     def hold_port(self, port: int = 0) -> socket.socket:
         """A TCP port of 127.0.0.1 (any by default) that another program holds until this is
@@ -177,8 +191,21 @@ class Deployment:
 
     def end(self) -> None:
         """End every process that this deployment started."""
+        self.dismiss()
         for git_dir in (self.host / '.git', self.host, self.hub, self.folder / 'bare.git'):
             system.end([process for _, process in system.marked(self.state(git_dir).root)])
+
+
+def _keeps(process: psutil.Process, folder: Path) -> bool:
+    try:
+        words = process.cmdline()
+        if process.status() == psutil.STATUS_ZOMBIE or not any(
+            word.startswith(f'{folder}/') for word in words
+        ):
+            return False
+    except psutil.Error:
+        return False
+    return 'mirage_hooks.keeper' in words or words[-1] in ('keep', 'drain')
 
 
 def git(folder: Path, *arguments: str) -> str:

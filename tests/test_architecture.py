@@ -19,7 +19,8 @@ FLOORS = (
     ('targets', 'trust'),
     ('report', 'switching'),
     ('deploying',),
-    ('deploy', 'drainer', 'pull', 'view', 'notify', 'checking', 'installing', 'site', 'demo'),
+    ('deploy', 'drainer', 'keeper', 'pull', 'view', 'notify', 'checking', 'installing', 'site',
+     'demo'),
     ('cli', 'hook', '__main__'),
 )
 """From the ground up; `__init__` holds only the version, which all may know."""
@@ -90,12 +91,12 @@ def test_only_the_edges_know_their_packages() -> None:
 
 def test_only_the_doors_run_programs() -> None:
     """`settled`, `discovery`, `objects` and `hook` ask git without GitPython, `hook` runs the
-    earlier hook, `launcher` in `switching` only names the type; the demo is
+    earlier hook, `keeper` a converge, `launcher` in `switching` only names the type; the demo is
     a program of its own."""
     found = {room(path) for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess'}
     assert found == {
-        'host', 'settled', 'discovery', 'objects', 'hook', 'switching', 'demo'
+        'host', 'settled', 'discovery', 'objects', 'hook', 'switching', 'demo', 'keeper'
     }
 
 

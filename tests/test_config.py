@@ -306,3 +306,14 @@ def test_the_readmes_mirage_yml_is_accepted() -> None:
     text = (ROOT / 'README.md').read_text().partition('```yaml\n')[2].partition('```')[0]
     found = config.parse(text.encode(), 'README.md')
     assert set(found.unikernels) == {'www', 'blog', 'staging'}
+
+
+def test_a_larger_default_for_memory_restarts_nothing() -> None:
+    """The fingerprint of version 0.1.0's first days, when the default was 32 MB."""
+    network = model.Static(bridge='br0', ipv4='10.0.0.2/24', gateway='10.0.0.1')
+    wanted = model.Unikernel(image='unix/latest', network=network)
+    assert wanted.memory == 128
+    assert wanted.fingerprint == '88b907f0b0379776'
+    assert model.Unikernel(
+        image='unix/latest', network=network, memory=32
+    ).fingerprint != wanted.fingerprint

@@ -74,6 +74,32 @@ def test_a_container_that_may_make_no_node_uses_the_hosts_own(
     assert (place / 'null').readlink() == Path('/dev/null')
 
 
+def test_what_only_root_may_open_is_no_device_for_a_release(
+    place: Path, mocker: MockerFixture, tmp_path: Path
+) -> None:
+    """`check` said that it can be opened, and then the image could not."""
+    mocker.patch('os.mknod', side_effect=PermissionError(1, 'Operation not permitted'))
+    closed = tmp_path / 'closed'
+    closed.touch(0o600)
+    mocker.patch.object(devices, '_number', side_effect=lambda path: 7 if path == 'x' else None)
+    mocker.patch.object(devices, 'nodes', return_value={'x': str(place / 'x')})
+    place.mkdir(exist_ok=True)
+    (place / 'x').symlink_to(closed)
+    mocker.patch.object(devices, 'make')
+    assert devices.trouble('x') == (
+        'releases run under user numbers of their own, its mode is 0600, and no node of ours can '
+        'be made here'
+    )
+    closed.chmod(0o666)
+    assert devices.trouble('x') == ''
+
+
+def test_what_opens_and_is_no_kvm_is_not_taken_for_one(mocker: MockerFixture) -> None:
+    mocker.patch.object(devices, 'nodes', return_value={devices.KVM: '/dev/null'})
+    mocker.patch.object(devices, 'make')
+    assert devices.trouble(devices.KVM) == 'it is no KVM'
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Wired]:
     if lacking := wired.missing():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks.host import system
+from mirage_hooks.targets import unix
 from tests import wired
 from tests.patience import until
 from tests.wired import ADDRESS, Pushed
@@ -116,4 +117,99 @@ def test_without_a_server_it_is_refused_and_the_bridge_is_empty(site: Pushed) ->
     dhcp(site, within='5s')
     said = site.push()
     assert "www: REFUSED: the console did not say '^listening on' within 5s" in said
+    assert (site.processes(), site.links()) == ([], [])
+
+
+STRICT = r"""
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+    int tap = open("/dev/net/tun", O_RDWR), fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], "--interface=", 12) == 0)
+            strncpy(request.ifr_name, argv[i] + 12, IFNAMSIZ - 1);
+    if (ioctl(tap, TUNSETIFF, &request) < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0)
+        return 3;
+    if ((request.ifr_flags & (IFF_UP | IFF_RUNNING)) != (IFF_UP | IFF_RUNNING)) {
+        request.ifr_flags |= IFF_UP | IFF_RUNNING;
+        if (ioctl(fd, SIOCSIFFLAGS, &request) < 0) {
+            printf("tun[set_up_and_running SIOCSIFFLAGS]: %s\n", strerror(errno));
+            return 2;
+        }
+    }
+    printf("listening on a tap\n");
+    fflush(stdout);
+    for (;;) pause();
+}
+"""
+
+
+def strict(folder: Path) -> bytes:
+    """An image that sets its tap's flags as mirage-net-unix does, and ends when it may not."""
+    source = folder / 'strict.c'
+    source.write_text(STRICT)
+    subprocess.run(('gcc', '-o', folder / 'strict', source), check=True)
+    return (folder / 'strict').read_bytes()
+
+
+def test_an_image_that_looks_before_the_kernel_says_running_starts_every_time(
+    site: Pushed, tmp_path: Path
+) -> None:
+    dhcp(site)
+    assert 'now runs' in site.push(strict(tmp_path))
+    for _ in range(30):
+        assert site.mirage('stop', 'www').returncode == 0
+        done = site.mirage('start', 'www')
+        assert done.returncode == 0, done.stdout
+    site.crash()
+    assert site.mirage('pull', '--quiet').returncode == 0
+
+
+def again(folder: Path, script: str) -> tuple[int, int]:
+    """The exit code of what `unix.AGAIN` makes of `script`, and how often it was run."""
+    counted = folder / 'runs'
+    counted.write_text('')
+    words = ('/bin/sh', '-c', unix.AGAIN, 'sh', '/bin/sh', '-c', f'echo run >>{counted}; {script}')
+    done = subprocess.run(words, check=False)
+    return done.returncode, counted.read_text().count('run')
+
+
+@pytest.mark.parametrize(('script', 'code', 'runs'), [
+    ('[ $(wc -l <{}) = 5 ] || exit 2', 0, 5),
+    ('exit 3', 3, 1),
+    ('exit 0', 0, 1),
+    ('kill -9 $$', 137, 1),
+    ('sleep 4.5; exit 2', 2, 1),  # it lived: that is an end of its own
+])
+def test_only_an_end_with_2_at_once_is_tried_again(
+    tmp_path: Path, script: str, code: int, runs: int
+) -> None:
+    assert again(tmp_path, script.replace('{}', str(tmp_path / 'runs'))) == (code, runs)
+
+
+def test_what_ends_with_2_always_is_tried_a_bounded_number_of_times(tmp_path: Path) -> None:
+    code, runs = again(tmp_path, 'exit 2')
+    assert code == 2
+    assert 1 < runs <= 20
+
+
+def test_an_image_that_dies_at_once_ends_the_question_however_long_it_may_take(
+    site: Pushed, tmp_path: Path
+) -> None:
+    site.configure(health={'http': f'http://{ADDRESS}:8080/', 'within': '24h'})
+    assert 'www: REFUSED: it ended with exit code 3' in site.push(b'#!/bin/sh\nsleep 1; exit 3\n')
+    dhcp(site, within='24h')
+    assert 'www: REFUSED: it ended with exit code 3' in site.push(
+        b'#!/bin/sh\nsleep 1; exit 3\n# another\n')
     assert (site.processes(), site.links()) == ([], [])

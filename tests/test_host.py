@@ -13,6 +13,7 @@ from mirage_hooks import errors, model, secret, store, targets
 from mirage_hooks.deploying import ended
 from mirage_hooks.host import network, supervisor, system, xen
 from mirage_hooks.switching import crashes, launcher, switch
+from mirage_hooks.switching.ended import End
 
 XL = """#!/bin/sh
 cd {folder}
@@ -215,9 +216,10 @@ def test_a_unit_that_systemd_will_start_again_has_ended(
     assert supervisor.state(systemd) == supervisor.State(True, 0, 2, 0.25)
     shelf = store.Shelf(tmp_path / 'www')
     release = made(shelf, systemd)
-    assert switch.dead(shelf, release)() == 'it ended with exit code 2: an OCaml exception'
-    with pytest.raises(crashes.Waiting, match='ended with exit code 1 0 s after its start'):
-        crashes.count(shelf, release, 1)
+    refusal = switch.dead(shelf, release)()
+    assert refusal and refusal.reason == 'it ended with exit code 2: an OCaml exception'
+    with pytest.raises(crashes.Waiting, match=r'ended 0 s after its start, and would end .*: x'):
+        crashes.count(shelf, release, End(1, 'x'))
 
 
 def test_a_secret_is_not_told_when_systemd_refuses_its_command(systemd: model.Plan) -> None:

@@ -119,6 +119,7 @@ class Story:
 
     def check(self, case: str) -> None:
         """The next tick of cron ends with one healthy release, the right one, and no more."""
+        self.victim.dismiss()  # which would not wait for cron
         self.victim.mirage('pull', '--quiet')
         state = self.victim.state()
         shelf = state.of('www')

@@ -118,6 +118,7 @@ def test_nothing_of_the_sandbox_is_left_when_the_image_is_killed(deployment: Dep
     processes = [process for _, process in system.marked(deployment.state().root)]
     assert len(processes) == 3  # bubblewrap outside and inside, and the image
     image = next(one for one in processes if one.name() == 'image')
+    deployment.dismiss()
     image.kill()
     psutil.wait_procs(processes, timeout=PATIENCE)
     assert not list(system.marked(deployment.state().root))
@@ -141,6 +142,7 @@ def test_what_a_process_says_of_itself_does_not_make_a_release_live(
             until(lambda: len(neighbours(state, folder.with_name('2'))) == 2)
             assert {p.pid for mark, p in system.marked(state) if mark == folder} == live
             assert stranger.pid not in {process.pid for _, process in system.marked(state)}
+            serving.dismiss()
             system.end([psutil.Process(pid) for pid in live])
             assert serving.mirage('status').returncode == 1
         finally:
@@ -178,7 +180,7 @@ def test_a_flood_of_processes_ends_at_its_limit(deployment: Deployment) -> None:
 import os, time
 count = 0
 try:
-    while count < 1000:
+    while count < 3000:
         if not os.fork():
             time.sleep(600)
         count += 1
@@ -192,7 +194,7 @@ except OSError:
     console = deployment.state().of('www').folder(1) / 'console.log'
     until(lambda: 'forked' in console.read_text())
     count = re.search(r'forked (\d+)', console.read_text())
-    assert count and 200 < int(count[1]) < 256
+    assert count and 1000 < int(count[1]) < 1100
 
 
 def test_a_console_is_bounded_by_the_kernel(deployment: Deployment, tmp_path: Path) -> None:
@@ -274,3 +276,77 @@ def test_what_the_host_is_is_seen(mocker: MockerFixture, tmp_path: Path) -> None
     seen = facts.look()
     facts.look.cache_clear()
     assert (seen.root, seen.sandbox, seen.systemd, seen.counted) == (True, True, '', True)
+
+
+THREADS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void *wait_for_ever(void *nothing) { for (;;) pause(); return nothing; }
+
+int main(int argc, char **argv)
+{
+    int threads = %d, megabytes = %d;
+    (void)argc;
+    (void)argv;
+    for (int i = 0; i < threads; i++) {
+        pthread_t one;
+        int error = pthread_create(&one, NULL, wait_for_ever, NULL);
+        if (error) {
+            printf("thread %%d: %%s\n", i, strerror(error));
+            return 3;
+        }
+    }
+    for (int i = 0; i < megabytes; i++) {
+        char *block = malloc(1 << 20);
+        if (block == NULL) {
+            printf("block %%d: Cannot allocate memory\n", i);
+            return 2;
+        }
+        memset(block, 1, 1 << 20);
+    }
+    printf("all of it\n");
+    fflush(stdout);
+    for (;;) pause();
+}
+"""
+needs_gcc = pytest.mark.skipif(not shutil.which('gcc'), reason='gcc is missing')
+
+
+def hungry(folder: Path, threads: int, megabytes: int) -> bytes:
+    """An image that starts so many threads, and then fills so much memory."""
+    source = folder / 'hungry.c'
+    source.write_text(THREADS % (threads, megabytes))
+    subprocess.run(('gcc', '-pthread', '-o', folder / 'hungry', source), check=True)
+    return (folder / 'hungry').read_bytes()
+
+
+@needs_gcc
+def test_an_image_may_run_hundreds_of_threads_and_fill_its_memory(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.configure(health={'console': '^all of it$', 'within': '1h'}, network=None)
+    deployment.publish(hungry(tmp_path, 250, 128))
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert done.returncode == 0, done.stdout
+
+
+@needs_gcc
+def test_an_image_that_takes_more_memory_than_it_has_is_told_what_to_write(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.configure(health={'console': '^all of it$', 'within': '1h'}, network=None)
+    deployment.publish(hungry(tmp_path, 0, 4096))
+    deployment.clone()
+    done = deployment.mirage('deploy')
+    assert (done.returncode, re.sub('block [0-9]+', 'block N', done.stdout).splitlines()[-4:]) == (
+        1,
+        ['www: REFUSED: it ended with exit code 2: out of memory',
+         '    | block N: Cannot allocate memory',
+         '  hint: write `memory: 256` for www in mirage.yml: it has 128 MB',
+         'www: nothing runs'],
+    )

@@ -30,7 +30,8 @@ def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
         f'process {known.pid}'
     )
     assert json.loads(shared.mirage('status', '--json').stdout) == {
-        'repository': str(shared.host), 'deploying': '', 'left': [], 'unikernels': [{
+        'repository': str(shared.host), 'deploying': '', 'left': [], 'keeper': True,
+        'unikernels': [{
             'name': 'www', 'state': 'running', 'release': 1, 'commit': commit(shared),
             'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
             'description': f'unix, {len(web("one"))} bytes', 'created': release.created,

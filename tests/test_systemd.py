@@ -104,7 +104,7 @@ job: nothing runs
 0
 - one that would end so again is not started again
 job: release 2 (unix, …) now runs
-job: REFUSED: release 2 ended with exit code 1 … s after its start, and would end so again
+job: REFUSED: release 2 ended … s after its start, and would end so again: it ended with exit code 1
   hint: publish another image, or try it all the same: mirage-hooks start job
 job: nothing runs
 0

@@ -8,8 +8,13 @@ import pytest
 
 from mirage_hooks import errors, model, targets
 from mirage_hooks.model import Device, Plan, Secret, Tap
+from mirage_hooks.targets import unix
 
-LIMITS = ('prlimit', '--core=0', '--fsize=67108864', '--data=100663296', '--')
+LIMITS = ('prlimit', '--core=0', '--fsize=67108864', '--data=268435456', '--')
+# A unix image runs threads of its own, and their stacks count.
+THREADS = ('prlimit', '--core=0', '--fsize=67108864', '--data=805306368', '--stack=2097152:', '--')
+COUNTED = ('prlimit', '--core=0', '--fsize=67108864', '--')
+AGAIN = ('/bin/sh', '-c', unix.AGAIN, 'sh')
 MAC = '02:63:b2:78:f3:3d'
 OTHER_MAC = '02:f4:39:2e:e6:e9'
 USR = tuple(
@@ -51,7 +56,7 @@ def refused(asked: targets.Request) -> tuple[str, str]:
 
 def test_a_unix_socket_image_is_run_with_its_port() -> None:
     assert targets.plan(request('unix', network=model.Socket(port=8080))) == Plan(
-        target='unix', command=(*LIMITS, '/state/3/image', '--port=8080'),
+        target='unix', command=(*THREADS, '/state/3/image', '--port=8080'),
     )
 
 
@@ -68,7 +73,7 @@ def test_a_socket_image_hears_its_address_as_its_generation_wants(
     network = model.Socket(port=80, ipv4='127.0.0.1/8')
     expected = flags if mirage != '2.6' else ()  # everything is compiled in
     assert targets.plan(request('unix', mirage=mirage, network=network)) == Plan(
-        target='unix', command=(*LIMITS, '/state/3/image', *expected),
+        target='unix', command=(*THREADS, '/state/3/image', *expected),
     )
 
 
@@ -82,7 +87,7 @@ def test_a_socket_image_hears_its_address_as_its_generation_wants(
 ])
 def test_a_unix_direct_image_opens_its_tap_by_name(mirage: str, flags: tuple[str, ...]) -> None:
     assert targets.plan(request('unix', mirage=mirage, network=static())) == Plan(
-        target='unix', command=(*LIMITS, '/state/3/image', *flags),
+        target='unix', command=(*THREADS, *AGAIN, '/state/3/image', *flags),
         taps=(Tap('www7c2-0123-030', 'br0', MAC),),
     )
 
@@ -90,13 +95,15 @@ def test_a_unix_direct_image_opens_its_tap_by_name(mirage: str, flags: tuple[str
 def test_an_image_that_was_asked_gets_only_the_network_flags_that_it_has() -> None:
     more = {'options': frozenset({'--ipv4', '--port'})}
     plan = targets.plan(request('unix', more, network=static(), arguments=('--colour=red',)))
-    assert plan.command == (*LIMITS, '/state/3/image', '--ipv4=10.0.0.2/24', '--colour=red')
+    assert plan.command == (
+        *THREADS, *AGAIN, '/state/3/image', '--ipv4=10.0.0.2/24', '--colour=red'
+    )
 
 
 def test_what_a_person_wrote_takes_the_place_of_a_derived_flag() -> None:
     wanted = {'network': model.Socket(port=80), 'arguments': ('--port=81',)}
     assert targets.plan(request('unix', **wanted)).command == (
-        *LIMITS, '/state/3/image', '--port=81'
+        *THREADS, '/state/3/image', '--port=81'
     )
 
 
@@ -109,7 +116,7 @@ def test_a_tender_gets_every_device_of_the_manifest_by_its_name(target: str) -> 
     assert targets.plan(asked) == Plan(
         target=target,
         command=(
-            *LIMITS, f'solo5-{target}', '--mem=32', '--net:service=www7c2-0123-030',
+            *LIMITS, f'solo5-{target}', '--mem=128', '--net:service=www7c2-0123-030',
             '--net-mac:service=02:a7:ae:d8:be:22', '--net:admin=tap7',
             f'--net-mac:admin={OTHER_MAC}', '--block:storage=/srv/disk.img',
             '--block-sector-size:storage=4096', '--', '/state/3/image', '--ipv4=10.0.0.2/24',
@@ -163,7 +170,7 @@ XL = """\
 name = 'www-3'
 kernel = '/state/3/image'
 type = '{type}'
-memory = 32
+memory = 128
 vcpus = 1
 on_crash = 'destroy'
 on_reboot = 'destroy'
@@ -210,7 +217,7 @@ def test_root_runs_an_image_walled_in_as_a_user_of_its_own() -> None:
         *SPACES, *SYSTEM, '--proc', '/proc', '--dev', '/dev', '--ro-bind', '/state/3/image',
         '/image', '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/', '--', 'setpriv',
         '--reuid=2019986317', '--regid=2019986317', '--clear-groups', '--no-new-privs',
-        '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--', *LIMITS, '/image',
+        '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--', *THREADS, '/image',
         '--port=8080',
     ))
 
@@ -230,7 +237,7 @@ def test_an_ordinary_user_walls_an_image_in_with_a_user_namespace() -> None:
     assert targets.plan(asked) == Plan(target='unix', command=(
         *SPACES, '--unshare-user', *SYSTEM, '--proc', '/proc', '--dev', '/dev', '--ro-bind',
         '/state/3/image', '/image', '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/',
-        '--', *LIMITS, '/image', '--port=8080',
+        '--', *THREADS, '/image', '--port=8080',
     ))
 
 
@@ -241,7 +248,7 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
             'devices': (*net('service'), Device('storage', 'block'))}
     blocks = {'storage': model.Block('/srv/disk.img')}
     plan = targets.plan(request('hvt', more, network=static(), blocks=blocks))
-    walls = plan.command[len(SPACES) + len(USR):plan.command.index('--mem=32')]
+    walls = plan.command[len(SPACES) + len(USR):plan.command.index('--mem=128')]
     assert walls == (
         '--dir', '/etc', '--dir', '/opt', '--dir', '/opt/solo5', '--dir', '/srv', *ETC,
         '--proc', '/proc', '--dev', '/dev', '--dir', '/dev/net',
@@ -252,14 +259,14 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
         '--remount-ro', '/', '--chdir', '/', '--', 'setpriv', '--reuid=2019986317',
         '--regid=2019986317', '--clear-groups', '--no-new-privs', '--bounding-set=-all',
         '--inh-caps=-all', '--ambient-caps=-all', '--', 'prlimit', '--core=0',
-        '--fsize=1073741824', '--data=100663296', '--', '/opt/solo5/solo5-hvt',
+        '--fsize=1073741824', '--data=268435456', '--', '/opt/solo5/solo5-hvt',
     )
     assert plan.taps == (Tap('www7c2-0123-030', 'br0', '02:a7:ae:d8:be:22', True, 2019986317),)
 
 
 def test_processes_are_limited_where_the_kernel_counts_them_for_each_release() -> None:
     counted = targets.plan(request('unix', {'host': model.Host(counted=True)}))
-    assert counted.command[:6] == (*LIMITS[:-1], '--nproc=256', '--')
+    assert counted.command[:7] == (*THREADS[:-1], '--nproc=1100', '--')
 
 
 def test_further_user_namespaces_are_forbidden_where_bubblewrap_can() -> None:
@@ -270,9 +277,11 @@ def test_further_user_namespaces_are_forbidden_where_bubblewrap_can() -> None:
 def test_without_systemd_a_control_group_limits_all_that_a_release_takes() -> None:
     host = model.Host(cgroups=True)
     group = 'mirage-hooks-0123456789abcdef-www-3'
-    assert targets.plan(request('unix', {'host': host})).group == model.Group(group, 96, 256)
+    plan = targets.plan(request('unix', {'host': host}))
+    assert plan.group == model.Group(group, 256, 1100)
+    assert plan.command == (*COUNTED, '/state/3/image')  # no bound on what it only maps
     virtio = targets.plan(request('virtio', {'host': host}, memory=64))
-    assert virtio.group == model.Group(group, 576, 256)
+    assert virtio.group == model.Group(group, 576, 1100)
     assert targets.plan(request('xen', {'host': host})).group is None
     unit = model.Host(cgroups=True, systemd='system')
     assert targets.plan(request('unix', {'host': unit})).group is None
@@ -297,9 +306,9 @@ def test_systemd_keeps_a_release_as_a_transient_unit() -> None:
         '--property=Restart=on-failure', '--property=RestartSec=2',
         '--property=StartLimitIntervalSec=600', '--property=StartLimitBurst=10',
         '--property=RestartPreventExitStatus=1 60 61 62 63 64', '--property=TimeoutStopSec=5',
-        '--property=TasksMax=256', '--property=MemoryMax=96M', '--property=MemorySwapMax=0',
+        '--property=TasksMax=1100', '--property=MemoryMax=256M', '--property=MemorySwapMax=0',
         '--property=CPUQuota=50%', '--property=StandardOutput=append:/state/3/console.log',
-        '--property=StandardError=append:/state/3/console.log', '--', *LIMITS, '/state/3/image',
+        '--property=StandardError=append:/state/3/console.log', '--', *COUNTED, '/state/3/image',
         '--price=$$5',
     ))
 

@@ -168,8 +168,6 @@ class Wired(Deployment):
 
     def end(self) -> None:
         try:
-            for process in self.drainers():
-                process.kill()
             super().end()
         finally:
             for name in (self.inner, self.outer):
@@ -216,7 +214,8 @@ class Pushed(Wired):
         return str(done.stderr)
 
     def crash(self) -> None:
-        """Kill everything of every release, its walls included."""
+        """Kill everything of every release, its walls included, and the keeper first."""
+        self.dismiss()
         for _, process in list(system.marked(self.state().root)):
             with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
                 process.kill()

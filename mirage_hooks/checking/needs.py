@@ -128,8 +128,10 @@ def _devices(name: str, target: str, wanted: model.Unikernel) -> Iterator[Findin
     if target == 'hvt':
         yield _device(
             name, devices.KVM, 'modprobe kvm_intel or kvm_amd, and join the group kvm; or build '
-            'for spt, which needs neither',
+            'for spt, which needs neither; as root, where no node can be made: chmod 666 /dev/kvm',
         )
+    if target == 'virtio' and (trouble := devices.trouble(devices.KVM)):
+        yield Finding(name, True, devices.WITHOUT_KVM.format(trouble))
 
 
 def _device(name: str, device: str, hint: str) -> Finding:

@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
-from .. import errors, report, targets
+from .. import errors, report, settled, targets
 from ..host import system
 from ..switching import switch
 from . import standin
@@ -212,7 +212,8 @@ class Stage:
 
     def strike(self) -> None:
         """End what was started and remove the folder, whatever happened before."""
-        state = self.host / '.git' / 'mirage-hooks'
+        state = self.host / '.git' / settled.FOLDER
+        settled.dismiss(state)
         system.end([process for _, process in system.marked(state)])
         shutil.rmtree(self.root, ignore_errors=True)
         self.said.line(f'\nAll of it is stopped, and {self.root} removed.')

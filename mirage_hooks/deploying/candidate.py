@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from .. import errors, image, journal, model, secret, store, targets
-from ..host import facts
+from ..host import devices, facts
 from ..switching import demands, fitting
 from . import own
 from .road import Road
@@ -75,6 +75,7 @@ class Candidates:
                 fingerprint=self.fingerprint(name, wanted), slot=slot,
                 created=journal.now(),
                 plan=targets.plan(request), network=wanted.alone,
+                memory=wanted.memory,
             )
             shelf.save(release)
         except BaseException:
@@ -93,6 +94,8 @@ class Candidates:
             took.devices, host=facts.look(), program=program,
             largest=demands.disks(name, wanted, places),
         )
+        if took.target == 'virtio' and (trouble := devices.trouble(devices.KVM)):
+            self.road.report.step(name, devices.WITHOUT_KVM.format(trouble))
         targets.plan(request)  # what does not fit is refused before the image is asked
         request = msgspec.structs.replace(request, options=demands.options(request))
         self._fitting(request)

@@ -1,9 +1,9 @@
-"""What is live: given way to, brought back, ended."""
+"""What is live: given way to, started again, ended."""
 
 from __future__ import annotations
 
 from .. import errors, model, store
-from ..switching import conflicts, crashes, launcher, overlap, switch
+from ..switching import conflicts, crashes, ended, launcher, overlap, switch
 from .road import Road
 
 
@@ -38,21 +38,33 @@ class Live:
         self.road.note(name, 'rolled back', earlier)
         return model.Outcome(name, 'pinned', earlier)
 
-    def revived(
+    def running(
+        self, name: str, shelf: store.Shelf, release: model.Release,
+        wanted: model.Unikernel, kind: model.Kind = 'unchanged',
+    ) -> model.Outcome:
+        """The outcome, of `kind` when `release` ran: else it is started again, which says why."""
+        end = self.restarted(name, shelf, release, wanted)
+        if end is None:
+            return model.Outcome(name, kind, release)
+        reason = f'release {release.number} was not running: {end.reason}' if end.reason else ''
+        return model.Outcome(name, 'restarted', release, reason, end.hint)
+
+    def restarted(
         self, name: str, shelf: store.Shelf, release: model.Release,
         wanted: model.Unikernel | None,
-    ) -> bool:
-        """Start `release` if it does not run, and see it serve as `wanted`; whether it had to."""
+    ) -> ended.End | None:
+        """Start `release` if it does not run, and see it serve as `wanted`; how it had ended, None
+        when it runs."""
         if launcher.alive(shelf, release):
             for interface in launcher.mend(release):
                 self.road.report.step(name, f'put {interface} back on its bridge')
-            return False
+            return None
         conflicts.require_none(self.road.state, name, wanted, release)
-        before = shelf.crashes()
+        before, end = shelf.crashes(), self._end(shelf, release)
         if name in self.road.wish.anew or name in self.road.wish.stopped:
             shelf.set_crashes(None)  # a person wants it now
         else:
-            crashes.count(shelf, release, launcher.ended(shelf, release))
+            crashes.count(shelf, release, end)
         launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
         self.road.report.step(name, f'release {release.number} is not running: starting it')
         try:
@@ -60,8 +72,14 @@ class Live:
         except errors.Unavailable:  # no crash: it must not wait once the cause is gone
             shelf.set_crashes(before)
             raise
-        self.road.note(name, 'restarted', release)
-        return True
+        self.road.note(name, 'restarted', release, reason=end.reason)
+        return end
+
+    def _end(self, shelf: store.Shelf, release: model.Release) -> ended.End:
+        """How `release` ended; without a reason when nobody saw it, as after a reboot."""
+        code = launcher.ended(shelf, release)
+        end = ended.how(shelf, release, code)
+        return end if code is not None or end.hint else ended.End(None, '')
 
     def _start(
         self, name: str, shelf: store.Shelf, release: model.Release,

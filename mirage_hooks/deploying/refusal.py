@@ -68,16 +68,19 @@ class Refusals:
     def kept(
         self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
     ) -> model.Outcome:
-        """The outcome of a refusal: whatever was live goes on, or is brought back."""
+        """The outcome of a refusal: whatever was live goes on, or is started again."""
         shelf = self.road.state.of(name)
         current, pin = shelf.current(), shelf.pin()
         kind: model.Kind = 'remembered' if isinstance(refused, Remembered) else 'refused'
         reason = refused.reason
         if current is not None and not (pin and pin.stopped):
             try:
-                if self.live.revived(name, shelf, current, None):  # a change, so never silent
+                end = self.live.restarted(name, shelf, current, None)
+                if end is not None:  # a change, so never silent
                     kind = 'refused'
-                    reason += f'; release {current.number} had ended, and was started again'
+                    why = f' ({end.briefly})' if end.briefly else ''
+                    reason += (f'; release {current.number} had ended{why}, '
+                               'and was started again')
             except errors.Refused as worse:
                 reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
                 reason = refused.reason if worse.reason == refused.reason else reason

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
 from .. import config, errors, journal, model, settled, store, trust
-from ..host import facts, system
+from ..host import facts
 from ..report import Reporter
 from ..repository import Repository
 from ..switching import drain, switch
+from . import keeping
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -63,16 +62,12 @@ class Road:
         except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
             self.report.step('mirage-hooks', refused.reason)
 
-    def drain(self) -> None:
-        """After a switch: end what has nothing to wait for, and let a process of its own end the
-        rest, for the push is not to wait. When that one is killed, the next converge ends it."""
+    def leave(self) -> None:
+        """At the end: what a switch left and nothing waits for is ended. The rest, and what runs,
+        is the keeper's."""
         if self.switched:
             self.tidy()
-        if drain.draining(self.state):
-            system.detach((
-                sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(self.repository.git_dir),
-                'drain',
-            ))
+        keeping.leave(self.state, self.repository.git_dir)
 
     def say(self, name: str) -> switch.Say:
         return lambda text: self.report.step(name, text)

@@ -45,7 +45,7 @@ class Rollback:
             console = launcher.tail(launcher.console(shelf, earlier))
             return self.refusals.kept(name, refused, console)
         finally:
-            self.road.drain()
+            self.road.leave()
 
     def _turned_down(
         self, name: str, wanted: model.Unikernel, settings: model.Settings

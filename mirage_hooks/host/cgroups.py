@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,7 +48,18 @@ def joining(group: model.Group | None) -> Iterator[Callable[[], object] | None]:
         os.close(processes)
 
 
+def starved(name: str) -> bool:
+    """Whether the kernel killed a process of the group `name`, which had used up its memory."""
+    try:
+        events = (ROOT / name / 'memory.events').read_text()
+    except OSError:
+        return False
+    return re.search(r'^oom_kill [1-9]', events, re.M) is not None
+
+
 def _made(folder: Path, group: model.Group) -> int:
+    with contextlib.suppress(OSError):  # of an earlier run, whose events it counts
+        folder.rmdir()
     folder.mkdir(exist_ok=True)
     (folder / 'memory.max').write_text(str(group.memory << 20))
     (folder / 'pids.max').write_text(str(group.tasks))

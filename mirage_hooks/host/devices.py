@@ -5,6 +5,7 @@ with the next boot."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 from .. import errors
 from . import system
 
+WITHOUT_KVM = 'QEMU runs it without KVM, many times slower: /dev/kvm is of no use: {}'
 TUN, KVM = '/dev/net/tun', '/dev/kvm'
+KVM_GET_API_VERSION, KVM_API = 0xAE00, 12  # linux/kvm.h; the API is final
 NUMBER = os.makedev(10, 200)  # of TUN, Linux' admin-guide/devices.txt; opening it loads the module
 FOLDER = Path('/dev/mirage-hooks')
 """Root's: nobody else gets through it, so the nodes in it may be open to every user number."""
@@ -80,9 +83,27 @@ def trouble(device: str) -> str:
     try:
         if node != device and os.geteuid() == 0:
             make(device, node)
-        os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
+        opened = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return _unfit(device, opened)
+        finally:
+            os.close(opened)
     except OSError as error:
         return error.strerror or str(error)
     except errors.Unavailable as error:
         return error.reason
-    return ''
+
+
+def _unfit(device: str, opened: int) -> str:
+    """Why a release could do nothing with `device`, which we have `opened`; '' when it can."""
+    mode = os.fstat(opened).st_mode & 0o777
+    if os.geteuid() == 0 and mode & 0o006 != 0o006:  # a link to the host's own, see _put
+        return (f'releases run under user numbers of their own, its mode is {mode:04o}, and no '
+                'node of ours can be made here')
+    if device != KVM:
+        return ''
+    try:
+        version = fcntl.ioctl(opened, KVM_GET_API_VERSION)
+    except OSError:
+        return 'it is no KVM'
+    return '' if version == KVM_API else f'it speaks version {version} of its API, not {KVM_API}'

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import model
-from . import cgroups, devices, system
+from . import cgroups, devices, filters, system
 
 SYSTEMD = Path('/run/systemd/system')
 
@@ -25,6 +25,7 @@ def look() -> model.Host:
     return model.Host(
         root=root, sandbox=sandbox, systemd=_systemd(root), nodes=devices.nodes(root),
         cgroups=cgroups.available(), counted=sandbox and (root or _apart()), sealed=sealed,
+        filters=sandbox and filters.available(),
     )
 
 

@@ -10,12 +10,15 @@ from . import system
 
 class State(msgspec.Struct, frozen=True):
     """What systemd knows of a unit; `code` is how its process last ended, None before it did, and
-    `lived` for how many seconds it had run then."""
+    `lived` for how many seconds it had run then; `starved`, whether the kernel killed it because it
+    had used up its memory; `restarts`, how often systemd has started it again."""
 
     active: bool = False
     pid: int = 0
     code: int | None = None
     lived: float | None = None
+    starved: bool = False
+    restarts: int = 0
 
 
 def start(plan: model.Plan) -> int:
@@ -34,7 +37,7 @@ def state(plan: model.Plan) -> State:
     """`plan`'s unit now; a unit that systemd does not know is not active."""
     said = system.run(
         *_systemctl(plan), 'show', '--property=ActiveState,MainPID,ExecMainCode,ExecMainStatus,'
-        'NRestarts,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic', plan.unit
+        'NRestarts,Result,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic', plan.unit
     )
     found = dict(line.split('=', 1) for line in said.splitlines() if '=' in line)
     active = found['ActiveState'] in ('active', 'activating')
@@ -44,7 +47,10 @@ def state(plan: model.Plan) -> State:
     began, end = (int(found.get(f'ExecMain{moment}TimestampMonotonic') or 0)
                   for moment in ('Start', 'Exit'))
     lived = (end - began) / 1e6 if end >= began > 0 else None
-    return State(active, int(found['MainPID']), code if ended else None, lived)
+    return State(
+        active, int(found['MainPID']), code if ended else None, lived,
+        found.get('Result') == 'oom-kill', int(found['NRestarts']),
+    )
 
 
 def stop(plan: model.Plan) -> None:

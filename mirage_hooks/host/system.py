@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -169,24 +170,27 @@ def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:
 
 def spawn(
     command: tuple[str, ...], release: Path, console: Path, ended: Path,
-    group: model.Group | None = None,
+    group: model.Group | None = None, under: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `command` so that it outlives us: own session, no descriptor of ours, its output
     appended to `console`, in `group` from its first instruction; bubblewrap reports its end to
-    `ended`. Raises Refused when it cannot be executed."""
+    `ended`, and has it run `under` a seccomp filter. Raises Refused when it cannot be executed."""
     program = command[0] if '/' in command[0] else find(command[0])
     environment = {'PATH': PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
     with (
         console.open('ab') as output, ended.open('ab') as status,
-        cgroups.joining(group) as join,
+        cgroups.joining(group) as join, contextlib.ExitStack() as opened,
     ):
-        told = (status.fileno(),) if command[0] == 'bwrap' else ()
-        words = ('--json-status-fd', str(told[0])) if told else ()
+        walls = {'--json-status-fd': status.fileno()} if command[0] == 'bwrap' else {}
+        if under is not None:
+            walls['--seccomp'] = opened.enter_context(under.open('rb')).fileno()
+        words = [word for key, number in walls.items() for word in (key, str(number))]
         try:
             return subprocess.Popen(
                 (program or command[0], *words, *command[1:]), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, cwd='/', env=environment, start_new_session=True,
-                restore_signals=True, close_fds=True, pass_fds=told, preexec_fn=join,
+                restore_signals=True, close_fds=True, preexec_fn=join,
+                pass_fds=tuple(walls.values()),
             )
         except OSError as error:
             raise errors.Refused(
@@ -206,12 +210,13 @@ def reported(ended: Path) -> int | None:
     return None
 
 
-def detach(command: tuple[str, ...]) -> None:
-    """Start `command` so that it outlives us and holds nothing of ours: a push does not wait for
-    it. It says nothing to anybody."""
+def detach(command: tuple[str, ...], *passed: int) -> None:
+    """Start `command` so that it outlives us and holds nothing of ours but the descriptors
+    `passed`: a push does not wait for it. It says nothing to anybody."""
     subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         cwd='/', env={**os.environ, 'PATH': PATH}, start_new_session=True, close_fds=True,
+        pass_fds=passed,
     )
 
 

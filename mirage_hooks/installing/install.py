@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import config, discovery, errors, repository, store
+from .. import config, discovery, errors, repository, settled, store
 from ..switching import launcher
 from . import crontab, hookfolder, starter
 
@@ -61,6 +61,7 @@ def uninstall(path: Path) -> list[str]:
         return said or [f'{path} does not exist, and cron does not know it']
     where = repository.Repository(path)
     _require_writable(where.git_dir)
+    settled.dismiss(where.state)
     said = [*_take_line(where.folder), *_take_hooks(where), *_running(where)]
     with contextlib.suppress(errors.Refused):
         said.append(f'kept: {where.config_path()}')

@@ -1,79 +1,129 @@
-"""A release that ended by itself: brought back at once, then after longer and longer pauses, and
+"""A release that ended by itself: started again at once, then after longer and longer pauses, and
 not at all when it would only end so again."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 
 from .. import errors, model, settled, store
 from ..host import supervisor
 from ..targets.unit import FOR_GOOD
+from . import ended, launcher
+from .ended import End
 
-PAUSES = (60, 3600)  # seconds before the second start, and at most
+PAUSES = (2, 3600)  # seconds between two starts after the second end, and at most
 SETTLED = 600  # seconds of life after which an end is a new story
 SHORT = 60  # seconds: what lived longer did start, whatever its exit code
+TOLD = 60  # seconds of a pause that people are told of; a shorter one is over before they look
 
 
 class Waiting(errors.Refused):
-    """It is not yet, or never, time to start the release again; `told`: people know already."""
+    """It is not yet, or never, time to start the release again; `told`: people know already, or
+    need not know."""
 
     def __init__(self, reason: str, hint: str, told: bool) -> None:
         super().__init__(reason, hint)
         self.told = told
 
 
-def count(shelf: store.Shelf, release: model.Release, code: int | None) -> None:
-    """Write down that `release` is started again after it ended with `code` (None: nobody saw it
-    end); raises Waiting when it must not be started now."""
+def count(shelf: store.Shelf, release: model.Release, end: End) -> None:
+    """Write down that `release` is started again after its `end`; raises Waiting when it must not
+    be started now."""
     now, boot = time.time(), settled.boot()
     known, lived = _known(shelf, release), _lived(shelf, release)
-    fresh = model.Crashes(release.number, 1, now, boot, code)
-    if code in FOR_GOOD and lived is not None and lived < SHORT:
-        told = known is not None and known.told and known.code == code
-        shelf.set_crashes(msgspec.structs.replace(known or fresh, code=code, told=True))
-        raise Waiting(*_for_good(release, code, lived), told)
+    fresh = model.Crashes(release.number, 1, now, boot, end.code, reason=end.reason, hint=end.hint)
+    if end.code in FOR_GOOD and lived is not None and lived < SHORT:
+        told = known is not None and known.final and known.code == end.code
+        shelf.set_crashes(msgspec.structs.replace(
+            fresh, count=known.count if known else 0, told=True, final=True
+        ))
+        raise Waiting(*_for_good(release, end, lived), told)
     left = _left(known, now) if known else 0
     if known and left > 0:
-        shelf.set_crashes(msgspec.structs.replace(known, told=True))
-        raise Waiting(*_later(release, known, left), known.told)
+        shelf.set_crashes(msgspec.structs.replace(
+            known, code=end.code, reason=end.reason, hint=end.hint, told=True
+        ))
+        raise Waiting(*_later(release, known, end, left), known.told or left < TOLD)
     times = known.count + 1 if known and not _calm(known, lived, now) else 1
     shelf.set_crashes(msgspec.structs.replace(fresh, count=times))
 
 
-def explain(shelf: store.Shelf, release: model.Release) -> str:
-    """What `status` says of a release that ended by itself; '' when there is nothing to say."""
+def due(shelf: store.Shelf, release: model.Release) -> float | None:
+    """Seconds until `release`, which does not run, may be started again; None when that is not
+    known, or never."""
+    known = _known(shelf, release)
+    if known is None or known.final:
+        return None
+    left = _left(known, time.time())
+    return left if left > 0 else None
+
+
+def explain(shelf: store.Shelf, release: model.Release) -> tuple[str, str]:
+    """What `status` says of a release that ended by itself and is down, and what to do about it;
+    '' for nothing."""
     known = _known(shelf, release)
     if known is None:
-        return ''
-    if known.code in FOR_GOOD and known.told:
-        return f'ended with exit code {known.code}: not started again'
+        code = launcher.ended(shelf, release)
+        end = ended.how(shelf, release, code)
+        return (end.briefly, end.hint) if code is not None or end.hint else ('', '')
+    why = End(known.code, known.reason).briefly
+    if known.final:
+        return f'{why}: not started again', known.hint
     left = _left(known, time.time())
     when = f'next start in {left:.0f} s' if left > 0 else 'started again by the next deploy or pull'
-    return f'brought back {known.count} times, {when}'
+    return f'{why + ", " if why else ""}restarted {often(known.count)}, {when}', known.hint
 
 
-def _for_good(release: model.Release, code: int | None, lived: float) -> tuple[str, str]:
+def restarts(shelf: store.Shelf, release: model.Release) -> dict[str, Any]:
+    """For programs: how often `release` was started again since it last ran for ten minutes, when
+    last, and why; {} for never."""
+    if release.plan.unit:
+        return _by_systemd(shelf, release)
+    known = _known(shelf, release)
+    if known is None or not known.count:
+        return {}
+    return {'times': known.count, 'at': known.at, 'reason': known.reason, 'hint': known.hint}
+
+
+def _by_systemd(shelf: store.Shelf, release: model.Release) -> dict[str, Any]:
+    found = supervisor.state(release.plan)
+    if not found.restarts:
+        return {}
+    end = ended.how(shelf, release, None)
+    known = end if end.hint else ended.End(None, '')
+    return {'times': found.restarts, 'reason': known.reason, 'hint': known.hint}
+
+
+def often(count: int) -> str:
+    """`count` in words."""
+    return 'once' if count == 1 else f'{count} times'
+
+
+def _for_good(release: model.Release, end: End, lived: float) -> tuple[str, str]:
     return (
-        f'release {release.number} ended with exit code {code} {lived:.0f} s after its start, and '
-        'would end so again',
-        'publish another image, or try it all the same: '
+        f'release {release.number} ended {lived:.0f} s after its start, and would end so again: '
+        f'{end.reason}',
+        end.hint or 'publish another image, or try it all the same: '
         f'mirage-hooks start {release.unikernel}',
     )
 
 
-def _later(release: model.Release, known: model.Crashes, left: float) -> tuple[str, str]:
+def _later(
+    release: model.Release, known: model.Crashes, end: End, left: float
+) -> tuple[str, str]:
     return (
-        f'release {release.number} was brought back {known.count} times and ended again; next '
-        f'start in {left:.0f} s',
-        f'its console may say why: mirage-hooks logs {release.unikernel}',
+        f'release {release.number} was restarted {often(known.count)} and ended again: '
+        f'{end.reason}; next start in {left:.0f} s',
+        end.hint or f'its console may say why: mirage-hooks logs {release.unikernel}',
     )
 
 
 def pause(times: int) -> float:
     """Seconds between the start that followed the last of `times` ends and the next one."""
-    return float(min(PAUSES[0] << (times - 1), PAUSES[1]))
+    return float(min(PAUSES[0] << min(times - 1, 20), PAUSES[1]))
 
 
 def _left(known: model.Crashes, now: float) -> float:

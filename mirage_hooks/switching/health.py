@@ -12,8 +12,8 @@ from . import asking
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5  # seconds between two questions
 LAST_CHANCE = 1.0  # seconds that a question has at least, however little time is left
 
-Dead = Callable[[], str]
-"""Why the release no longer runs; '' while it does."""
+Dead = Callable[[], errors.Refused | None]
+"""Why the release no longer runs, and what to do about it; None while it does."""
 
 
 def questions(wanted: model.Unikernel, address: str = '') -> tuple[model.Health, ...]:
@@ -61,8 +61,8 @@ def watch(duration: float, dead: Dead) -> None:
 
 
 def _require_alive(dead: Dead) -> None:
-    if reason := dead():
-        raise errors.Refused(reason)
+    if refusal := dead():
+        raise refusal
 
 
 def _insist(

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import model, secret, settled, store, targets
-from ..host import cgroups, devices, network, supervisor, system, xen
+from ..host import cgroups, devices, filters, network, supervisor, system, xen
 from . import asking
 
 CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
@@ -38,10 +38,15 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> asking.Prin
         with store.writing(folder):
             (folder / name).write_text(text)
     printed = printing(lambda: console(shelf, release))
+    if plan.filtered:
+        with store.writing(folder):
+            (folder / store.FILTER).write_bytes(filters.program())
+    with store.writing(folder):
+        (folder / store.BEGAN).write_text(str(_size(console(shelf, release))))
     if plan.domain:
         xen.create(plan)
     elif plan.unit:
-        pid = supervisor.start(_hidden(folder, release.plan))
+        pid = supervisor.start(_scripted(folder, release.plan))
         shelf.set_run(release.number, system.identity(pid))
     else:
         spawn(folder, release.plan)
@@ -49,17 +54,22 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> asking.Prin
     return printed
 
 
-def _hidden(folder: Path, plan: model.Plan) -> model.Plan:
-    """`plan` with its secrets in a file of its owner: systemd tells everybody what a unit runs."""
-    if not plan.secrets:
+def _scripted(folder: Path, plan: model.Plan) -> model.Plan:
+    """`plan` with what systemd cannot be told in a file of its owner: secrets, for it tells
+    everybody what a unit runs, and a filter, which is passed as an open file."""
+    if not plan.secrets and not plan.filtered:
         return plan
     ours = plan.command.index('--') + 1
     words = tuple(word.replace('$$', '$') for word in plan.command[ours:])  # `$$` is systemd's
     filled = secret.filled(msgspec.structs.replace(plan, command=words), targets.write)
+    line = shlex.join(filled.command)
+    if plan.filtered:
+        line = shlex.join((filled.command[0], '--seccomp', '9', *filled.command[1:]))
+        line += f' 9<{shlex.quote(str(folder / store.FILTER))}'
     script = folder / 'start.sh'
     with store.writing(folder):
         script.touch(0o600)
-        script.write_text(f'exec {shlex.join(filled.command)}\n')
+        script.write_text(f'exec {line}\n')
     return msgspec.structs.replace(
         plan, command=(*plan.command[:ours], '/bin/sh', str(script))
     )
@@ -70,7 +80,8 @@ def spawn(folder: Path, plan: model.Plan) -> None:
     command = secret.filled(plan, targets.write).command
     with store.writing(folder):
         _children[str(folder)] = system.spawn(
-            command, folder, folder / store.CONSOLE, folder / store.ENDED, plan.group
+            command, folder, folder / store.CONSOLE, folder / store.ENDED, plan.group,
+            folder / store.FILTER if plan.filtered else None,
         )
 
 
@@ -209,6 +220,18 @@ def printing(path: Callable[[], Path]) -> asking.Printed:
             return ''
 
     return printed
+
+
+def last_words(shelf: store.Shelf, release: model.Release, lines: int) -> tuple[str, ...]:
+    """The last `lines` lines that `release` printed since it was started last."""
+    path = console(shelf, release)
+    try:
+        began = int((shelf.folder(release.number) / store.BEGAN).read_text())
+    except (OSError, ValueError):
+        began = 0
+    size = _size(path)
+    # A console that is shorter now was cut, or begun anew.
+    return tail(path, lines, min(16384, size - began if size >= began else size))
 
 
 def _size(path: Path) -> int:

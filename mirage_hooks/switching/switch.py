@@ -7,18 +7,10 @@ import errno
 import socket
 from collections.abc import Callable
 
-from .. import errors, model, store
-from . import asked, health, launcher
+import msgspec
 
-ENDED = {
-    1: 'the tender refused it',
-    2: 'an OCaml exception',
-    63: 'it printed its help',
-    64: 'it does not know one of its arguments',
-    127: 'it is no program of this host',
-    139: 'memory fault',
-    255: 'abort or out of memory',
-}
+from .. import errors, model, store
+from . import asked, ended, health, launcher
 
 Say = Callable[[str], None]
 
@@ -43,10 +35,8 @@ def rehearse(
     try:
         printed = launcher.printing(lambda: folder / store.CONSOLE)
         launcher.spawn(folder, plan)
-        health.prove(
-            questions.now, printed, lambda: _ended(launcher.exited(folder), release.plan),
-            questions.own,
-        )
+        tried = msgspec.structs.replace(release, plan=plan)
+        health.prove(questions.now, printed, _tried(shelf, tried), questions.own)
         over_tcp = any(question.http or question.tcp for question in questions.now)
         if over_tcp and not launcher.listens(folder, spare):
             raise errors.Unavailable(
@@ -86,20 +76,29 @@ def begin(
         _free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
     printed = launcher.start(shelf, release, owner)
-    ended = dead(shelf, release)
-    health.prove(health.questions(wanted), printed, ended)
-    health.watch(model.seconds(wanted.confirm), ended)
+    gone = dead(shelf, release)
+    health.prove(health.questions(wanted), printed, gone)
+    health.watch(model.seconds(wanted.confirm), gone)
 
 
 def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
     """Why `release` no longer runs, whenever asked. What systemd starts again has ended."""
-    def reason() -> str:
+    def refusal() -> errors.Refused | None:
         again = release.plan.unit and launcher.ended(shelf, release) is not None
         if launcher.alive(shelf, release) and not again:
-            return ''
-        return _ended(launcher.ended(shelf, release), release.plan) or 'it ended'
+            return None
+        return ended.how(shelf, release, launcher.ended(shelf, release)).refusal
 
-    return reason
+    return refusal
+
+
+def _tried(shelf: store.Shelf, release: model.Release) -> health.Dead:
+    """The same of a trial, which is a child of ours."""
+    def refusal() -> errors.Refused | None:
+        code = launcher.exited(shelf.folder(release.number))
+        return None if code is None else ended.how(shelf, release, code).refusal
+
+    return refusal
 
 
 def _free(address: str, port: int) -> None:
@@ -113,13 +112,3 @@ def _free(address: str, port: int) -> None:
             raise errors.Unavailable(
                 f'port {port} is held by another program', hint=f'see who: ss -ltnp sport = {port}'
             ) from None
-
-
-def _ended(code: int | None, plan: model.Plan) -> str:
-    if code is None:
-        return ''
-    tender = code != 1 or plan.target in ('spt', 'hvt')
-    known = f': {ENDED[code]}' if code in ENDED and tender else ''
-    if code == 64 and any('--ipv4-only' in word for word in plan.command):
-        known += ' (--ipv4-only? `ipv4_only: false` in mirage.yml keeps it away)'
-    return f'it ended with exit code {code}{known}'

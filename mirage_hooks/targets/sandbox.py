@@ -24,13 +24,18 @@ ETC = ('ld.so.cache', 'resolv.conf', 'hosts', 'nsswitch.conf', 'ssl', 'localtime
 INSIDE = '/image'
 
 CONSOLE_LIMIT = 64 << 20  # bytes that a console may grow to between two converges
-OVERHEAD = 64  # MB that a process may take next to the memory of its unikernel
-TASKS = 256  # processes and threads of a release
+OVERHEAD = 128  # MB that a process may take next to the memory of its unikernel
+TASKS = 1100  # processes and threads of a release: Lwt alone starts up to 1000 threads
+# Where nothing counts the memory that is really used, the data segment is bounded, and stacks count
+# there in full. 2 MB is a quarter of the usual size, also for the main thread (OCaml 4 runs on it).
+STACK = 2  # MB
+STACKS = 256  # threads whose stacks fit
 
 
 class Needs(msgspec.Struct, frozen=True):
     """What a command reaches: files to read; files to see and to write, by their names inside;
-    devices; whether it may bind ports below 1024; whether its data segment can be bounded."""
+    devices; whether it may bind ports below 1024; whether its data segment can be bounded, and
+    whether it runs threads of its own."""
 
     reads: tuple[str, ...] = ()
     shows: dict[str, str] = {}
@@ -38,6 +43,7 @@ class Needs(msgspec.Struct, frozen=True):
     devices: tuple[str, ...] = ()
     low_port: bool = False
     bounded: bool = True
+    threads: bool = False
 
 
 def image(request: Request) -> str:
@@ -138,6 +144,15 @@ def _dropped(request: Request, needs: Needs) -> tuple[str, ...]:
 def _limits(request: Request, needs: Needs) -> tuple[str, ...]:
     """No core (it would hold the secrets); no file, the console above all, without bound."""
     largest = max(CONSOLE_LIMIT, request.largest)
-    data = (f'--data={request.wanted.memory + OVERHEAD << 20}',) if needs.bounded else ()
     tasks = (f'--nproc={TASKS}',) if request.host.counted else ()
-    return ('prlimit', '--core=0', f'--fsize={largest}', *data, *tasks, '--')
+    return ('prlimit', '--core=0', f'--fsize={largest}', *_data(request, needs), *tasks, '--')
+
+
+def _data(request: Request, needs: Needs) -> tuple[str, ...]:
+    """The bound on what a process may map; nothing where systemd or a control group counts what it
+    uses, which is the better measure."""
+    if not needs.bounded or request.host.systemd or request.host.cgroups:
+        return ()
+    stacks = STACK * STACKS if needs.threads else 0
+    data = f'--data={request.wanted.memory + OVERHEAD + stacks << 20}'
+    return (data, f'--stack={STACK << 20}:') if needs.threads else (data,)

@@ -8,6 +8,17 @@ from .request import Request, blocks, interfaces
 
 LOW_PORTS = 1024
 
+# Without a filter (see host.filters) a good image may end with 2 right after its start, because it
+# looks at its tap before the kernel says that it runs; the next start may find it.
+AGAIN = (
+    'read -r up rest </proc/uptime; last=$((${up%.*} + 3)); tries=20; '
+    'while "$@"; code=$?; [ $code = 2 ]; do '
+    'read -r up rest </proc/uptime; tries=$((tries - 1)); '
+    '[ ${up%.*} -lt $last ] && [ $tries -gt 0 ] || break; done; exit $code'
+)
+"""For the shell: the command again, at once, while it ends with 2 in its first 3 seconds, 20 times
+at most."""
+
 
 def plan(request: Request) -> model.Plan:
     wanted = request.wanted
@@ -22,11 +33,14 @@ def plan(request: Request) -> model.Plan:
             hint='apt install bubblewrap',
         )
     command = (sandbox.image(request), *arguments.argv(flags, wanted.mirage))
+    filtered = bool(taps) and request.host.filters
+    if taps and not filtered:
+        command = ('/bin/sh', '-c', AGAIN, 'sh', *command)
     low = isinstance(wanted.network, model.Socket) and (wanted.port or 1) < LOW_PORTS
     needs = sandbox.Needs(
         shows={f'/{name}': block.path for name, block in disks.items() if block.read_only},
         writes={f'/{name}': block.path for name, block in disks.items() if not block.read_only},
-        devices=('/dev/net/tun',) if taps else (), low_port=low
+        devices=('/dev/net/tun',) if taps else (), low_port=low, threads=True,
     )
     return model.Plan(
         target='unix',
@@ -34,4 +48,5 @@ def plan(request: Request) -> model.Plan:
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line' if arguments.joins(wanted.mirage) else 'plain'),
         nodes=sandbox.nodes(request, needs),
+        filtered=filtered,
     )
