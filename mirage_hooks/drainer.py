@@ -24,6 +24,9 @@ def wait(repository: Repository) -> None:
     owner = facts.owner(state.root)
     with _only(state) as lock:
         while lock is not None:
+            # Without the repository's lock: a push that comes meanwhile does not wait.
+            while drain.draining(state) and not drain.due(state, owner):
+                time.sleep(PAUSE)
             with state.lock('drain', store.PATIENCE):
                 for text in drain.settle(state, owner):
                     journal.append(state.history, journal.Entry(
@@ -34,8 +37,6 @@ def wait(repository: Repository) -> None:
                     # While the repository is ours: who drains next starts a process of its own.
                     keeping.leave(state, repository.git_dir)
                     return fcntl.flock(lock, fcntl.LOCK_UN)
-            while drain.draining(state) and not drain.due(state, owner):
-                time.sleep(PAUSE)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,11 @@ SILENT = (
     'it left no console: let xenconsoled log it (Debian: XENCONSOLED_ARGS=--log=guest in '
     '/etc/default/xen, then restart xenconsoled), and look at `xl dmesg`'
 )
+SAME = 1.0  # seconds
 PATIENCE = 5.0  # seconds that a dying domain may take
+
+_said: dict[str, tuple[float, dict[str, bool]]] = {}
+"""When Xen was asked last, by the monotonic clock, and what it said."""
 
 
 def domains() -> dict[str, bool]:
@@ -30,6 +34,16 @@ def domains() -> dict[str, bool]:
         name, _, _, _, state, _ = line.rsplit(None, 5)
         found[name] = not set(state) & set('scd')
     return found
+
+
+def runs(domain: str) -> bool:
+    """Whether `domain` runs, as Xen said at most SAME seconds ago: one deployment asks this many
+    times."""
+    at, found = _said.get('', (0.0, {}))
+    if time.monotonic() > at + SAME:
+        found = domains()
+        _said[''] = (time.monotonic(), found)
+    return found.get(domain, False)
 
 
 class Domain(msgspec.Struct, frozen=True):
@@ -75,6 +89,7 @@ class _Listed(msgspec.Struct):
 def create(plan: model.Plan) -> None:
     """Create `plan`'s domain, anew when one of its name is left over."""
     destroy(plan.domain)
+    _said.clear()
     try:
         system.run(*plan.command)
     except errors.Unavailable as error:
@@ -89,6 +104,7 @@ def create(plan: model.Plan) -> None:
 def destroy(domain: str) -> None:
     """Destroy `domain`, if it is there. One that has crashed may refuse to go (rc -15): it serves
     nothing, so it is renamed to leave its name free; raises Unavailable for one that runs on."""
+    _said.clear()
     limit = time.monotonic() + PATIENCE
     while (known := domains()) and domain in known:
         try:

@@ -88,7 +88,7 @@ def spawn(folder: Path, plan: model.Plan) -> None:
 def alive(shelf: store.Shelf, release: model.Release) -> bool:
     """Whether `release` runs, asked of the host."""
     if release.plan.domain:
-        return xen.domains().get(release.plan.domain, False)
+        return xen.runs(release.plan.domain)
     if release.plan.unit:
         return _kept(shelf, release)
     if not _attached(release):
