@@ -40,7 +40,7 @@ STACK = (
 # whatever waits for the second one is lost. ARP_LIFE: of what arp.c has learned, in ticks.
 # DETECTION_MS: how long `--detect-duplicates=true` looks.
 DEFINED = {
-    **{'STRICT_TAP': 0, 'ARP_TICK_MS': 1500, 'ARP_LIFE': 800},
+    **{'STRICT_TAP': 1, 'ARP_TICK_MS': 1500, 'ARP_LIFE': 800},
     **{'NDP_TICK_MS': 1000, 'DETECTION_MS': 1000},
 }
 BARE = (
