@@ -219,6 +219,8 @@ class _Converge:
         try:
             if serving is None:
                 conflicts.require_none(self.road.state, name, wanted, new)
+            else:
+                serving = overlap.located(shelf, serving, new)
             beside = overlap.beside(serving, new, wanted)
             if not self.candidates.passed_gate(new) and trial.needed(wanted, beside):
                 asked = self.candidates.requests[new.number]

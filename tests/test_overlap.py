@@ -146,6 +146,24 @@ def test_no_request_fails_beyond_the_gateway_through_switches_there_and_back(
     assert all(len(one['pages']) == 4 for one in found)
 
 
+def test_the_first_switch_after_mirage_yml_names_the_address_costs_no_request(
+    routed: Wired
+) -> None:
+    """As after the adoption of an image that has its address compiled in."""
+    own = [f'--ipv4={wired.ADDRESS}/24', f'--ipv4-gateway={wired.ROUTER}']
+    routed.configure(network=NETWORK, arguments=own)
+    routed.start()
+    load = Load(routed)
+    routed.configure(network={**ROUTED, 'compiled_in': True}, arguments=own)
+    routed.release()
+    done = routed.mirage('pull')
+    assert done.returncode == 0, done.stdout
+    assert 'www: new connections go to release 2' in done.stdout
+    time.sleep(0.3)
+    assert costs(load.end()) == NOTHING
+    routed.alone(2)
+
+
 def test_what_a_neighbour_answers_reaches_the_release_that_asked(site: Wired) -> None:
     """Both have one hardware address; an answer that went to the other would be asked for again
     after MirageOS's 1.5 s, while the client waits."""

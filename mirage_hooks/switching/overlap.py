@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from .. import errors, model, store
-from ..host import flows, network, staging, wire
+from ..host import flows, neighbours, network, staging, wire
 from . import asked, confirm, health, launcher, switch
 
 
@@ -22,6 +22,23 @@ def beside(old: model.Release | None, new: model.Release, wanted: model.Unikerne
     """Whether `new` can be proved and serve beside `old`: an ordinary user makes no namespace."""
     alone = all(release is None or release.network for release in (old, new))
     return alone and wanted.overlapped is not None and os.geteuid() == 0
+
+
+def located(shelf: store.Shelf, old: model.Release, new: model.Release) -> model.Release:
+    """`old`, which serves, and from now on with the network of `new` where it was started without
+    one but answers for its addresses on the same bridge: a compiled-in address that mirage.yml has
+    come to name."""
+    taps, static = old.plan.taps, new.network
+    if old.network is not None or static is None or len(taps) != 1 or os.geteuid() != 0:
+        return old
+    mac = network.learned(taps[0].name) if old.plan.target == 'unix' else taps[0].mac
+    if taps[0].bridge != static.bridge or not mac or any(
+        neighbours.ask(static.bridge, address) != mac for address in wire.addresses(static)
+    ):
+        return old
+    found = msgspec.structs.replace(old, network=static)
+    shelf.save(found)
+    return found
 
 
 def take_over(
