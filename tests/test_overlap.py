@@ -119,10 +119,11 @@ ROUTED6 = {'ipv6': f'{wired.ADDRESS6}/64', 'ipv6_gateway': wired.ROUTER6}
 
 
 @pytest.mark.parametrize(('network', 'addresses', 'arguments'), [
-    pytest.param(ROUTED, (wired.ADDRESS,), [], id='ipv4'),
+    pytest.param(ROUTED, (wired.ADDRESS,), [], id='ipv4', marks=pytest.mark.long),
     # MirageOS of 2014 and 2015: whom it met on the stage it knows for ever.
     pytest.param(ROUTED, (wired.ADDRESS,), ['--neighbours=keep'], id='ipv4 kept for ever'),
-    pytest.param({**NETWORK, **ROUTED6}, (wired.ADDRESS6,), [], id='ipv6'),
+    pytest.param({**NETWORK, **ROUTED6}, (wired.ADDRESS6,), [], id='ipv6',
+                 marks=pytest.mark.long),
     pytest.param({**ROUTED, **ROUTED6}, (wired.ADDRESS, wired.ADDRESS6), [], id='both'),
 ])
 def test_no_request_fails_beyond_the_gateway_through_switches_there_and_back(
