@@ -185,7 +185,9 @@ def hold(state: Path) -> int | None:
 
 def dismiss(state: Path) -> None:
     """Have the keeper of `state` end, and wait until it has: what ends from now on is not started
-    again."""
+    again. A state folder of others is left alone."""
+    if strange(state) or not state.is_dir():
+        return
     (state / KEPT).unlink(missing_ok=True)
     limit = time.monotonic() + LEAVE
     while called(state) and time.monotonic() < limit:

@@ -77,7 +77,7 @@ def answering(answer: Callable[[Send], None]) -> Iterator[int]:
             server.shutdown(socket.SHUT_RDWR)
 
 
-def refused(question: model.Health, printed: str = '', dead: health.Dead = lambda: '') -> str:
+def refused(question: model.Health, printed: str = '', dead: health.Dead = lambda: None) -> str:
     """Why a release that is asked `question` is refused, soon and without a trace of the asking."""
     began = time.monotonic()
     with pytest.raises(errors.Refused) as refusal:
@@ -140,8 +140,9 @@ def test_the_end_of_the_release_ends_the_question(kind: str, asked: str) -> None
     began = time.monotonic()
     with full() as port:
         question = model.Health(**{kind: asked.format(port=port)}, within='10m')  # type: ignore[arg-type]
+        ended = errors.Refused('it ended')
         said = refused(question, 'a' * 40 + '!',
-                       lambda: 'it ended' if time.monotonic() - began > 0.5 else '')
+                       lambda: ended if time.monotonic() - began > 0.5 else None)
     assert said == 'it ended'
 
 
@@ -162,7 +163,7 @@ def full() -> Iterator[int]:
 def test_it_is_asked_in_the_network_namespace_of_who_asks() -> None:
     with namespace.made() as beyond, answering(lambda send: time.sleep(600)) as port:
         question = model.Health(tcp=f'127.0.0.1:{port}', within='50ms')
-        health.prove((question,), lambda: '', lambda: '')
+        health.prove((question,), lambda: '', lambda: None)
         with beyond.entered():  # where `lo` is down
             assert 'Network is unreachable' in refused(question)
 

@@ -165,6 +165,7 @@ def test_a_killed_tender_comes_back(site: Site, target: str) -> None:
     site.configure(**NETWORK)
     publish(site, target)
     site.push()
+    site.dismiss()
     os.kill(site.tender(), 9)
     until(lambda: not site.pings())
     code, said = site.converge('pull', '--quiet')
@@ -174,6 +175,7 @@ def test_a_killed_tender_comes_back(site: Site, target: str) -> None:
 
 def test_a_vanished_tap_is_made_anew(serving: Site) -> None:
     (tap,) = serving.taps()
+    serving.dismiss()
     serving.ip('link', 'delete', tap)
     code, said = serving.converge('pull', '--quiet')
     assert (code, said[-1][-10:]) == (0, 'runs again')
@@ -267,4 +269,4 @@ def test_the_plan_is_what_runs(serving: Site) -> None:
     release = serving.state(serving.hub).of('www').current()
     assert release is not None
     command = Path(f'/proc/{serving.tender()}/cmdline').read_bytes().decode().split('\0')[:-1]
-    assert tuple(command) == release.plan.command[release.plan.command.index('--mem=32') - 1:]
+    assert tuple(command) == release.plan.command[release.plan.command.index('--mem=128') - 1:]
