@@ -3,10 +3,14 @@ domains are lines of a file. Real ones are in test_xen."""
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mirage_hooks import errors, model, secret, store, targets
@@ -14,6 +18,7 @@ from mirage_hooks.deploying import ended
 from mirage_hooks.host import network, supervisor, system, xen
 from mirage_hooks.switching import crashes, launcher, switch
 from mirage_hooks.switching.ended import End
+from tests.deployment import PYTHON
 
 XL = """#!/bin/sh
 cd {folder}
@@ -239,6 +244,28 @@ def test_systemd_is_not_told_a_secret_for_it_tells_everybody(
     assert (tmp_path / 'asked').read_text() == f'--quiet -- /bin/sh {script}\n'
     assert script.stat().st_mode & 0o777 == 0o600
     assert shlex.split(script.read_text()) == ['exec', 'x', '$HOME', "--token=it's $5"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which('bwrap'), reason='bwrap is missing')
+def test_under_systemd_a_filter_is_passed_by_the_script_that_it_starts(
+    systemd: model.Plan, tmp_path: Path
+) -> None:
+    (tmp_path / 'unit').write_text(WAITING)
+    asks = (  # SIOCSIFFLAGS of an interface that there is not
+        "import fcntl, socket; fcntl.ioctl(socket.socket(), 0x8914, b'none'.ljust(40, b'\\0'))"
+    )
+    plan = msgspec.structs.replace(
+        systemd, filtered=True, secrets={},
+        command=('systemd-run', '--quiet', '--', 'bwrap', '--ro-bind', '/', '/', '--', PYTHON, '-c',
+                 asks),
+    )
+    shelf = store.Shelf(tmp_path / 'a shelf')
+    release = made(shelf, plan)
+    launcher.start(shelf, release, '0' * 16)
+    script = shelf.folder(release.number) / 'start.sh'
+    assert subprocess.run(('/bin/sh', str(script)), check=False).returncode == 0
+    bare = subprocess.run(plan.command[3:], check=False, stderr=subprocess.DEVNULL)
+    assert bare.returncode == 1
 
 
 def test_interfaces_of_ours_are_told_from_a_strangers_and_from_vifs(

@@ -143,7 +143,7 @@ until page 2/ >/dev/null; do sleep 1; done
 page 2/
 domains
 tick
-www history | tail -1 | grep -o 'restarted  release 2.*(keeper)'
+www history | grep -c '(keeper)$'
 echo '- stop and start'
 www stop www
 tick
@@ -188,6 +188,7 @@ www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 blog-1 alive
 www-2 alive
+1
 - stop and start
 www: release 2 was ended
 www: stopped
