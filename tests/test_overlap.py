@@ -165,6 +165,16 @@ def test_the_first_switch_after_mirage_yml_names_the_address_costs_no_request(
     routed.alone(2)
 
 
+def test_one_after_the_other_the_neighbours_know_each_release_at_once(site: Wired) -> None:
+    """Each takes another hardware address, and what it says of it may be lost at its start."""
+    site.configure(switch='replace')
+    for _ in range(4):
+        site.release()
+        done = site.mirage('pull')
+        assert done.returncode == 0, done.stdout
+        assert site.page() == f'release-{site.version:04}'
+
+
 def test_what_a_neighbour_answers_reaches_the_release_that_asked(site: Wired) -> None:
     """Both have one hardware address; an answer that went to the other would be asked for again
     after MirageOS's 1.5 s, while the client waits."""

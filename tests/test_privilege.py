@@ -110,6 +110,8 @@ def site() -> Iterator[Ordinary]:
     folder = Path(tempfile.mkdtemp(prefix='mirage-hooks-'))  # pytest's own are root's alone
     folder.chmod(0o755)
     made = Ordinary(folder)
+    # Else it takes another hardware address at each start, which the neighbours may not hear of.
+    made.configure(arguments=['--mac=02:00:00:00:00:77'])
     try:
         made.release()
         made.clone()
@@ -181,7 +183,7 @@ def test_without_root_one_release_replaces_the_other_and_check_says_so(site: Ord
 
 
 def test_overlap_that_is_asked_for_without_root_is_refused(site: Ordinary) -> None:
-    site.configure(switch='overlap')
+    site.configure(switch='overlap', arguments=['--mac=02:00:00:00:00:77'])
     reason = '`switch: overlap` of www wants root, for network namespaces and nft'
     hint = 'hint: run mirage-hooks as root, or leave `switch:` out of mirage.yml: an ordinary ' \
         'user gets `replace`'

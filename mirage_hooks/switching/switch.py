@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
+import time
 from collections.abc import Callable
 
 import msgspec
 
 from .. import errors, model, store
+from ..host import neighbours, wire
 from . import asked, ended, health, launcher
+
+HEARD = 3.0  # seconds in which a release on a bridge should be heard
 
 Say = Callable[[str], None]
 
@@ -77,8 +82,22 @@ def begin(
     say(f'starting release {release.number}')
     printed = launcher.start(shelf, release, owner)
     gone = dead(shelf, release)
+    _introduce(release, gone)
     health.prove(health.questions(wanted), printed, gone)
     health.watch(model.seconds(wanted.confirm), gone)
+
+
+def _introduce(release: model.Release, gone: health.Dead) -> None:
+    """Tell the neighbours where `release` is now. unix/direct takes another hardware address at
+    each start, and what it says of it then is lost: its port of the bridge comes up when the
+    kernel has seen that its tap was opened, which may take a second."""
+    if release.plan.target != 'unix' or release.network is None or os.geteuid() != 0:
+        return
+    address, bridge = wire.addresses(release.network)[0], release.plan.taps[0].bridge
+    limit = time.monotonic() + HEARD
+    while not gone() and time.monotonic() < limit:
+        if mac := neighbours.ask(bridge, address, within=0.2):
+            return wire.announce(release, mac)
 
 
 def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:

@@ -149,9 +149,9 @@ def _limits(request: Request, needs: Needs) -> tuple[str, ...]:
 
 
 def _data(request: Request, needs: Needs) -> tuple[str, ...]:
-    """The bound on what a process may map; nothing where systemd or a control group counts what it
-    uses, which is the better measure."""
-    if not needs.bounded or request.host.systemd or request.host.cgroups:
+    """The bound on what a process may map; nothing where the system's systemd or a control group
+    counts what it uses, which is the better measure. (A user's counts with cgroup v2 alone.)"""
+    if not needs.bounded or request.host.systemd == 'system' or request.host.cgroups:
         return ()
     stacks = STACK * STACKS if needs.threads else 0
     data = f'--data={request.wanted.memory + OVERHEAD + stacks << 20}'
