@@ -4,6 +4,7 @@ failed, 2 usage, 3 our own fault, 130 interrupted."""
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
@@ -126,6 +127,7 @@ def _pull(given: argparse.Namespace) -> int:
     def converged() -> int:
         return _converge(repository.folder, trigger, given.quiet)
 
+    _untold(repository)
     # First, for a remote may take its time, and visitors wait.
     before, failed = '', 0
     if _died(repository):
@@ -223,7 +225,23 @@ def _trust(given: argparse.Namespace) -> int:
 
 
 def _keep(given: argparse.Namespace) -> int:
-    return _converge(Path(given.repository), 'keeper', quiet=True)
+    """What the keeper would say nobody hears: the next pull says it, and cron mails that."""
+    import io
+
+    from . import store
+    from .repository import Repository
+
+    state, said = store.opened(Repository(Path(given.repository)).state), io.StringIO()
+    with contextlib.redirect_stdout(said):
+        code = _converge(Path(given.repository), 'keeper', quiet=True)
+    state.keep_untold(said.getvalue())
+    return code
+
+
+def _untold(repository: Repository) -> None:
+    from . import store
+
+    print(store.opened(repository.state).untold(), end='', flush=True)
 
 
 def _drain(given: argparse.Namespace) -> int:

@@ -112,7 +112,9 @@ class _Converge:
         except errors.Refused as refused:
             if not self.road.state.names():
                 raise
-            return self.refusals.all_kept(refused)
+            outcomes = self.refusals.all_kept(refused)
+            self.road.leave()
+            return outcomes
         self.road.state.news('settings', '')
         # First, for what is renamed wants the port that its old name still has.
         gone = [name for name in self.road.state.names() if name not in settings.unikernels]

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__, settled
 
@@ -53,8 +53,8 @@ class _Keeper:
 
     def keep(self) -> None:
         while wanted := _wanted(self.state):
-            if wanted['version'] != __version__:  # upgraded since
-                return _become(wanted['python'], self.git_dir, self.calls)
+            if (wanted['version'], wanted['python']) != (__version__, sys.executable):
+                _become(wanted['python'], self.git_dir, self.calls)
             self._drain(wanted)
             if self._has_ended(wanted) and time.monotonic() >= self.rest:
                 self._converge(wanted)
@@ -161,11 +161,14 @@ def _domains(wanted: list[str]) -> set[str]:
     return {row[0] for row in rows if len(row) == 6 and not set(row[4]) & set('scd')}
 
 
-def _become(python: str, git_dir: Path, calls: int) -> None:
+def _become(python: str, git_dir: Path, calls: int) -> NoReturn:
+    """Go on as what a converge said: it was upgraded, or installed elsewhere."""
     os.set_inheritable(calls, True)
     command = (python, '-I', '-m', 'mirage_hooks.keeper', str(git_dir), str(calls))
-    with contextlib.suppress(OSError):  # it is gone again: the next converge starts another
+    try:
         os.execv(python, command)  # noqa: S606
+    except OSError as error:  # gone again: the next converge starts another keeper
+        raise SystemExit(f'{python}: {error.strerror}') from None
 
 
 def _clock() -> float:

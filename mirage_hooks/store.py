@@ -24,6 +24,7 @@ T = TypeVar('T')
 
 PATIENCE = 900.0  # seconds to wait for another deployment of the same repository
 
+UNTOLD = 16384  # characters
 XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 CONSOLE = 'console.log'  # what the image prints, in its release's folder
 RUN = 'run.json'  # its process
@@ -81,6 +82,23 @@ class Store:
             if trouble or path.exists():
                 write(path, trouble or None)
         return bool(trouble)
+
+    def keep_untold(self, text: str) -> None:
+        """Keep `text` for who is heard next; the last UNTOLD characters of all that is kept."""
+        if text:
+            write(self.root / 'untold.json', (self._kept_untold() + text)[-UNTOLD:])
+
+    def untold(self) -> str:
+        """What was kept, once."""
+        text = self._kept_untold()
+        if text:
+            write(self.root / 'untold.json', None)
+        return text
+
+    def _kept_untold(self) -> str:
+        with contextlib.suppress(errors.Refused):  # damaged: nothing that matters is lost
+            return read(self.root / 'untold.json', str) or ''
+        return ''
 
     def key(self) -> bytes:
         """What secrets are digested with; made when it is first wanted."""

@@ -30,8 +30,8 @@ def status(repository: Repository, as_json: bool) -> int:
             raise
     known = list(dict.fromkeys([*names, *state.names()]))
     live = [state.of(name).current() for name in known]
-    answers = conflicts.heard([release.network for release in live if release is not None])
-    rows = [_row(state, name, answers) for name in known]
+    seen = conflicts.seen_by(state, filter(None, live))
+    rows = [_row(state, name, seen) for name in known]
     rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
     deploying = state.holder()
     left, keeper = leftover.left(state, facts.owner(state.root)), settled.keeps(state.root)
@@ -105,7 +105,7 @@ def inspect(path: Path, as_json: bool) -> None:
         print(f'  packed with {found.compression}')
 
 
-def _row(state: store.Store, name: str, answers: conflicts.Answers) -> dict[str, Any]:
+def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
     shelf = state.of(name)
     release, pin, failure = shelf.current(), shelf.pin(), shelf.failure()
     row: dict[str, Any] = {'name': name, 'state': 'none'}
@@ -126,7 +126,7 @@ def _row(state: store.Store, name: str, answers: conflicts.Answers) -> dict[str,
         restarted = crashes.restarts(shelf, release)
         row |= {'restarted': restarted} if restarted else {}
     row |= _beside(shelf)
-    others = conflicts.of(state, name, None, release, answers) if release is not None else []
+    others = conflicts.of(state, name, None, release, seen) if release is not None else []
     row |= {'conflicts': [one.text for one in others]} if others else {}
     if pin and not pin.stopped:
         row['pinned'] = True

@@ -35,7 +35,7 @@ def disguised(folder: Path, state: Path, marker: Path) -> None:
         f'[core]\n\trepositoryformatversion = 0\n\tbare = true\n[mirage]\n\tconfig = {folder}/y\n'
     )
     shutil.copytree(state, folder / 'mirage-hooks', ignore=lambda _, names: [
-        name for name in names if 'lock' in name or name in ('settled.json', 'run.json')])
+        name for name in names if 'lock' in name or name in ('settled.json', 'run.json', 'keeper')])
     for path in folder.rglob('release.json'):
         release = json.loads(path.read_bytes())
         release['plan']['command'] = ['/usr/bin/touch', str(marker)]

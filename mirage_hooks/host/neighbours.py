@@ -21,6 +21,7 @@ SOLICITATION, ADVERTISEMENT = 135, 136
 OVERRIDE = 0x20000000  # an advertisement's flag: what you know is out of date
 SOURCE_ADDRESS, TARGET_ADDRESS = b'\1\1', b'\2\1'  # options: type, and length in 8 bytes
 ALL_NODES = ipaddress.IPv6Address('ff02::1').packed
+MOST = 4  # answers for one address that are kept, however many there are
 AGAIN = 0.1  # seconds after which it is asked again
 
 
@@ -47,7 +48,7 @@ def answers(
         while (left := limit - time.monotonic()) > 0:
             _send(links, wanted)
             for address, mac in _heard(links, min(left, AGAIN)):
-                if address in wanted:
+                if address in wanted and len(found[wanted[address]]) < MOST:
                     found[wanted[address]] |= {mac.hex(':')}
                     if first:
                         return found
@@ -90,14 +91,13 @@ def introduce(interface: str, address: str, mac: str, to: str) -> None:
 @contextlib.contextmanager
 def _link(interface: str, kind: int) -> Iterator[socket.socket]:
     try:
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind))
-        link.bind((interface, kind))
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind)) as link:
+            link.bind((interface, kind))
+            yield link  # what is sent while the interface is down fails, too
     except OSError as error:
         raise errors.Unavailable(
             f'cannot speak to the neighbours on {interface}: {error.strerror}'
         ) from None
-    with link:
-        yield link
 
 
 def _heard(links: list[socket.socket], within: float) -> Iterator[tuple[bytes, bytes]]:
@@ -106,7 +106,9 @@ def _heard(links: list[socket.socket], within: float) -> Iterator[tuple[bytes, b
     while (left := limit - time.monotonic()) > 0:
         for link in select.select(links, (), (), left)[0]:
             frame = link.recv(2048)
-            yield from _reply(frame) or _advertisement(frame)
+            for address, mac in _reply(frame) or _advertisement(frame):
+                if any(mac) and not mac[0] & 1:  # no host has all zeros, or a group's address
+                    yield address, mac
 
 
 def _request(own: bytes, wanted: bytes) -> bytes:

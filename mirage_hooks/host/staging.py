@@ -158,7 +158,7 @@ def met(static: model.Static) -> tuple[Neighbour, ...]:
 
 def _met(bridge: str, own: str, gateway: str | None) -> Neighbour:
     here = _addresses(bridge)
-    address = gateway or _host(own, here)
+    address = str(ipaddress.ip_address(gateway)) if gateway else _host(own, here)
     if address in here:
         # As it is once the release is there.
         mac, ours = network.address_with_port(bridge), True
@@ -170,7 +170,8 @@ def _met(bridge: str, own: str, gateway: str | None) -> Neighbour:
 def _addresses(bridge: str) -> list[str]:
     """The addresses that this host has on `bridge`."""
     found = psutil.net_if_addrs().get(bridge, ())
-    return [one.address.partition('%')[0] for one in found if one.family != psutil.AF_LINK]
+    return [str(ipaddress.ip_address(one.address.partition('%')[0])) for one in found
+            if one.family != psutil.AF_LINK]
 
 
 def _host(own: str, here: list[str]) -> str:

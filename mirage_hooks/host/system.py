@@ -212,11 +212,12 @@ def reported(ended: Path) -> int | None:
 
 def detach(command: tuple[str, ...], *passed: int) -> None:
     """Start `command` so that it outlives us and holds nothing of ours but the descriptors
-    `passed`: a push does not wait for it. It says nothing to anybody."""
+    `passed`: a push does not wait for it. It says nothing to anybody. Its TMPDIR is not ours, which
+    may go with us."""
+    kept = {key: value for key, value in os.environ.items() if key != 'TMPDIR'} | {'PATH': PATH}
     subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        cwd='/', env={**os.environ, 'PATH': PATH}, start_new_session=True, close_fds=True,
-        pass_fds=passed,
+        cwd='/', env=kept, start_new_session=True, close_fds=True, pass_fds=passed,
     )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 from collections.abc import Iterator
 
+from .. import errors
 from . import flows, namespace, network, staging, system, wire
 
 FROM = {4: ('192.0.2.1', '198.51.100.1'), 6: ('2001:db8::1', '3fff::1')}
@@ -35,8 +36,9 @@ def beyond(
             wire.transact(flows.turned(owner, unikernel, devices, answers, (port, own)))
             yield made
         finally:
-            wire.transact(flows.unturned(owner, unikernel, wire.rules(owner)))
-            network.remove(port)
+            with contextlib.suppress(errors.Unavailable):  # the next converge takes it away
+                wire.transact(flows.unturned(owner, unikernel, wire.rules(owner)))
+                network.remove(port)
 
 
 def names(owner: str) -> tuple[str, str, str]:

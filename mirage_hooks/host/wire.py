@@ -3,6 +3,8 @@ comes over it."""
 
 from __future__ import annotations
 
+import ipaddress
+
 from .. import errors, model, store
 from . import flows, neighbours, network, system
 
@@ -36,7 +38,7 @@ def static(release: model.Release) -> model.Static:
 
 def addresses(static: model.Static) -> tuple[str, ...]:
     given = (static.ipv4, static.ipv6)
-    return tuple(address.partition('/')[0] for address in given if address)
+    return tuple(str(ipaddress.ip_interface(address).ip) for address in given if address)
 
 
 def overlap(base: model.Release, sides: tuple[model.Side, ...]) -> model.Overlap:

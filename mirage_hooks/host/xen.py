@@ -46,6 +46,11 @@ def runs(domain: str) -> bool:
     return found.get(domain, False)
 
 
+def forget() -> None:
+    """Have Xen asked anew: it matters whether a domain runs just now."""
+    _said.clear()
+
+
 class Domain(msgspec.Struct, frozen=True):
     """A domain that runs, with the hardware addresses of its interfaces, in small letters, as far
     as xl tells them."""

@@ -30,10 +30,11 @@ def address(path: Path) -> Address | None:
     with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
         texts = list(dict.fromkeys(found[0].decode() for found in _TEXT.finditer(raw)))
     with_prefix = [text for text in texts if '/' in text and _usable(text)]
-    hosts = [text for text in texts if '/' not in text and _usable(text) and not _mask(text)]
+    plain = [text for text in texts if '/' not in text and _usable(text)]
+    hosts = [text for text in plain if not _mask(text)]
     if with_prefix:  # from MirageOS 3 on
         return _with_gateway(with_prefix[0], hosts) if len(with_prefix) == 1 else None
-    masks = [text for text in texts if '/' not in text and _mask(text)]
+    masks = [text for text in plain if _mask(text)]
     return _masked(hosts, masks[0]) if len(masks) == 1 else None
 
 

@@ -49,13 +49,16 @@ def again(
     wanted: model.Unikernel, own: tuple[str, ...], address: str
 ) -> tuple[model.Health, ...]:
     """What is asked once more after the switch, at the `address` of its `own` ones, from where
-    visitors ask: the questions of the stage that go over a network. What names none of its
-    addresses goes to the first. It served before, so it gets WITHIN at most."""
+    visitors ask: the questions of the stage that go over a network, and no others than a person
+    wrote, if one wrote any. What names none of its addresses goes to the first. It served before,
+    so it gets WITHIN at most."""
     found = [
         one for one in on_stage(wanted, own).now
         if (named := _named_host(one)) == address or (named and named not in own
                                                       and address == own[0])
-    ] or [one for one in health.at_address(wanted, address) if not one.alive]
+    ]
+    if not found and not wanted.health:
+        found = [one for one in health.at_address(wanted, address) if not one.alive]
     return tuple(
         msgspec.structs.replace(one, within=min(one.within, WITHIN, key=model.seconds))
         for one in found
@@ -65,7 +68,7 @@ def again(
 def _named_host(question: model.Health) -> str:
     """The host that `question` asks, '' for one that asks none."""
     place = _place(question)
-    return question.ping or (place[0] if place else '')
+    return health.plain(question.ping or (place[0] if place else ''))
 
 
 def _asked(

@@ -4,15 +4,16 @@ watched. What it could not be asked on the stage is asked now, too."""
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 from collections.abc import Iterator
 
 import msgspec
 
 from .. import errors, model, store
 from ..host import namespace, staging, visitor, wire
-from . import asked, asking, health, switch
+from . import asked, health, switch
 
-LOOK = 1.0  # seconds that the release before has to answer from a place
+LOOK = '1s'  # what a release that serves has to answer from a place
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -58,10 +59,22 @@ def places(
 
 
 def answered(
-    asked_from: tuple[Place, ...], old: model.Release, wanted: model.Unikernel, say: switch.Say
+    asked_from: tuple[Place, ...], one: model.Release, wanted: model.Unikernel, say: switch.Say
 ) -> tuple[Place, ...]:
-    """Those places from which `old` answers: from the others nothing can be told."""
-    return tuple(place for place in asked_from if _answers(place, old, wanted, say))
+    """Those places from which release `one`, which serves, answers. The others are said: from
+    there nothing can be told of what takes its place."""
+    own, found = wire.addresses(wire.static(one)), []
+    for place in asked_from:
+        questions = tuple(msgspec.structs.replace(each, within=LOOK)
+                          for each in asked.again(wanted, own, place.address))
+        try:
+            with place.entered():
+                health.prove(questions, lambda: '', lambda: None, (place.address,))
+            found.append(place)
+        except errors.Refused as refused:
+            say(f'WARNING: release {one.number} does not answer, asked {place.where}: '
+                f'{refused.reason}')
+    return tuple(found)
 
 
 def serves(
@@ -94,20 +107,5 @@ def _ask(place: Place, questions: tuple[model.Health, ...], ended: health.Dead) 
         )) from None
 
 
-def _answers(
-    place: Place, old: model.Release, wanted: model.Unikernel, say: switch.Say
-) -> bool:
-    own = wire.addresses(wire.static(old))
-    with place.entered():
-        wrong = [
-            said for one in asked.again(wanted, own, place.address)
-            if (said := asking.ask(one, lambda: '', LOOK, (place.address,), lambda: None))
-        ]
-    if wrong:
-        say(f'release {old.number} does not answer {place.where}, so the new one is not asked so: '
-            f'{wrong[0]}')
-    return not wrong
-
-
 def _own(met: staging.Neighbour) -> str:
-    return met.own.partition('/')[0]
+    return str(ipaddress.ip_interface(met.own).ip)

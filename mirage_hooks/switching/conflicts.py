@@ -28,11 +28,19 @@ class Conflict(msgspec.Struct, frozen=True):
     sure: bool = True
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What is there, looked at once for all unikernels: who answers for their addresses, the
+    domains that run, and the names of all that are ours."""
+
+    answers: Answers
+    running: tuple[xen.Domain, ...] = ()
+    domains: frozenset[str] = frozenset()
+
+
 class _Ours(msgspec.Struct, frozen=True):
     """What belongs to one unikernel of ours."""
 
     name: str
-    domains: frozenset[str]
     macs: frozenset[str]
     taps: frozenset[str]
     place: model.Static | None
@@ -40,21 +48,37 @@ class _Ours(msgspec.Struct, frozen=True):
 
 def of(
     state: store.Store, name: str, wanted: model.Unikernel | None,
-    release: model.Release | None = None, answers: Answers | None = None,
+    release: model.Release | None = None, seen: Seen | None = None,
 ) -> list[Conflict]:
-    """Who is in the way of `name`, which runs as `release`, or is to run as `wanted`. Who answers
-    for its addresses on its bridge is in `answers`, or is asked."""
+    """Who is in the way of `name`, which runs as `release`, or is to run as `wanted`, of those who
+    are `seen`; they are looked at when they are not given."""
     release = release or state.of(name).current()
     ours = _ours(state, name, wanted, release)
     target = release.plan.target if release else wanted.target if wanted else None
-    listed = _running() if target == 'xen' else []
-    strangers = [one for one in listed if one.name not in ours.domains]
+    on_xen = target == 'xen'
+    seen = seen or look(state, [ours.place], on_xen)
+    strangers = [one for one in seen.running if on_xen and one.name not in seen.domains]
     found = {one.name: conflict for one in strangers if (conflict := _named(one, ours))}
     found |= {one.name: _alike(one, ours) for one in strangers if ours.macs & {*one.macs}}
-    for address, mac in _answering(ours, heard([ours.place]) if answers is None else answers):
+    for address, mac in _answering(ours, seen.answers):
         domain = next((one.name for one in strangers if mac in one.macs), '')
         found[domain or mac] = _answers(address, mac, domain, ours)
     return list(found.values())
+
+
+def look(
+    state: store.Store, places: Iterable[model.Static | None], on_xen: bool
+) -> Seen:
+    """Who answers for the addresses of `places`, and, with `on_xen`, the domains."""
+    running = tuple(_running()) if on_xen else ()
+    return Seen(_heard(places), running, frozenset(domains(state)) if running else frozenset())
+
+
+def seen_by(state: store.Store, releases: Iterable[model.Release]) -> Seen:
+    """What concerns `releases`, which run."""
+    found = list(releases)
+    on_xen = any(one.plan.target == 'xen' for one in found)
+    return look(state, [one.network for one in found], on_xen)
 
 
 def require_none(
@@ -78,7 +102,7 @@ def _ours(
                  if isinstance(one, model.Direct)]
     place = release.network if release else wanted.alone if wanted else None
     return _Ours(
-        name, frozenset(domains(state)), frozenset(mac.lower() for mac in macs if mac),
+        name, frozenset(mac.lower() for mac in macs if mac),
         frozenset(tap.name for tap in taps), place,
     )
 
@@ -126,7 +150,7 @@ def _destroy(domain: str) -> str:
     return f'xl destroy {shlex.quote(domain)}, then mirage-hooks deploy'
 
 
-def heard(places: Iterable[model.Static | None]) -> Answers:
+def _heard(places: Iterable[model.Static | None]) -> Answers:
     """Who answers for the addresses of `places`, and of their gateways; all are asked at once. An
     ordinary user cannot ask."""
     asked: dict[str, list[str]] = {}

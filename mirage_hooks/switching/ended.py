@@ -66,8 +66,9 @@ def _with(code: int | None) -> str:
 def _known(code: int | None, plan: model.Plan) -> str:
     tender = code != 1 or plan.target in ('spt', 'hvt')
     known = f': {CODES[code]}' if code in CODES and tender else ''
-    if code == 64 and any('--ipv4-only' in word for word in plan.command):
-        known += ' (--ipv4-only? `ipv4_only: false` in mirage.yml keeps it away)'
+    for flag in ('--ipv4-only', '--ipv6-only'):
+        if code == 64 and any(flag in word for word in plan.command):
+            known += f' ({flag}? `ipv4_only: false` in mirage.yml keeps it away)'
     return known
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable
 
@@ -84,6 +85,14 @@ def _insist(
             raise errors.Refused(f'{wrong} within {question.within}')
         time.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def plain(host: str) -> str:
+    """`host`, spelled as all addresses are here when it is one."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host
 
 
 def bracketed(host: str) -> str:

@@ -31,7 +31,7 @@ def located(shelf: store.Shelf, old: model.Release, new: model.Release) -> model
     taps, static = old.plan.taps, new.network
     if old.network is not None or static is None or len(taps) != 1 or os.geteuid() != 0:
         return old
-    mac = network.learned(taps[0].name) if old.plan.target == 'unix' else taps[0].mac
+    mac = (network.learned(taps[0].name) if old.plan.target == 'unix' else taps[0].mac).lower()
     if taps[0].bridge != static.bridge or not mac or any(
         neighbours.ask(static.bridge, address) != mac for address in wire.addresses(static)
     ):
@@ -116,6 +116,7 @@ def _exchange(
             before, here, [*others, *([there] if wire.side_of(shelf, new) else [])])
         # First that all is as it is, by rules: nothing may change when the new one joins.
         if not _pinnable(owner, old, guard, say):
+            places = confirm.answered(places, old, wanted, say)
             return _swap(shelf, old, here, new, there, places, wanted)
         wire.pin(here)
         places = confirm.answered(places, old, wanted, say)
@@ -124,7 +125,7 @@ def _exchange(
         say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
         try:
             confirm.serves(shelf, new, wanted, places)
-        except errors.Refused:
+        except BaseException:  # also when a person interrupts it
             _turn(owner, guard)
             raise
     here = msgspec.structs.replace(here, until=model.clock() + model.seconds(wanted.drain))
@@ -166,7 +167,7 @@ def _swap(
     wire.announce(new, there.mac)
     try:
         confirm.serves(shelf, new, wanted, places)
-    except errors.Refused:
+    except BaseException:
         network.swap(here.device, there.device, bridge)
         if here.mac:
             wire.announce(old, here.mac)
@@ -180,12 +181,14 @@ def _join(
     shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release, mac: str,
     met: tuple[staging.Neighbour, ...], wanted: model.Unikernel, say: switch.Say,
 ) -> None:
-    """Put `new` where nobody has its address, and point to it."""
+    """Put `new` where nobody has its address, and point to it. Where it does not answer from is
+    said: nothing served there before, or it has served so."""
     tap = new.plan.taps[0]
     network.join(tap.name, tap.bridge)
     wire.announce(new, mac)
     with confirm.places(owner, new, mac, met, (tap.name,), say) as places:
-        confirm.serves(shelf, new, wanted, places)
+        confirm.answered(places, new, wanted, say)
+    confirm.serves(shelf, new, wanted, ())
     shelf.set_overlap(None)
     shelf.point(new.number)
     if old is not None:

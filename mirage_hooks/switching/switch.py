@@ -5,26 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from .. import errors, model, store
-from ..host import neighbours, wire
+from ..host import neighbours, wire, xen
 from . import asked, ended, health, launcher
 
+EPHEMERAL = Path('/proc/sys/net/ipv4/ip_local_port_range')
+LOW = 10_000  # below are the ports that people choose
 HEARD = 3.0  # seconds in which a release on a bridge should be heard
 
 Say = Callable[[str], None]
 
 
 def spare_port() -> int:
-    """A TCP port of this host that is free now."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of this host that is free now, and that the kernel gives to no connection
+    meanwhile; where there is none of these, any."""
+    lowest = int(EPHEMERAL.read_text().split()[0])
+    below = range(LOW, lowest)
+    for port in (*random.sample(below, min(50, len(below))), 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(('127.0.0.1', port))
+            return int(probe.getsockname()[1])
+    raise errors.Unavailable('no TCP port of 127.0.0.1 is free')
 
 
 def rehearse(
@@ -103,6 +112,7 @@ def _introduce(release: model.Release, gone: health.Dead) -> None:
 def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
     """Why `release` no longer runs, whenever asked. What systemd starts again has ended."""
     def refusal() -> errors.Refused | None:
+        xen.forget()
         again = release.plan.unit and launcher.ended(shelf, release) is not None
         if launcher.alive(shelf, release) and not again:
             return None

@@ -101,7 +101,7 @@ def _lines(kind: str, names: list[str], had: list[str]) -> str:
 
 
 def _tap(request: Request, device: str, own: model.Direct, index: int) -> model.Tap:
-    mac = own.mac or _mac(f'{request.seed}/{request.unikernel}/{device}')
+    mac = own.mac.lower() if own.mac else _mac(f'{request.seed}/{request.unikernel}/{device}')
     if own.interface:
         return model.Tap(own.interface, mac=mac, ours=False)
     if not own.bridge:
