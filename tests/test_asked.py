@@ -88,15 +88,18 @@ def test_on_a_stage_all_is_asked_of_a_release_that_does_not_say_its_port() -> No
     # Names and other places go to the first address, an address to itself.
     ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), '10.0.0.2',
      (model.Health(http='http://mort.io/', within='5s'),)),
-    ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
-     (model.Health(tcp='[fd00::2]:80', within='5s'),)),
+    ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2', ()),
+    # However an address is spelled.
+    ((model.Health(http='http://[FD00:0::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
+     (model.Health(http='http://[FD00:0::2]/', within='5s'),)),
+    # Where a person wrote none, the best that the network allows.
+    ((), ('10.0.0.2', 'fd00::2'), 'fd00::2', (model.Health(tcp='[fd00::2]:80', within='5s'),)),
     ((model.Health(http='http://[fd00::2]/'), model.Health(tcp='10.0.0.2:80', within='2s')),
      ('10.0.0.2', 'fd00::2'), '10.0.0.2', (model.Health(tcp='10.0.0.2:80', within='2s'),)),
     ((model.Health(http='http://[fd00::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
      (model.Health(http='http://[fd00::2]/', within='5s'),)),
-    # What goes over no network was answered once and for all.
-    ((model.Health(console='up'), model.Health(alive='1s')), OWN, '10.0.0.2',
-     (model.Health(tcp='10.0.0.2:80', within='5s'),)),
+    # What goes over no network was answered once and for all; nothing is put in its place.
+    ((model.Health(console='up'), model.Health(alive='1s')), OWN, '10.0.0.2', ()),
     ((model.Health(ping='10.0.0.2'),), OWN, '10.0.0.2',
      (model.Health(ping='10.0.0.2', within='5s'),)),
 ])

@@ -211,3 +211,21 @@ def test_a_domain_that_is_gone_or_crashed_has_ended_and_a_silent_xen_says_nothin
 def test_it_costs_little_memory(serving: Deployment) -> None:
     (one,) = waiting(serving)
     assert one.memory_full_info().uss < 12 << 20
+
+
+def test_what_it_met_is_told_by_the_next_cron_run_and_once(serving: Deployment) -> None:
+    kill(serving)
+    restarted(serving, 1)
+    until(lambda: (serving.state().root / 'untold.json').exists())
+    said = serving.mirage('pull', '--quiet').stdout
+    assert 'www: release 1 (' in said
+    assert said.endswith(' runs again\n')
+    assert serving.mirage('pull', '--quiet').stdout == ''
+
+
+def test_it_goes_on_while_mirage_yml_is_refused(serving: Deployment) -> None:
+    serving.config.write_text('unikernels: [')
+    for times in (1, 2):
+        kill(serving)
+        until(lambda: serving.events().count(('restarted', 1)) >= times)  # noqa: B023
+        until(serving.page)

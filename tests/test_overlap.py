@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -226,6 +227,39 @@ def test_an_image_that_does_not_answer_by_way_of_its_gateway_gives_everything_ba
     assert [one['held_failed'] for one in load.end()] == [0, 0]
     assert routed.page() == 'release-0001'
     routed.alone(1)
+
+
+def test_what_has_served_is_restarted_though_it_does_not_answer_beyond_its_gateway(
+    routed: Wired
+) -> None:
+    own = ['--ipv4-gateway=10.9.0.77']
+    routed.configure(network=ROUTED, arguments=own, switch='replace')
+    routed.start()
+    routed.configure(network=ROUTED, arguments=own)
+    routed.dismiss()
+    system.end([process for _, process in system.marked(routed.state().root)])
+    done = routed.mirage('pull')
+    assert done.returncode == 0, done.stdout
+    assert f'WARNING: release 1 does not answer, asked by way of the gateway {wired.ROUTER}: ' in (
+        done.stdout)
+    assert routed.page() == 'release-0001'
+    routed.alone(1)
+
+
+def test_interrupted_after_the_switch_everything_goes_back(site: Wired) -> None:
+    site.configure(confirm='10m')
+    site.release()
+    with subprocess.Popen(
+        (*site.inside(), *site.command('pull')), stdout=subprocess.PIPE, text=True
+    ) as pulling:
+        until(lambda: site.page() == 'release-0002' or pulling.poll() is not None)
+        pulling.send_signal(signal.SIGINT)
+        pulling.communicate(timeout=PATIENCE)
+    assert pulling.returncode == 130
+    assert [site.page() for _ in range(5)] == ['release-0001'] * 5
+    site.configure()
+    assert site.mirage('pull').returncode == 0
+    site.alone(3)
 
 
 def test_a_gateway_that_nobody_knows_is_told_and_asked_again(site: Wired) -> None:

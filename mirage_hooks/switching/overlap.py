@@ -121,9 +121,9 @@ def _exchange(
         wire.pin(here)
         places = confirm.answered(places, old, wanted, say)
         network.join(there.device, before.bridge)
-        took = _turn(owner, wire.steering(before, there, [*others, here]))
-        say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
         try:
+            took = _turn(owner, wire.steering(before, there, [*others, here]))
+            say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
             confirm.serves(shelf, new, wanted, places)
         except BaseException:  # also when a person interrupts it
             _turn(owner, guard)
@@ -163,9 +163,9 @@ def _swap(
 ) -> None:
     """Without rules: exchange the ports of the bridge, point to `new`, stop `old`."""
     bridge = new.plan.taps[0].bridge
-    network.swap(there.device, here.device, bridge)
-    wire.announce(new, there.mac)
     try:
+        network.swap(there.device, here.device, bridge)
+        wire.announce(new, there.mac)
         confirm.serves(shelf, new, wanted, places)
     except BaseException:
         network.swap(here.device, there.device, bridge)
