@@ -135,7 +135,7 @@ before=$(xl domid www-2)
 echo '- half an image is refused, and nothing is touched'
 publish www www-half
 [ "$(xl domid www-2)" = "$before" ] || echo touched
-echo '- what crashes is back without cron, and cron has nothing to say'
+echo '- what crashes is back without cron, and cron says so'
 page 2/crash
 while now=$(xl domid www-2 2>/dev/null || echo none); [ "$now" = "$before" ] || [ "$now" = none ]
 do sleep 1; done
@@ -184,10 +184,14 @@ www-2 alive
 www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000
   hint: build and publish the image again
 www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
-- what crashes is back without cron, and cron has nothing to say
+- what crashes is back without cron, and cron says so
 2 hello "you"
 blog-1 alive
 www-2 alive
+www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000; \
+release 2 had ended, and was started again
+  hint: build and publish the image again
+www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 1
 - stop and start
 www: release 2 was ended
