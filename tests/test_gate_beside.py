@@ -150,8 +150,8 @@ def test_a_gate_that_was_killed_on_the_stage_leaves_nothing_after_the_next_push(
         gated.pushing(), cwd=gated.site, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
     ) as push:
         # On the stage: before, the image is asked for its options, as a process of the release.
-        until(lambda: any(link.startswith('mh-') for link in gated.links())
-              and gated.processes() == [1, 2] or push.poll() is not None)
+        until(lambda: (any(link.startswith('mh-') for link in gated.links())
+                       and gated.processes() == [1, 2]) or push.poll() is not None)
         assert push.poll() is None
         hooks = [child for child in psutil.Process(push.pid).children(recursive=True)
                  if 'hooks/pre-receive' in words(child)]
