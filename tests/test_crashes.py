@@ -14,6 +14,7 @@ from mirage_hooks.host import system
 from mirage_hooks.switching import crashes
 from mirage_hooks.switching.ended import End
 from tests.deployment import Deployment, web
+from tests.guests.scene import needs
 from tests.patience import PATIENCE, until
 
 
@@ -66,6 +67,7 @@ def code(deployment: Deployment) -> str:
     return f' with exit code 137: {KILLED}' if b'exit-code' in seen else ''
 
 
+@needs('bwrap')
 def test_the_first_end_is_repaired_at_once_and_a_later_one_after_a_pause(
     serving: Deployment
 ) -> None:

@@ -15,6 +15,7 @@ from mirage_hooks.installing import hookfolder, install, starter
 from mirage_hooks.repository import Repository
 from tests import elf
 from tests.deployment import Deployment, git, run, web
+from tests.guests.scene import needs
 from tests.spool import Spool, lacking
 
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -70,6 +71,7 @@ def test_the_hooks_are_copies_run_by_the_absolute_interpreter_alone(
     assert git(host, 'status', '--porcelain') == ''
 
 
+@needs('crontab')
 def test_a_second_run_changes_nothing(host: Path, file: Path) -> None:
     install.install(host, file, when='')
     before = picture(host / '.git')

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import ROOT
+from tests.guests.scene import needs
 from tests.patience import PATIENCE
 from tests.spool import Spool, lacking
 
@@ -128,6 +129,7 @@ def test_the_demo_in_an_empty_home_leaves_nothing(person: Person) -> None:
     assert not (person.home / '.cache-of-pip').exists()
 
 
+@needs('crontab')
 def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) -> None:
     began = time.monotonic()
     done = person.install(str(person.repository), '--no-cron', **offline)

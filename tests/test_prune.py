@@ -8,6 +8,7 @@ import pytest
 
 from mirage_hooks.site import prune, releases
 from tests.deployment import git, run
+from tests.guests.scene import needs
 from tests.signing import sign_with, ssh_key
 from tests.test_publish import A, B, C, D, here, hub, mirage, put, released, show, spt, tree
 
@@ -141,6 +142,7 @@ def test_a_branch_that_is_not_there_is_missed_aloud(
             f'mirage-hooks: {full} has no branch nothere\n  hint: --branch: master\n')
 
 
+@needs('ssh-keygen')
 def test_signatures_are_not_lost(
     full: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from mirage_hooks.site import ci, layout, parcel
 from mirage_hooks.site import deployment as elsewhere
 from tests import elf
 from tests.deployment import ROOT, free_port, git, run
+from tests.guests.scene import needs
 from tests.patience import PATIENCE
 from tests.signing import sign_with, ssh_key
 from tests.sshd import Sshd
@@ -511,6 +512,7 @@ def test_twenty_publishers_at_once_lose_nothing(hub: Path) -> None:
     git(hub, 'fsck', '--strict')
 
 
+@needs('ssh-keygen')
 def test_the_commit_is_signed_when_git_is_told_to(hub: Path, here: Path, tmp_path: Path) -> None:
     public = ssh_key(tmp_path / 'signing')
     (tmp_path / 'signers').write_text(f'site@example.org {public}\n')
@@ -520,6 +522,7 @@ def test_the_commit_is_signed_when_git_is_told_to(hub: Path, here: Path, tmp_pat
     git(hub, '-c', f'gpg.ssh.allowedSignersFile={tmp_path / "signers"}', 'verify-commit', 'master')
 
 
+@needs('ssh-keygen')
 @pytest.mark.parametrize(('settings', 'said'), [
     ({'commit.gpgsign': 'banana'}, "git: fatal: bad boolean config value 'banana' for "
      "'commit.gpgsign'\n"),

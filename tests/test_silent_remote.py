@@ -13,6 +13,7 @@ from pytest_mock import MockerFixture
 
 from mirage_hooks import cli, deploy, repository
 from tests.deployment import Deployment, git, web
+from tests.guests.scene import needs
 from tests.patience import until
 
 
@@ -64,6 +65,7 @@ def test_a_fetch_is_given_up_and_told_once(
     assert silent.page() == 'one'
 
 
+@needs('bwrap')
 def test_what_died_is_told_once_though_nothing_came(serving: Deployment) -> None:
     serving.crash()
     done = serving.mirage('pull')

@@ -9,8 +9,10 @@ from pytest_mock import MockerFixture
 from mirage_hooks import config, errors, model
 from mirage_hooks.host import staging
 from mirage_hooks.switching import health
+from tests.guests.scene import needs
 
 OWNER = '0123456789abcdef'
+
 
 
 ALONE = (staging.Neighbour('10.0.0.2/24', '10.0.0.1', True, '02:00:00:00:00:aa'),)
@@ -120,6 +122,7 @@ def test_how_it_switches_is_no_reason_to_start_it_anew() -> None:
     ).fingerprint
 
 
+@needs('ping')
 def test_without_questions_the_address_must_answer() -> None:
     assert health.questions(unikernel(STATIC), '10.0.0.2') == (model.Health(ping='10.0.0.2'),)
     assert health.questions(unikernel(f'{STATIC}, arguments: [--port=80]'), '10.0.0.2') == (

@@ -10,6 +10,7 @@ import threading
 import time
 
 from tests.deployment import Deployment, git, web
+from tests.guests.scene import needs
 from tests.patience import PATIENCE
 
 A, B, C = 'a' * 40, 'b' * 40, 'c' * 40
@@ -188,6 +189,7 @@ def test_state_that_is_damaged_is_named(shared: Deployment) -> None:
     assert shared.page() == 'one'
 
 
+@needs('bwrap')
 def test_check_finds_nothing_missing_for_a_plain_process(shared: Deployment) -> None:
     done = shared.mirage('check', '--json')
     assert done.returncode == 0
