@@ -94,8 +94,10 @@ def identity(pid: int) -> tuple[int, int, str] | None:
         since = boot()
     except OSError:
         return None
-    # Fields 3 and 22 of proc(5): the state and the start, counted after the command's name.
-    return None if fields[0] in (b'Z', b'X') else (pid, int(fields[19]), since)
+    # Fields 3, 20 and 22 of proc(5), counted after the command's name: state, threads, start. A
+    # process whose main thread has ended is said to be a zombie while others still hold its port.
+    gone = fields[0] == b'X' or (fields[0] == b'Z' and int(fields[17]) <= 1)
+    return None if gone else (pid, int(fields[19]), since)
 
 
 def boot() -> str:

@@ -6,19 +6,22 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import threading
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
-from mirage_hooks import errors, model, secret, store, targets
+from mirage_hooks import errors, model, secret, settled, store, targets
 from mirage_hooks.deploying import ended
 from mirage_hooks.host import network, supervisor, system, xen
 from mirage_hooks.switching import crashes, launcher, switch
 from mirage_hooks.switching.ended import End
 from tests.deployment import PYTHON
+from tests.patience import until
 
 XL = """#!/bin/sh
 cd {folder}
@@ -281,3 +284,40 @@ def test_interfaces_of_ours_are_told_from_a_strangers_and_from_vifs(
         (tmp_path / name / 'ifalias').write_text(f'{alias}\n')
     (tmp_path / 'vif7.0' / 'device').touch()
     assert network.owned(owner) == ['www7c2-0123-010', 'www7c2-0123-020']
+
+
+THREADED = """
+import ctypes, os, signal, socket, sys, threading, time
+held = socket.create_server(('127.0.0.1', 0))
+def last():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    print(held.getsockname()[1], flush=True)
+    time.sleep(3600)
+threading.Thread(target=last).start()
+ctypes.CDLL(None).syscall(SYS_exit, 0)
+"""
+
+
+def test_a_process_runs_until_its_last_thread_has_ended(tmp_path: Path) -> None:
+    """A kill ends the main thread first, and a port or tap is free after the last one."""
+    number = {'x86_64': 60, 'aarch64': 93}[os.uname().machine]
+    release = tmp_path / 'releases/1'
+    child = subprocess.Popen(
+        (PYTHON, '-c', THREADED.replace('SYS_exit', str(number))), stdout=subprocess.PIPE,
+        text=True, env={system.MARK: str(release)},
+    )
+    try:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+        assert settled.identity(child.pid) is not None
+        [(mark, process)] = system.marked(tmp_path)
+        assert (mark, process.pid) == (release, child.pid)
+        system.end([process], grace=0.1)
+        assert settled.identity(child.pid) is None
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', port))
+        assert list(system.marked(tmp_path)) == []
+    finally:
+        child.kill()
+        child.communicate()

@@ -234,7 +234,7 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
     prefix = f'{state}{os.sep}'
     for process in psutil.process_iter():
         try:
-            if not _mark(process).startswith(prefix) or process.status() == psutil.STATUS_ZOMBIE:
+            if not _mark(process).startswith(prefix) or not _lives(process):
                 continue
             outermost = next(one for one in (*reversed(process.parents()), process) if _mark(one))
             mark = _mark(outermost)
@@ -247,6 +247,9 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
 def _mark(process: psutil.Process) -> str:
     try:
         return process.environ().get(MARK, '')
+    except psutil.ZombieProcess:  # its main thread has ended: the last one knows
+        thread = process.threads()[-1].id
+        return '' if thread == process.pid else _mark(psutil.Process(thread))
     except psutil.AccessDenied:
         return ''  # another user's
 
@@ -290,10 +293,7 @@ def _signal(process: psutil.Process, number: int) -> None:
 
 
 def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False  # it ended between the two questions
+    return bool(process.is_running() and identity(process.pid))
 
 
 def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
