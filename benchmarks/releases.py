@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mirage_hooks.installing import slim
-from mirage_hooks.site import parcel, publish
+from mirage_hooks.site import bundle, publish
 from tests import elf
 
 CHANGED, PLACES = 50, 8
@@ -77,7 +77,7 @@ def _ours(folder: Path, hub: Path, image: Path, number: int) -> list[str]:
     git(folder, 'clone', '-q', '--filter=blob:none', '--sparse', *settings, f'hub:{hub}', str(host))
     _read(host)
     weights = _weight(hub), _weight(host)
-    wanted = parcel.Wanted(image=image, to=f'hub:{hub}', name='www', source=_name(number))
+    wanted = bundle.Wanted(image=image, to=f'hub:{hub}', name='www', source=_name(number))
     published, publishing = _counted(lambda: publish.publish(wanted))
     pulled, pulling = _counted(lambda: _pull(host))
     shutil.rmtree(host)

@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, settled
+from . import __version__
+from .state import ownership, pipe, proc
 
 LOOK = 60.0  # seconds between two looks at what nobody tells: the state folder, the clock
 XEN = 5.0  # seconds between two looks at Xen's domains
@@ -28,16 +29,16 @@ PAUSES = (2.0, 3600.0)  # seconds before a converge that changed nothing is trie
 
 def main(git_dir: Path, calls: int) -> None:
     """Keep what the repository at `git_dir` runs, until there is nothing to keep. `calls` is the
-    pipe by which the keeper is called, as `settled.hold` gives it."""
+    pipe by which the keeper is called, as `pipe.hold` gives it."""
     os.set_inheritable(calls, False)  # or what is started here would be taken for the keeper
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever pushed may hang up
-    state = git_dir / settled.FOLDER
+    state = git_dir / ownership.FOLDER
     held: int | None = calls
     while held is not None:
         _Keeper(git_dir, held).keep()
         os.close(held)
         # Asked again once nobody can call any more: what came before that is not lost.
-        held = settled.hold(state) if _wanted(state) else None
+        held = pipe.hold(state) if _wanted(state) else None
 
 
 class _Keeper:
@@ -45,7 +46,7 @@ class _Keeper:
 
     def __init__(self, git_dir: Path, calls: int) -> None:
         self.git_dir, self.calls = git_dir, calls
-        self.state = git_dir / settled.FOLDER
+        self.state = git_dir / ownership.FOLDER
         self.drainer: subprocess.Popen[bytes] | None = None
         self.drained: dict[str, Any] = {}  # what was wanted when the drainer was started
         self.pause = 0.0
@@ -74,7 +75,7 @@ class _Keeper:
         """Whether something is to be started again now."""
         return (
             0 < wanted['due'] <= _clock()
-            or not all(settled.identity(run[0]) == tuple(run) for run in wanted['runs'])
+            or not all(proc.identity(run[0]) == tuple(run) for run in wanted['runs'])
             or not set(wanted['domains']) <= _domains(wanted['domains'])
         )
 
@@ -93,7 +94,7 @@ class _Keeper:
         with contextlib.ExitStack() as opened:
             poller = select.poll()
             poller.register(self.calls, select.POLLIN)
-            pids = [run[0] for run in wanted['runs'] if settled.identity(run[0]) == tuple(run)]
+            pids = [run[0] for run in wanted['runs'] if proc.identity(run[0]) == tuple(run)]
             for pid in (*pids, *([self.drainer.pid] if self.drainer else [])):
                 with contextlib.suppress(ProcessLookupError):  # it ended just now
                     descriptor = os.pidfd_open(pid)
@@ -128,9 +129,9 @@ _QUIET: dict[str, Any] = {
 def _wanted(state: Path) -> dict[str, Any]:
     """What is to be kept; {} for nothing, and when nobody can tell whose word it is."""
     try:
-        if settled.strange(state):
+        if ownership.strange(state):
             return {}
-        found: dict[str, Any] = json.loads((state / settled.KEPT).read_bytes())
+        found: dict[str, Any] = json.loads((state / pipe.KEPT).read_bytes())
         return found
     except (OSError, ValueError):
         return {}

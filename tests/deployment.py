@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks import journal, model, store
 from mirage_hooks.host import system
+from mirage_hooks.state import journal, model, store
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from mirage_hooks import config, image, model, repository, tree
-from mirage_hooks.errors import Refused
+from mirage_hooks import config, image
+from mirage_hooks.config import reading
+from mirage_hooks.git import repository, tree
+from mirage_hooks.messages.errors import Refused
 
 LIMIT = 1 << 16  # bytes that an archive may unpack to
 IMAGE = b'\x7fELF'
@@ -57,7 +59,7 @@ def pointer(content: bytes) -> None:
     """`content` as a pointer file in a tree with one release."""
     host = Tree({b'xen/latest': ('100644', content), b'xen/a/www.xen': ('100644', IMAGE)})
     try:
-        found = host.find('c' * 40, 'www', model.Unikernel(image='xen/latest'))
+        found = host.find('c' * 40, 'www', config.Unikernel(image='xen/latest'))
     except Refused:
         return
     assert found.path == 'xen/a/www.xen' or content.startswith(tree.MAGIC), found
@@ -66,7 +68,7 @@ def pointer(content: bytes) -> None:
 def configuration(content: bytes) -> None:
     """`content` as mirage.yml."""
     try:
-        config.parse(content, 'mirage.yml')
+        reading.parse(content, 'mirage.yml')
     except Refused:
         return
 

@@ -13,19 +13,22 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from mirage_hooks import cli, image, journal, store
+from mirage_hooks import image
+from mirage_hooks.cli.main import main
 from mirage_hooks.host import system
+from mirage_hooks.state import files, journal
+from mirage_hooks.state.releases import Releases
 
 DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (system, ('run', 'swiftly', 'spawn', 'end')),
-    (store, ('write',)),
-    (store.Shelf, ('begin', 'point', 'unpoint', 'fail', 'discard')),
+    (files, ('write',)),
+    (Releases, ('begin', 'point', 'unpoint', 'fail', 'discard')),
     (image, ('take',)),
     (journal, ('append',)),
 )
 
 
-def main() -> int:
+def killed() -> int:
     wanted, when = int(sys.argv[1]), sys.argv[2]
     steps = 0
 
@@ -47,9 +50,9 @@ def main() -> int:
     for place, names in DOORS:
         for name in names:
             setattr(place, name, counted(getattr(place, name)))
-    code = cli.main(sys.argv[3:])
+    code = main(sys.argv[3:])
     print(f'steps: {steps}')
     return code
 
 
-sys.exit(main())
+sys.exit(killed())

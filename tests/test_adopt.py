@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import config, errors, model
+from mirage_hooks import config
+from mirage_hooks.config import reading
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.installing import adopt, compiled, draft, install, slim, starter, xlfile
-from mirage_hooks.repository import Repository
+from mirage_hooks.messages import errors
 from tests import elf
 from tests.deployment import Deployment, git, run
 from tests.spool import Spool, lacking
@@ -76,8 +78,8 @@ def installed(deployment: Deployment) -> list[str]:
     return install.install(deployment.host, when='')
 
 
-def read(found: adopt.Adopted) -> dict[str, model.Unikernel]:
-    return config.parse(found.text.encode(), 'adopted').unikernels
+def read(found: adopt.Adopted) -> dict[str, config.Unikernel]:
+    return reading.parse(found.text.encode(), 'adopted').unikernels
 
 
 def test_the_original_layout_becomes_a_whole_mirage_yml(old: Deployment) -> None:
@@ -359,7 +361,7 @@ def test_an_address_in_the_image_is_written_so_that_a_switch_loses_no_request(
                 name='mortio.xen')
     found = adopted(old)
     wanted = read(found)['mort.io']
-    assert wanted.network == model.Static(
+    assert wanted.network == config.Static(
         bridge='xenbr0', ipv4='46.43.42.137/28', gateway='46.43.42.129', compiled_in=True
     )
     assert wanted.overlapped == wanted.network
@@ -439,12 +441,12 @@ nics = 3
 """)
     granted = found.text.replace('    #   ', '      ').replace('# blocks', 'blocks')
     assert read(found)['blog'].blocks == {}
-    assert config.parse(granted.encode(), 'granted').unikernels == {'blog': model.Unikernel(
+    assert reading.parse(granted.encode(), 'granted').unikernels == {'blog': config.Unikernel(
         image='xen/latest', target='xen', memory=64, mirage='3.0',
-        networks={'0': model.Static(bridge='br0', mac='00:16:3e:00:00:01', compiled_in=True),
-                  '1': model.Static(bridge='br1', compiled_in=True)},
-        blocks={'xvdb': model.Block(path='/dev/vg/blog', vdev='xvdb'),
-                'xvdc': model.Block(path='/srv/a,b.img', vdev='xvdc', read_only=True)},
+        networks={'0': config.Static(bridge='br0', mac='00:16:3e:00:00:01', compiled_in=True),
+                  '1': config.Static(bridge='br1', compiled_in=True)},
+        blocks={'xvdb': config.Block(path='/dev/vg/blog', vdev='xvdb'),
+                'xvdc': config.Block(path='/srv/a,b.img', vdev='xvdc', read_only=True)},
     )}
     assert found.said[3] == (
         'blog: its disks are files of this host, which only you can grant: take the # away from '
@@ -531,7 +533,7 @@ def test_the_generation_is_guessed_from_name_and_style(
 ])
 def test_hostile_scripts_make_a_plain_file_or_none(old: Deployment, hostile: str) -> None:
     found = adopted(old, xl=hostile, hook='HTTP=$(reboot)\n', crontab='* * * * * git pull\n' * 300)
-    settings = config.parse(found.text.encode(), 'adopted')
+    settings = reading.parse(found.text.encode(), 'adopted')
     assert set(settings.unikernels) <= {'mortio', 'true'}
     assert all(char.isprintable() for line in found.text.splitlines() for char in line)
     assert all(line.isprintable() for line in found.said)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mirage_hooks import model, targets
+from mirage_hooks import config, targets
+from mirage_hooks.state import model
 from mirage_hooks.targets import arguments, xen
 from tests import xl
 
@@ -36,7 +37,7 @@ def split(line: str) -> list[str]:
 
 
 def plan(target: str, given: list[str], style: str = '', mirage: str = '4.11') -> model.Plan:
-    wanted = model.Unikernel(image='x', arguments=tuple(given), mirage=mirage, memory=32)
+    wanted = config.Unikernel(image='x', arguments=tuple(given), mirage=mirage, memory=32)
     return targets.plan(targets.Request(
         'www', 1, 'blue', '/state/1', wanted, target, '0123456789abcdef', style, ()
     ))
@@ -106,7 +107,7 @@ def test_xls_own_parser_finds_a_disk_at_any_path(
     parser: xl.Parser, name: str, inner: str
 ) -> None:
     path = f'/srv/{name}{inner}{name}'
-    wanted = model.Unikernel(image='x', blocks={'storage': model.Block(path)})
+    wanted = config.Unikernel(image='x', blocks={'storage': config.Block(path)})
     asked = targets.Request('www', 1, 'blue', '/s', wanted, 'xen', '0' * 16, 'pvh')
     text = targets.plan(asked).files['xl.cfg']
     (line,) = parser.strings(text, 'disk')

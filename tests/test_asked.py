@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from mirage_hooks import model
+from mirage_hooks import config
 from mirage_hooks.switching import asked
 
 OWN = ('10.0.0.2',)
 
 
-def on_port(question: model.Health, ipv4: str | None = None) -> asked.Asked:
-    network = model.Socket(port=8080, ipv4=ipv4)
-    return asked.on_port(model.Unikernel(image='x', network=network, health=(question,)), 5000)
+def on_port(question: config.Health, ipv4: str | None = None) -> asked.Asked:
+    network = config.Socket(port=8080, ipv4=ipv4)
+    return asked.on_port(config.Unikernel(image='x', network=network, health=(question,)), 5000)
 
 
 @pytest.mark.parametrize(('url', 'moved', 'name'), [
@@ -25,22 +25,22 @@ def on_port(question: model.Health, ipv4: str | None = None) -> asked.Asked:
 def test_a_page_is_asked_of_the_release_on_trial_by_its_own_name(
     url: str, moved: str, name: str
 ) -> None:
-    question = model.Health(http=url, status=204, within='3s')
+    question = config.Health(http=url, status=204, within='3s')
     assert on_port(question) == asked.Asked(
-        (model.Health(http=moved, host=name, status=204, within='3s'),),
+        (config.Health(http=moved, host=name, status=204, within='3s'),),
         ('127.0.0.1', 'localhost', '::1'),
     )
 
 
 @pytest.mark.parametrize('question', [
-    model.Health(http='https://www.example.org/'),
-    model.Health(tcp='127.0.0.1:443'),
-    model.Health(tcp='10.0.0.9:80'),
-    model.Health(ping='127.0.0.1'),
+    config.Health(http='https://www.example.org/'),
+    config.Health(tcp='127.0.0.1:443'),
+    config.Health(tcp='10.0.0.9:80'),
+    config.Health(ping='127.0.0.1'),
 ])
-def test_what_another_may_answer_waits_until_the_switch(question: model.Health) -> None:
+def test_what_another_may_answer_waits_until_the_switch(question: config.Health) -> None:
     assert on_port(question) == asked.Asked(
-        (model.Health(tcp='127.0.0.1:5000'),), ('127.0.0.1', 'localhost', '::1'), (question,),
+        (config.Health(tcp='127.0.0.1:5000'),), ('127.0.0.1', 'localhost', '::1'), (question,),
     )
 
 
@@ -56,59 +56,59 @@ def test_what_another_may_answer_waits_until_the_switch(question: model.Health) 
 def test_a_proxy_on_the_same_port_of_another_address_is_not_the_release(
     ipv4: str | None, place: str, own: bool
 ) -> None:
-    found = on_port(model.Health(tcp=f'{place}:8080'), ipv4)
+    found = on_port(config.Health(tcp=f'{place}:8080'), ipv4)
     assert bool(found.left) is not own
 
 
 @pytest.mark.parametrize(('question', 'held'), [
-    (model.Health(http='https://www.example.org/'), False),
-    (model.Health(tcp='10.0.0.9:443'), False),
-    (model.Health(http='http://www.example.org:8080/'), True),
-    (model.Health(tcp='10.0.0.2:443'), True),
-    (model.Health(ping='10.0.0.9'), True),
-    (model.Health(console='ready'), True),
+    (config.Health(http='https://www.example.org/'), False),
+    (config.Health(tcp='10.0.0.9:443'), False),
+    (config.Health(http='http://www.example.org:8080/'), True),
+    (config.Health(tcp='10.0.0.2:443'), True),
+    (config.Health(ping='10.0.0.9'), True),
+    (config.Health(console='ready'), True),
 ])
 def test_on_a_stage_a_proxy_in_front_of_the_port_of_the_arguments_waits_until_the_switch(
-    question: model.Health, held: bool
+    question: config.Health, held: bool
 ) -> None:
-    wanted = model.Unikernel(image='x', health=(question,), arguments=('--port=8080',))
+    wanted = config.Unikernel(image='x', health=(question,), arguments=('--port=8080',))
     assert asked.on_stage(wanted, OWN) == (
         asked.Asked((question,), OWN) if held
-        else asked.Asked((model.Health(tcp='10.0.0.2:8080'),), OWN, (question,))
+        else asked.Asked((config.Health(tcp='10.0.0.2:8080'),), OWN, (question,))
     )
 
 
 def test_on_a_stage_all_is_asked_of_a_release_that_does_not_say_its_port() -> None:
-    question = model.Health(http='https://www.example.org/')
-    wanted = model.Unikernel(image='x', health=(question,))
+    question = config.Health(http='https://www.example.org/')
+    wanted = config.Unikernel(image='x', health=(question,))
     assert asked.on_stage(wanted, OWN) == asked.Asked((question,), OWN)
 
 
 @pytest.mark.parametrize(('health', 'own', 'address', 'found'), [
     # Names and other places go to the first address, an address to itself.
-    ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), '10.0.0.2',
-     (model.Health(http='http://mort.io/', within='5s'),)),
-    ((model.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2', ()),
+    ((config.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), '10.0.0.2',
+     (config.Health(http='http://mort.io/', within='5s'),)),
+    ((config.Health(http='http://mort.io/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2', ()),
     # However an address is spelled.
-    ((model.Health(http='http://[FD00:0::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
-     (model.Health(http='http://[FD00:0::2]/', within='5s'),)),
+    ((config.Health(http='http://[FD00:0::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
+     (config.Health(http='http://[FD00:0::2]/', within='5s'),)),
     # Where a person wrote none, the best that the network allows.
-    ((), ('10.0.0.2', 'fd00::2'), 'fd00::2', (model.Health(tcp='[fd00::2]:80', within='5s'),)),
-    ((model.Health(http='http://[fd00::2]/'), model.Health(tcp='10.0.0.2:80', within='2s')),
-     ('10.0.0.2', 'fd00::2'), '10.0.0.2', (model.Health(tcp='10.0.0.2:80', within='2s'),)),
-    ((model.Health(http='http://[fd00::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
-     (model.Health(http='http://[fd00::2]/', within='5s'),)),
+    ((), ('10.0.0.2', 'fd00::2'), 'fd00::2', (config.Health(tcp='[fd00::2]:80', within='5s'),)),
+    ((config.Health(http='http://[fd00::2]/'), config.Health(tcp='10.0.0.2:80', within='2s')),
+     ('10.0.0.2', 'fd00::2'), '10.0.0.2', (config.Health(tcp='10.0.0.2:80', within='2s'),)),
+    ((config.Health(http='http://[fd00::2]/'),), ('10.0.0.2', 'fd00::2'), 'fd00::2',
+     (config.Health(http='http://[fd00::2]/', within='5s'),)),
     # What goes over no network was answered once and for all; nothing is put in its place.
-    ((model.Health(console='up'), model.Health(alive='1s')), OWN, '10.0.0.2', ()),
-    ((model.Health(ping='10.0.0.2'),), OWN, '10.0.0.2',
-     (model.Health(ping='10.0.0.2', within='5s'),)),
+    ((config.Health(console='up'), config.Health(alive='1s')), OWN, '10.0.0.2', ()),
+    ((config.Health(ping='10.0.0.2'),), OWN, '10.0.0.2',
+     (config.Health(ping='10.0.0.2', within='5s'),)),
 ])
 def test_after_the_switch_it_is_asked_again_what_goes_over_the_network(
-    health: tuple[model.Health, ...], own: tuple[str, ...], address: str,
-    found: tuple[model.Health, ...],
+    health: tuple[config.Health, ...], own: tuple[str, ...], address: str,
+    found: tuple[config.Health, ...],
 ) -> None:
-    static = model.Static(bridge='br0', ipv4='10.0.0.2/24', ipv6='fd00::2/64')
-    wanted = model.Unikernel(
+    static = config.Static(bridge='br0', ipv4='10.0.0.2/24', ipv6='fd00::2/64')
+    wanted = config.Unikernel(
         image='x', network=static, health=health, arguments=('--port=80',),
     )
     assert asked.again(wanted, own, address) == found

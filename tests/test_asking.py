@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from mirage_hooks import errors, model
+from mirage_hooks import config
 from mirage_hooks.host import forked, namespace
+from mirage_hooks.messages import errors
 from mirage_hooks.switching import health
 
 SOON = 15.0  # seconds for what must not take longer than 1 s, on a machine that is busy
@@ -77,7 +78,7 @@ def answering(answer: Callable[[Send], None]) -> Iterator[int]:
             server.shutdown(socket.SHUT_RDWR)
 
 
-def refused(question: model.Health, printed: str = '', dead: health.Dead = lambda: None) -> str:
+def refused(question: config.Health, printed: str = '', dead: health.Dead = lambda: None) -> str:
     """Why a release that is asked `question` is refused, soon and without a trace of the asking."""
     began = time.monotonic()
     with pytest.raises(errors.Refused) as refusal:
@@ -91,7 +92,7 @@ def refused(question: model.Health, printed: str = '', dead: health.Dead = lambd
 def test_no_answer_outlasts_the_time_that_it_has(answer: Callable[[Send], None]) -> None:
     with answering(answer) as port:
         page = f'http://127.0.0.1:{port}/'
-        assert refused(model.Health(http=page, contains='welcome', within='1s')) == (
+        assert refused(config.Health(http=page, contains='welcome', within='1s')) == (
             f'{page} did not answer (timed out) within 1s'
         )
 
@@ -100,20 +101,20 @@ def test_a_handshake_that_drips_does_not_outlast_it() -> None:
     # The head of a TLS record of 16 KB, and of a handshake message in it: never a whole one.
     with answering(lambda send: drips(b'\x16\x03\x03\x40\x00\x02\x00\x3f\xfc' * 999, send)) as port:
         page = f'https://127.0.0.1:{port}/'
-        assert refused(model.Health(http=page, insecure=True, within='1s')) == (
+        assert refused(config.Health(http=page, insecure=True, within='1s')) == (
             f'{page} did not answer (timed out) within 1s'
         )
 
 
 def test_a_name_whose_look_up_hangs_does_not_outlast_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: time.sleep(600))
-    assert refused(model.Health(tcp='www.example.org:80', within='1s')) == (
+    assert refused(config.Health(tcp='www.example.org:80', within='1s')) == (
         'www.example.org:80 did not answer (timed out) within 1s'
     )
 
 
 def test_an_expression_that_backtracks_does_not_outlast_it() -> None:
-    assert refused(model.Health(console='^(a+)+$', within='1s'), 'a' * 40 + '!') == (
+    assert refused(config.Health(console='^(a+)+$', within='1s'), 'a' * 40 + '!') == (
         "the console could not be searched for '^(a+)+$' (timed out) within 1s"
     )
 
@@ -122,14 +123,14 @@ def test_a_page_without_end_is_read_no_further_than_its_limit() -> None:
     with answering(lambda send: [send(b'HTTP/1.0 200 OK\r\n\r\n'),  # type: ignore[arg-type]
                                  *(send(bytes(1 << 20)) for _ in range(1 << 20))]) as port:
         page = f'http://127.0.0.1:{port}/'
-        assert refused(model.Health(http=page, contains='welcome', within='1s')) == (
+        assert refused(config.Health(http=page, contains='welcome', within='1s')) == (
             f"{page} answered without 'welcome' within 1s"
         )
 
 
 def test_what_a_stranger_sends_fills_no_message() -> None:
     with answering(lambda send: send(b'\xff' * 60_000 + b'\r\n')) as port:
-        assert len(refused(model.Health(http=f'http://127.0.0.1:{port}/', within='50ms'))) < 500
+        assert len(refused(config.Health(http=f'http://127.0.0.1:{port}/', within='50ms'))) < 500
 
 
 @pytest.mark.parametrize('kind, asked', [
@@ -139,7 +140,7 @@ def test_what_a_stranger_sends_fills_no_message() -> None:
 def test_the_end_of_the_release_ends_the_question(kind: str, asked: str) -> None:
     began = time.monotonic()
     with full() as port:
-        question = model.Health(**{kind: asked.format(port=port)}, within='10m')  # type: ignore[arg-type]
+        question = config.Health(**{kind: asked.format(port=port)}, within='10m')  # type: ignore[arg-type]
         ended = errors.Refused('it ended')
         said = refused(question, 'a' * 40 + '!',
                        lambda: ended if time.monotonic() - began > 0.5 else None)
@@ -162,7 +163,7 @@ def full() -> Iterator[int]:
 @pytest.mark.skipif(os.geteuid() != 0, reason='a network namespace needs root')
 def test_it_is_asked_in_the_network_namespace_of_who_asks() -> None:
     with namespace.made() as beyond, answering(lambda send: time.sleep(600)) as port:
-        question = model.Health(tcp=f'127.0.0.1:{port}', within='50ms')
+        question = config.Health(tcp=f'127.0.0.1:{port}', within='50ms')
         health.prove((question,), lambda: '', lambda: None)
         with beyond.entered():  # where `lo` is down
             assert 'Network is unreachable' in refused(question)

@@ -12,7 +12,8 @@ import subprocess
 import pytest
 import pytest_mock
 
-from mirage_hooks import cli, model, settled
+from mirage_hooks.cli.main import main
+from mirage_hooks.state import model, proc
 from tests import elf
 from tests.deployment import Deployment, called, git, run, web
 from tests.patience import PATIENCE, until
@@ -211,7 +212,7 @@ def test_after_a_reboot_another_process_of_the_same_number_does_not_deceive(
     serving: Deployment,
 ) -> None:
     serving.crash()
-    found = settled.identity(os.getpid())
+    found = proc.identity(os.getpid())
     assert found is not None
     for run_of in (model.Run(os.getpid(), found[1], 'another-boot'),
                    model.Run(os.getpid(), found[1] + 1, found[2])):
@@ -318,8 +319,8 @@ def test_a_command_line_that_makes_no_sense_exits_2(
 def test_our_own_fault_exits_3_and_keeps_the_traceback(
     shared: Deployment, mocker: pytest_mock.MockerFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mocker.patch('mirage_hooks.view.status', side_effect=ZeroDivisionError('by us'))
-    assert cli.main(['-C', str(shared.host), 'status']) == 3
+    mocker.patch('mirage_hooks.cli.view.status', side_effect=ZeroDivisionError('by us'))
+    assert main(['-C', str(shared.host), 'status']) == 3
     log = shared.state().root / 'fault.log'
     assert capsys.readouterr() == ('', (
         'mirage-hooks: our own fault, please report it: ZeroDivisionError: by us '

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mirage_hooks import commitform
-from mirage_hooks.repository import Repository
+from mirage_hooks.git import commitform
+from mirage_hooks.git.repository import Repository
 from tests import signing
 from tests.conftest import move_in
 from tests.deployment import git, run

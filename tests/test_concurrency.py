@@ -63,10 +63,10 @@ def once_and_alone(deployment: Deployment, git_dir: Path, newest: str) -> None:
     assert set(deployed.values()) == {1}
     events = {entry.event for entry in deployment.history(git_dir)}
     assert events == {'deployed'}, deployment.history(git_dir)
-    shelf = state.of('www')
+    releases = state.of('www')
     live = deployment.current(git_dir=git_dir)
-    assert {mark for mark, _ in system.marked(state.root)} == {shelf.folder(live.number)}
-    assert [release.number for release in shelf.releases()] == shelf.numbers()
+    assert {mark for mark, _ in system.marked(state.root)} == {releases.folder(live.number)}
+    assert [release.number for release in releases.served()] == releases.numbers()
     assert not list(state.root.rglob('*.new'))
     assert state.holder() == ''
 

@@ -8,7 +8,9 @@ import jsonschema
 import pytest
 import yaml
 
-from mirage_hooks import config, errors, model
+from mirage_hooks import config
+from mirage_hooks.config import reading, reference
+from mirage_hooks.messages import errors
 from tests.deployment import ROOT
 
 GOOD = 'unikernels: {www: {image: a}}\n'
@@ -187,7 +189,7 @@ ONLY_THE_PARSER_KNOWS = ('wants a prefix', 'does not appear to be', 'is not an I
 @pytest.mark.parametrize(('text', 'reason', 'hint'), WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_refused_in_full(text: str, reason: str, hint: str) -> None:
     with pytest.raises(errors.Refused) as refused:
-        config.parse(text.encode(), 'mirage.yml')
+        reading.parse(text.encode(), 'mirage.yml')
     assert (refused.value.reason, refused.value.hint) == (f'mirage.yml{reason}', hint)
 
 
@@ -197,7 +199,7 @@ def test_what_is_wrong_is_refused_in_full(text: str, reason: str, hint: str) -> 
 ])
 def test_what_is_no_yaml_is_refused(text: bytes, reason: str) -> None:
     with pytest.raises(errors.Refused) as refused:
-        config.parse(text, 'mirage.yml')
+        reading.parse(text, 'mirage.yml')
     assert refused.value.reason.startswith(f'mirage.yml{reason}')
 
 
@@ -206,7 +208,7 @@ def test_aliases_that_multiply_are_refused_quickly() -> None:
     lines += [f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 10)}]' for n in range(1, 12)]
     text = '\n'.join([*lines, 'unikernels: {www: {image: *a11}}'])
     with pytest.raises(errors.Refused) as refused:
-        config.parse(text.encode(), 'mirage.yml')
+        reading.parse(text.encode(), 'mirage.yml')
     assert refused.value.reason.startswith('mirage.yml: unknown key `a0`; known: ')
 
 
@@ -231,19 +233,19 @@ unikernels:
 
 def test_a_whole_file_means_what_it_says() -> None:
     """YAML 1.1 would read 4.10 as 4.1, off as false, and 12:30 as 750."""
-    assert config.parse(WHOLE.encode(), 'mirage.yml') == model.Settings(
+    assert reading.parse(WHOLE.encode(), 'mirage.yml') == config.Settings(
         branch='live', rewound='follow', unpacked_limit=64, unikernels={
-            'mort.io': model.Unikernel(
+            'mort.io': config.Unikernel(
                 image='xen/latest', memory=256, mirage='4.10', keep=5,
-                network=model.Static(
+                network=config.Static(
                     bridge='xenbr0', ipv4='46.43.42.137/28', gateway='46.43.42.129'
                 ),
-                health=(model.Health(http='http://46.43.42.137/', within='30s'),),
+                health=(config.Health(http='http://46.43.42.137/', within='30s'),),
             ),
-            'off': model.Unikernel(
+            'off': config.Unikernel(
                 image='a', arguments=('--on=yes', '--time=12:30'),
-                networks={'a': model.Direct(bridge='br0', mac='52:54:00:12:34:56'),
-                          'b': model.Socket(port=80)},
+                networks={'a': config.Direct(bridge='br0', mac='52:54:00:12:34:56'),
+                          'b': config.Socket(port=80)},
             ),
         },
     )
@@ -251,8 +253,8 @@ def test_a_whole_file_means_what_it_says() -> None:
 
 def test_merge_keys_share_settings() -> None:
     text = b'unikernels: {a: &a {image: x, memory: 7}, b: {<<: *a, image: y}}'
-    assert config.parse(text, 'mirage.yml').unikernels == {
-        'a': model.Unikernel(image='x', memory=7), 'b': model.Unikernel(image='y', memory=7)
+    assert reading.parse(text, 'mirage.yml').unikernels == {
+        'a': config.Unikernel(image='x', memory=7), 'b': config.Unikernel(image='y', memory=7)
     }
 
 
@@ -275,7 +277,7 @@ def document(text: str) -> object:
     .replace('off:', '"off":').replace('52:54:00:12:34:56', '"52:54:00:12:34:56"'),
 ], ids=range(5))
 def test_the_schema_takes_what_the_parser_takes(text: str) -> None:
-    config.parse(text.encode(), 'mirage.yml')
+    reading.parse(text.encode(), 'mirage.yml')
     assert [error.message for error in schema().iter_errors(document(text))] == []
 
 
@@ -291,12 +293,13 @@ def test_the_schema_refuses_what_the_parser_refuses(text: str, reason: str) -> N
 def test_the_shipped_documents_are_what_the_command_prints() -> None:
     """Write them: mirage-hooks schema >docs/mirage.schema.json, and --markdown for the other."""
     docs = ROOT / 'docs'
-    assert (docs / 'mirage.schema.json').read_text() == json.dumps(config.schema(), indent=2) + '\n'
-    assert (docs / 'mirage.yml.md').read_text() == config.reference() + '\n'
+    schema = json.dumps(reference.schema(), indent=2) + '\n'
+    assert (docs / 'mirage.schema.json').read_text() == schema
+    assert (docs / 'mirage.yml.md').read_text() == reference.reference() + '\n'
 
 
 def test_every_key_is_explained() -> None:
-    kinds = config.schema()['$defs'].items()
+    kinds = reference.schema()['$defs'].items()
     bare = [f'{kind}.{key}' for kind, one in kinds for key, entry in one['properties'].items()
             if 'description' not in entry and key != 'mode']
     assert bare == []
@@ -304,16 +307,16 @@ def test_every_key_is_explained() -> None:
 
 def test_the_readmes_mirage_yml_is_accepted() -> None:
     text = (ROOT / 'README.md').read_text().partition('```yaml\n')[2].partition('```')[0]
-    found = config.parse(text.encode(), 'README.md')
+    found = reading.parse(text.encode(), 'README.md')
     assert set(found.unikernels) == {'www', 'blog', 'staging'}
 
 
 def test_a_larger_default_for_memory_restarts_nothing() -> None:
     """The fingerprint of version 0.1.0's first days, when the default was 32 MB."""
-    network = model.Static(bridge='br0', ipv4='10.0.0.2/24', gateway='10.0.0.1')
-    wanted = model.Unikernel(image='unix/latest', network=network)
+    network = config.Static(bridge='br0', ipv4='10.0.0.2/24', gateway='10.0.0.1')
+    wanted = config.Unikernel(image='unix/latest', network=network)
     assert wanted.memory == 128
     assert wanted.fingerprint == '88b907f0b0379776'
-    assert model.Unikernel(
+    assert config.Unikernel(
         image='unix/latest', network=network, memory=32
     ).fingerprint != wanted.fingerprint

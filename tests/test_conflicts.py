@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mirage_hooks import errors, model, store
+from mirage_hooks import config
 from mirage_hooks.host import system, xen
+from mirage_hooks.messages import errors
+from mirage_hooks.state import model, store
 from mirage_hooks.switching import conflicts
 from tests import wired
 from tests.wired import ADDRESS, Wired, act
@@ -134,16 +136,16 @@ def test_two_of_ours_that_serve_side_by_side_are_no_conflict(site: Wired) -> Non
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> store.Store:
     """One whose unikernel www runs as the domain www-3, with the hardware address OURS."""
     made = store.opened(tmp_path / 'state')
-    shelf = made.of('www')
+    releases = made.of('www')
     for _ in range(3):
-        number = shelf.begin()
+        number = releases.begin()
     plan = model.Plan(target='xen', command=('xl',), domain='www-3',
                       taps=(model.Tap('vif-www', 'nobr0', OURS),))
-    shelf.save(model.Release(
+    releases.save(model.Release(
         unikernel='www', number=number, commit='', path='', blob='', digest='', size=0,
         description='', fingerprint='', slot='blue', created=0, plan=plan,
     ))
-    shelf.point(number)
+    releases.point(number)
     monkeypatch.setattr(system, 'PATH', f'{tmp_path}:{os.environ["PATH"]}')
     return made
 
@@ -161,7 +163,7 @@ def domains(state: store.Store, listed: str = '', **macs: str) -> None:
 
 
 def said(state: store.Store, name: str = 'www') -> list[tuple[str, str, bool]]:
-    wanted = model.Unikernel(image='xen/latest', target='xen')
+    wanted = config.Unikernel(image='xen/latest', target='xen')
     return [msgspec.structs.astuple(one) for one in conflicts.of(state, name, wanted)]
 
 
@@ -187,10 +189,10 @@ RUNS = 'the domain {} runs and is not ours'
 def test_a_domain_of_others_is_told_by_its_name_and_its_hardware_address(
     state: store.Store, macs: dict[str, str], told: list[tuple[str, str, bool]]
 ) -> None:
-    shelf = state.of('www')
-    release = shelf.current()
+    releases = state.of('www')
+    release = releases.current()
     assert release is not None
-    shelf.save(msgspec.structs.replace(
+    releases.save(msgspec.structs.replace(
         release, number=2, plan=msgspec.structs.replace(release.plan, domain='www-2')
     ))
     domains(state, www_3=OURS, **macs)

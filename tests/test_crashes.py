@@ -9,8 +9,8 @@ import time
 import msgspec
 import pytest
 
-from mirage_hooks import model, settled
 from mirage_hooks.host import system
+from mirage_hooks.state import model, proc
 from mirage_hooks.switching import crashes
 from mirage_hooks.switching.ended import End
 from tests.deployment import Deployment, web
@@ -48,16 +48,16 @@ def tick(deployment: Deployment) -> tuple[int, list[str]]:
 
 def earlier(deployment: Deployment, seconds: float) -> None:
     """Let the last start be `seconds` longer ago."""
-    shelf = deployment.state().of('www')
-    known = shelf.crashes()
+    releases = deployment.state().of('www')
+    known = releases.crashes()
     assert known is not None
-    shelf.set_crashes(msgspec.structs.replace(known, at=known.at - seconds))
+    releases.set_crashes(msgspec.structs.replace(known, at=known.at - seconds))
 
 
 def crashed(deployment: Deployment, times: int, ago: float = 0) -> None:
     """As if it had been started again so often, and the last time so many seconds ago."""
     deployment.state().of('www').set_crashes(
-        model.Crashes(1, times, time.time() - ago, settled.boot())
+        model.Crashes(1, times, time.time() - ago, proc.boot())
     )
 
 
@@ -138,11 +138,11 @@ def test_what_ends_with_64_at_once_is_not_started_again(deployment: Deployment) 
     deployment.clone()
     assert deployment.mirage('deploy').returncode == 0
     until(lambda: not deployment.processes() and not deployment.keepers())
-    shelf = deployment.state().of('www')
-    known = shelf.crashes()
+    releases = deployment.state().of('www')
+    known = releases.crashes()
     assert known is not None and known.final  # the keeper found out, and ended
     assert [one.trigger for one in deployment.history() if one.event == 'crashed'] == ['keeper']
-    shelf.set_crashes(None)
+    releases.set_crashes(None)
     exit_code, said = tick(deployment)
     told = re.sub(r'[0-9]+ s after', 'N s after', said[0])
     assert (exit_code, told, said[-2:]) == (
@@ -168,19 +168,19 @@ def test_pauses_double_up_to_an_hour(times: int, seconds: int) -> None:
 
 
 def test_what_crashed_before_a_reboot_is_forgotten(serving: Deployment) -> None:
-    shelf = serving.state().of('www')
+    releases = serving.state().of('www')
     release = serving.current()
-    shelf.set_crashes(model.Crashes(1, 9, time.time(), 'another boot'))
-    crashes.count(shelf, release, UNSEEN)
-    known = shelf.crashes()
+    releases.set_crashes(model.Crashes(1, 9, time.time(), 'another boot'))
+    crashes.count(releases, release, UNSEEN)
+    known = releases.crashes()
     assert known is not None
-    assert (known.count, known.boot) == (1, settled.boot())
+    assert (known.count, known.boot) == (1, proc.boot())
 
 
 def test_a_long_life_ends_the_story(serving: Deployment) -> None:
-    shelf = serving.state().of('www')
-    shelf.set_crashes(model.Crashes(1, 4, time.time() - 3600, settled.boot()))
-    (shelf.folder(1) / 'ended.json').unlink()  # nobody saw it end
-    crashes.count(shelf, serving.current(), UNSEEN)
-    known = shelf.crashes()
+    releases = serving.state().of('www')
+    releases.set_crashes(model.Crashes(1, 4, time.time() - 3600, proc.boot()))
+    (releases.folder(1) / 'ended.json').unlink()  # nobody saw it end
+    crashes.count(releases, serving.current(), UNSEEN)
+    known = releases.crashes()
     assert known is not None and known.count == 1

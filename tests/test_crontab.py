@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors
 from mirage_hooks.installing import crontab
+from mirage_hooks.messages import errors
 
 HOST = Path('/srv/host')
 JOB = b'/opt/mirage-hooks/bin/mirage-hooks -C /srv/host pull --quiet # mirage-hooks: /srv/host'

@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, model, targets
-from mirage_hooks.switching import demands
+from mirage_hooks import config, targets
+from mirage_hooks.messages import errors
+from mirage_hooks.state import model
+from mirage_hooks.switching import preflight
 from tests.deployment import Deployment, web
 
 
-def refused(name: str, block: model.Block, *places: Path) -> tuple[str, str]:
+def refused(name: str, block: config.Block, *places: Path) -> tuple[str, str]:
     with pytest.raises(errors.Refused) as caught:
-        demands.disks(name, model.Unikernel(image='x', blocks={'storage': block}), places)
+        preflight.disks(name, config.Unikernel(image='x', blocks={'storage': block}), places)
     return caught.value.reason, caught.value.hint
 
 
 def test_a_disk_must_be_one(tmp_path: Path) -> None:
     path = tmp_path / 'disk'
-    block = model.Block(str(path), sector=4096)
+    block = config.Block(str(path), sector=4096)
     assert refused('www', block) == (
         f'disk storage of www cannot be opened: {path}: No such file or directory',
         f'make it, as with `truncate -s 64M {path}`, or mend `path:` in mirage.yml',
@@ -35,8 +37,9 @@ def test_a_disk_must_be_one(tmp_path: Path) -> None:
         f'disk storage of www is in the repository: {path}',
         'a disk changes as the unikernel runs: keep it elsewhere',
     )
-    assert demands.disks('www', model.Unikernel(image='x', blocks={'storage': block}), ()) == 8192
-    assert refused('www', model.Block('/dev/null')) == (
+    wanted = config.Unikernel(image='x', blocks={'storage': block})
+    assert preflight.disks('www', wanted, ()) == 8192
+    assert refused('www', config.Block('/dev/null')) == (
         'disk storage of www is neither a file nor a block device: /dev/null', ''
     )
 
@@ -45,23 +48,23 @@ def test_a_disk_must_be_its_users(tmp_path: Path) -> None:
     path = tmp_path / 'disk'
     path.write_bytes(b'x' * 512)
     host = model.Host(root=True, sandbox=True)
-    wanted = model.Unikernel(image='x', blocks={'storage': model.Block(str(path))})
+    wanted = config.Unikernel(image='x', blocks={'storage': config.Block(str(path))})
     request = targets.Request('www', 1, 'blue', '/s', wanted, 'spt', '0' * 16, host=host)
     user = targets.user(request)
     with pytest.raises(errors.Refused) as caught:
-        demands.owned(request)
+        preflight.owned(request)
     assert (caught.value.reason, caught.value.hint) == (
         f'disk storage of www does not belong to the user {user}, as which it runs: {path}',
         f'chown {user} {path} && chmod u+rw {path}',
     )
     path.chmod(0o666)
-    demands.owned(request)
+    preflight.owned(request)
 
 
 def test_a_missing_tender_is_named() -> None:
-    wanted = model.Unikernel(image='x', tender='no-such-tender')
+    wanted = config.Unikernel(image='x', tender='no-such-tender')
     with pytest.raises(errors.Unavailable) as caught:
-        demands.tender('spt', wanted, 2)
+        preflight.tender('spt', wanted, 2)
     assert (caught.value.reason, caught.value.hint) == (
         'no-such-tender is not installed, which runs spt images', 'mend `tender:` in mirage.yml'
     )
@@ -76,12 +79,12 @@ def test_a_tender_is_asked_for_its_abi(tmp_path: Path, said: str, fine: bool) ->
     tender = tmp_path / 'tender'
     tender.write_text(f'#!/bin/sh\necho "{said}"\n')
     tender.chmod(0o755)
-    wanted = model.Unikernel(image='x', tender=str(tender))
+    wanted = config.Unikernel(image='x', tender=str(tender))
     if fine:
-        assert demands.tender('spt', wanted, 2) == str(tender)
+        assert preflight.tender('spt', wanted, 2) == str(tender)
         return
     with pytest.raises(errors.Unavailable) as caught:
-        demands.tender('spt', wanted, 2)
+        preflight.tender('spt', wanted, 2)
     assert caught.value.reason == f'{tender} speaks Solo5 ABI 1, the image speaks 2'
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks import errors
 from mirage_hooks.demo import __main__ as demo
 from mirage_hooks.demo import standin
 from mirage_hooks.host import system
+from mirage_hooks.messages import errors
 from tests import guests
 from tests.patience import PATIENCE, until
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import discovery, errors
-from mirage_hooks.discovery import Place
-from mirage_hooks.repository import Repository
+from mirage_hooks.git import discovery
+from mirage_hooks.git.discovery import Place
+from mirage_hooks.git.repository import Repository
+from mirage_hooks.messages import errors
 from tests.deployment import Deployment, git
 
 
@@ -35,7 +36,8 @@ def disguised(folder: Path, state: Path, marker: Path) -> None:
         f'[core]\n\trepositoryformatversion = 0\n\tbare = true\n[mirage]\n\tconfig = {folder}/y\n'
     )
     shutil.copytree(state, folder / 'mirage-hooks', ignore=lambda _, names: [
-        name for name in names if 'lock' in name or name in ('settled.json', 'run.json', 'keeper')])
+        name for name in names
+        if 'lock' in name or name in ('fastpath.json', 'run.json', 'keeper')])
     for path in folder.rglob('release.json'):
         release = json.loads(path.read_bytes())
         release['plan']['command'] = ['/usr/bin/touch', str(marker)]

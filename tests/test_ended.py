@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks import model, store
 from mirage_hooks.host import cgroups, supervisor, system
+from mirage_hooks.state import files, model
+from mirage_hooks.state.releases import Releases
 from mirage_hooks.switching import ended
 from mirage_hooks.switching.ended import End
 from tests.deployment import Deployment, web
@@ -30,21 +31,21 @@ threading.Thread(target=late, daemon=True).start()
 """
 
 
-def release(tmp_path: Path, target: str = 'unix', **more: object) -> tuple[store.Shelf,
+def release(tmp_path: Path, target: str = 'unix', **more: object) -> tuple[Releases,
                                                                           model.Release]:
-    shelf = store.Shelf(tmp_path / 'www')
+    releases = Releases(tmp_path / 'www')
     made = model.Release(
-        unikernel='www', number=shelf.begin(), commit='', path='', blob='', digest='', size=0,
+        unikernel='www', number=releases.begin(), commit='', path='', blob='', digest='', size=0,
         description='', fingerprint='', slot='blue', created=0, memory=128,
         plan=model.Plan(target, ('x', 'image'), **more),  # type: ignore[arg-type]
     )
-    return shelf, made
+    return releases, made
 
 
-def printed(shelf: store.Shelf, made: model.Release, before: str, since: str) -> None:
-    folder = shelf.folder(made.number)
-    (folder / store.CONSOLE).write_text(before + since)
-    (folder / store.BEGAN).write_text(str(len(before)))
+def printed(releases: Releases, made: model.Release, before: str, since: str) -> None:
+    folder = releases.folder(made.number)
+    (folder / files.CONSOLE).write_text(before + since)
+    (folder / files.BEGAN).write_text(str(len(before)))
 
 
 @pytest.mark.parametrize('line', [
@@ -58,29 +59,29 @@ def printed(shelf: store.Shelf, made: model.Release, before: str, since: str) ->
 def test_the_image_s_and_the_tender_s_own_words_name_it(
     tmp_path: Path, line: str, after: str
 ) -> None:
-    shelf, made = release(tmp_path)
-    printed(shelf, made, 'listening\n', f'{line}\n{after}')
-    assert ended.how(shelf, made, 2) == End(2, f'it ended with exit code 2{OF_MEMORY}', HINT)
-    assert ended.how(shelf, made, None) == End(None, f'it ended{OF_MEMORY}', HINT)
+    releases, made = release(tmp_path)
+    printed(releases, made, 'listening\n', f'{line}\n{after}')
+    assert ended.how(releases, made, 2) == End(2, f'it ended with exit code 2{OF_MEMORY}', HINT)
+    assert ended.how(releases, made, None) == End(None, f'it ended{OF_MEMORY}', HINT)
 
 
 def test_what_an_earlier_run_printed_does_not_name_it(tmp_path: Path) -> None:
-    shelf, made = release(tmp_path)
-    printed(shelf, made, 'Fatal error: exception Out of memory\n', 'listening\n')
-    assert ended.how(shelf, made, 3) == End(3, 'it ended with exit code 3')
+    releases, made = release(tmp_path)
+    printed(releases, made, 'Fatal error: exception Out of memory\n', 'listening\n')
+    assert ended.how(releases, made, 3) == End(3, 'it ended with exit code 3')
 
 
 def test_a_console_that_was_cut_meanwhile_is_read_whole(tmp_path: Path) -> None:
-    shelf, made = release(tmp_path)
-    printed(shelf, made, '', 'Fatal error: exception Out of memory\n')
-    (shelf.folder(1) / store.BEGAN).write_text('99999')
-    assert ended.how(shelf, made, 2).hint == HINT
+    releases, made = release(tmp_path)
+    printed(releases, made, '', 'Fatal error: exception Out of memory\n')
+    (releases.folder(1) / files.BEGAN).write_text('99999')
+    assert ended.how(releases, made, 2).hint == HINT
 
 
 def test_a_visitor_s_words_on_the_console_do_not_name_it(tmp_path: Path) -> None:
-    shelf, made = release(tmp_path)
-    printed(shelf, made, '', 'GET /Fatal error: exception Out of memory\n')
-    assert ended.how(shelf, made, 3) == End(3, 'it ended with exit code 3')
+    releases, made = release(tmp_path)
+    printed(releases, made, '', 'GET /Fatal error: exception Out of memory\n')
+    assert ended.how(releases, made, 3) == End(3, 'it ended with exit code 3')
 
 
 @pytest.mark.parametrize(('killed', 'reason'), [
@@ -95,8 +96,8 @@ def test_the_kernel_s_killing_in_a_control_group_names_it(
     mocker.patch.object(cgroups, 'ROOT', tmp_path)
     (tmp_path / 'ours').mkdir()
     (tmp_path / 'ours' / 'memory.events').write_text(f'low 0\nhigh 0\nmax 7\noom 1\n{killed}\n')
-    shelf, made = release(tmp_path, group=model.Group('ours', 256, 10))
-    assert ended.how(shelf, made, 137).reason == reason
+    releases, made = release(tmp_path, group=model.Group('ours', 256, 10))
+    assert ended.how(releases, made, 137).reason == reason
 
 
 @pytest.mark.parametrize(('result', 'starved'), [('oom-kill', True), ('exit-code', False)])
@@ -107,17 +108,17 @@ def test_systemd_s_own_result_names_it(
         'ActiveState=failed\nMainPID=0\nExecMainCode=2\nExecMainStatus=9\nNRestarts=0\n'
         f'Result={result}\n'
     ))
-    shelf, made = release(tmp_path, unit='x.service')
-    assert (ended.how(shelf, made, 137).hint == HINT) is starved
+    releases, made = release(tmp_path, unit='x.service')
+    assert (ended.how(releases, made, 137).hint == HINT) is starved
 
 
 def test_a_release_of_an_earlier_version_says_what_to_write_without_a_number(
     tmp_path: Path
 ) -> None:
-    shelf, made = release(tmp_path)
-    printed(shelf, made, '', 'Fatal error: exception Out of memory\n')
+    releases, made = release(tmp_path)
+    printed(releases, made, '', 'Fatal error: exception Out of memory\n')
     old = msgspec.structs.replace(made, memory=0)
-    assert ended.how(shelf, old, 2).hint == 'give www a larger `memory:` in mirage.yml (MB)'
+    assert ended.how(releases, old, 2).hint == 'give www a larger `memory:` in mirage.yml (MB)'
 
 
 def test_restarted_after_it_status_and_history_go_on_saying_so(deployment: Deployment) -> None:

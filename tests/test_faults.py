@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from mirage_hooks import model, settled
 from mirage_hooks.host import system
+from mirage_hooks.state import model, proc
 from tests.deployment import Deployment, git, run, web
 from tests.patience import PATIENCE, until
 from tests.test_bad_inputs import told
@@ -141,8 +141,8 @@ def test_a_damaged_pointer_to_the_live_release_is_mended(serving: Deployment, da
 
 
 def test_without_its_releases_folder_the_image_is_unpacked_anew(serving: Deployment) -> None:
-    shelf = serving.state().of('www')
-    (shelf.root / 'releases').rename(serving.folder / 'away')
+    releases = serving.state().of('www')
+    (releases.root / 'releases').rename(serving.folder / 'away')
     done = serving.mirage('deploy')
     assert done.returncode == 0, done.stdout + done.stderr
     assert serving.page() == 'one'
@@ -175,7 +175,7 @@ def test_a_stranger_is_never_ended_whatever_run_json_says(
 ) -> None:
     path = serving.state().of('www').folder(1) / 'run.json'
     said = json.loads(path.read_bytes())
-    found = settled.identity(stranger.pid)
+    found = proc.identity(stranger.pid)
     assert found
     path.write_text(json.dumps({**said, 'pid': found[0],
                                 **({'started': found[1]} if lie != 'its number' else {})}))
@@ -252,7 +252,7 @@ def test_after_a_jump_of_the_clock_a_release_that_ended_is_started_again(
 ) -> None:
     serving.crash()
     until(lambda: not list(system.marked(serving.state().root)))
-    serving.state().of('www').set_crashes(model.Crashes(1, 9, time.time(), settled.boot()))
+    serving.state().of('www').set_crashes(model.Crashes(1, 9, time.time(), proc.boot()))
     assert 'restarted 9 times' in serving.mirage('pull').stdout
     serving.dismiss()
     done = altered(serving, 'pull', clock=clock)

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, model
+from mirage_hooks import config
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import system
+from mirage_hooks.image import device
 from mirage_hooks.installing import starter
-from mirage_hooks.repository import Repository
+from mirage_hooks.messages import errors
 from mirage_hooks.switching import fitting
 from tests import elf, guests
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import CACHE, needs
 
-SOCKET, DIRECT = model.Socket(port=8080), model.Direct(bridge='br0')
-STATIC = model.Static(bridge='br0', ipv4='192.0.2.2/24')
+SOCKET, DIRECT = config.Socket(port=8080), config.Direct(bridge='br0')
+STATIC = config.Static(bridge='br0', ipv4='192.0.2.2/24')
 OWN = ('the image of www has a network stack of its own (it has --interface), and mirage.yml gives '
        'it ')
 XEN = 'mirage.yml gives www no network, and a {0} image does not say whether it wants one'
@@ -26,8 +28,8 @@ walled = pytest.mark.skipif(not system.find('bwrap'), reason='bwrap is missing')
 PV = elf.write(elf.CODE, sections={'__xen_guest': b'GUEST_OS=Mini-OS,XEN_VER=xen-3.0\0'}, entry=0)
 
 
-def unikernel(network: model.Network | None) -> model.Unikernel:
-    return model.Unikernel(image='xen/latest', network=network)
+def unikernel(network: config.Network | None) -> config.Unikernel:
+    return config.Unikernel(image='xen/latest', network=network)
 
 
 @pytest.mark.parametrize(('network', 'target', 'devices', 'options', 'reason', 'hint'), [
@@ -49,7 +51,7 @@ def unikernel(network: model.Network | None) -> model.Unikernel:
     (DIRECT, 'unix', None, {'--interface'}, '', ''),
 ])
 def test_a_network_that_the_image_may_miss_is_named(
-    network: model.Network | None, target: str, devices: tuple[model.Device, ...] | None,
+    network: config.Network | None, target: str, devices: tuple[device.Device, ...] | None,
     options: set[str] | None, reason: str, hint: str,
 ) -> None:
     asked = None if options is None else frozenset(options)
@@ -58,7 +60,7 @@ def test_a_network_that_the_image_may_miss_is_named(
 
 
 @pytest.mark.parametrize('network', [DIRECT, STATIC])
-def test_an_interface_for_an_image_on_sockets_is_refused(network: model.Network) -> None:
+def test_an_interface_for_an_image_on_sockets_is_refused(network: config.Network) -> None:
     wanted = unikernel(network)
     with pytest.raises(errors.Refused) as refused:
         fitting.require_stack('www', wanted, 'unix', frozenset({'--ipv4', '--socket'}))
@@ -198,7 +200,7 @@ def test_how_to_give_a_disk_fits_its_packing_and_the_target(
     deployment.publish(web('one'))
     deployment.clone()
     where = Repository(deployment.host)
-    found = where.find(where.commit('master'), 'www', model.Unikernel(image='xen/latest'))
+    found = where.find(where.commit('master'), 'www', config.Unikernel(image='xen/latest'))
     (text,) = fitting.disks(where, found, target)
     assert text.endswith(way)
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from mirage_hooks import model
 from mirage_hooks.host import flows
+from mirage_hooks.state import model
 from tests import wired
 from tests.deployment import run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks.errors import Refused
+from mirage_hooks.messages.errors import Refused
 from tests import fresh
 
 pytestmark = [

@@ -18,8 +18,11 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mirage_hooks import config, journal, model, report
-from mirage_hooks.errors import Refused
+from mirage_hooks import config
+from mirage_hooks.config import reading
+from mirage_hooks.messages import report
+from mirage_hooks.messages.errors import Refused
+from mirage_hooks.state import journal
 from mirage_hooks.targets import xen
 from tests import fuzz, xl
 
@@ -69,8 +72,8 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 KEYS = st.sampled_from([
-    'unikernels', 'branch', 'www', *model.Unikernel.__struct_fields__, 'mode', 'ipv4', 'gateway',
-    *model.Health.__struct_fields__, *model.Block.__struct_fields__, 'bridge', 'mac',
+    'unikernels', 'branch', 'www', *config.Unikernel.__struct_fields__, 'mode', 'ipv4', 'gateway',
+    *config.Health.__struct_fields__, *config.Block.__struct_fields__, 'bridge', 'mac',
 ]) | st.text(max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | KEYS
@@ -80,9 +83,9 @@ VALUES = st.recursive(
 )
 
 
-def parsed(text: bytes) -> model.Settings | Refused:
+def parsed(text: bytes) -> config.Settings | Refused:
     try:
-        return config.parse(text, 'mirage.yml')
+        return reading.parse(text, 'mirage.yml')
     except Refused as refused:
         assert refused.reason.startswith('mirage.yml')
         assert len(refused.reason) < 3000 + len(text)
@@ -90,7 +93,7 @@ def parsed(text: bytes) -> model.Settings | Refused:
 
 
 def test_the_good_one_is_good() -> None:
-    assert isinstance(parsed(GOOD), model.Settings)
+    assert isinstance(parsed(GOOD), config.Settings)
 
 
 @hostile
@@ -159,7 +162,7 @@ def test_a_folder_of_anything_has_one_image_or_is_refused(
     tree = {b'x/' + path: file for path, file in files.items()}
     try:
         found = fuzz.Tree({b'p': ('100644', b'x'), **tree}).find(
-            'c' * 40, name, model.Unikernel(image='p', target=target))
+            'c' * 40, name, config.Unikernel(image='p', target=target))
     except Refused as refused:
         assert refused.reason
     else:

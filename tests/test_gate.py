@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mirage_hooks import journal
 from mirage_hooks.host import system
+from mirage_hooks.state import journal
 from tests import signing
 from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import PATIENCE
@@ -346,8 +346,8 @@ def test_the_hook_costs_little_where_no_gate_is_asked_for(deployment: Deployment
     )
     assert done.returncode == 0, done.stderr
     imported = {line.rpartition('|')[2].strip() for line in done.stderr.splitlines()}
-    assert 'mirage_hooks.settled' in imported
-    assert not imported & {'git', 'yaml', 'msgspec', 'psutil', 'mirage_hooks.cli'}
+    assert 'mirage_hooks.state.fastpath' in imported
+    assert not imported & {'git', 'yaml', 'msgspec', 'psutil', 'mirage_hooks.cli.running'}
 
 
 def test_a_network_that_leaves_no_room_for_a_trial_is_said(bare: Gated, tmp_path: Path) -> None:

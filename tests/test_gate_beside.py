@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from mirage_hooks import model, store
+from mirage_hooks.state import model, store
 from tests import wired
 from tests.deployment import git, run
 from tests.patience import PATIENCE, until

@@ -287,13 +287,13 @@ def test_an_outside_cause_is_tried_again_when_nothing_new_comes(serving: Deploym
         done = serving.pull()
         assert f'www: REFUSED: port {port} is held by another program' in done.stderr
         assert serving.page() == 'one'
-    shelf = serving.state().of('www')
-    known = shelf.failure()
+    releases = serving.state().of('www')
+    known = releases.failure()
     assert known is not None and 55 < known.retry - known.at < 65
-    shelf.set_failure(msgspec.structs.replace(known, retry=1))  # a minute later
+    releases.set_failure(msgspec.structs.replace(known, retry=1))  # a minute later
     assert serving.mirage('pull', '--quiet').returncode == 0
     assert (serving.page(), serving.page(port)) == ('', 'two')
-    assert shelf.failure() is None
+    assert releases.failure() is None
 
 
 def test_a_bad_image_is_told_once_and_not_tried_again(serving: Deployment) -> None:
@@ -564,7 +564,7 @@ def test_the_hook_finds_the_long_way_only_when_something_is_to_do(serving: Deplo
     program = (
         'import sys; from mirage_hooks import hook; code = hook.main("post-merge", ["0"]); '
         'print(code, sorted(set(sys.modules) & {"git", "sh", "yaml", "msgspec", "psutil", '
-        '"elftools", "mirage_hooks.cli"}))'
+        '"elftools", "mirage_hooks.cli.running"}))'
     )
     done = run(sys.executable, '-I', '-c', program, cwd=serving.host)
     assert done.stdout == '0 []\n'

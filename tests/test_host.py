@@ -15,9 +15,12 @@ import msgspec
 import psutil
 import pytest
 
-from mirage_hooks import errors, model, secret, settled, store, targets
+from mirage_hooks import targets
 from mirage_hooks.deploying import ended
 from mirage_hooks.host import network, supervisor, system, xen
+from mirage_hooks.messages import errors
+from mirage_hooks.state import model, proc, secret, store
+from mirage_hooks.state.releases import Releases
 from mirage_hooks.switching import crashes, launcher, switch
 from mirage_hooks.switching.ended import End
 from tests.deployment import PYTHON
@@ -135,13 +138,13 @@ def test_a_domain_without_a_console_has_the_words_of_xl_and_of_xen(
 def test_xenconsoled_is_given_a_second_for_the_console_of_a_domain_that_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = store.opened(tmp_path / 'state').of('www')
-    release = made(shelf, model.Plan(target='xen', command=('xl',), domain='www-1'))
+    releases = store.opened(tmp_path / 'state').of('www')
+    release = made(releases, model.Plan(target='xen', command=('xl',), domain='www-1'))
     monkeypatch.setattr(xen, 'CONSOLES', (tmp_path,))
     late = threading.Timer(0.3, (tmp_path / 'guest-www-1.log').write_text, ('Solo5: ABORT\n',))
     late.start()
     try:
-        assert ended.console(shelf, release) == ('Solo5: ABORT',)
+        assert ended.console(releases, release) == ('Solo5: ABORT',)
     finally:
         late.join()
 
@@ -153,25 +156,26 @@ def test_xenconsoled_is_given_a_second_for_the_console_of_a_domain_that_ended(
 def test_what_is_known_of_a_domain_that_ended_is_kept_and_hinted_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, kept: str, hint: str
 ) -> None:
-    shelf = store.opened(tmp_path / 'state').of('www')
-    release = made(shelf, model.Plan(target='xen', command=('xl',), domain='www-1'))
+    releases = store.opened(tmp_path / 'state').of('www')
+    release = made(releases, model.Plan(target='xen', command=('xl',), domain='www-1'))
     monkeypatch.setattr(xen, 'CONSOLES', (tmp_path,))
     monkeypatch.setattr(ended, 'LATE', 0.1)
     words = (kept.strip(),) if kept and not printed else ()
     monkeypatch.setattr(xen, 'last_words', lambda domain: words)
     (tmp_path / 'guest-www-1.log').write_text(printed)
     refused = errors.Refused('it ended')
-    ended.explain(refused, shelf, release)
-    assert (refused.hint, shelf.failed_console.read_text(), shelf.numbers()) == (hint, kept, [])
+    ended.explain(refused, releases, release)
+    assert refused.hint == hint
+    assert (releases.failed_console.read_text(), releases.numbers()) == (kept, [])
 
 
 def test_the_console_of_a_refused_domain_is_copied_for_it_is_not_ours(tmp_path: Path) -> None:
-    shelf = store.Shelf(tmp_path / 'www')
+    releases = Releases(tmp_path / 'www')
     log = tmp_path / 'guest-www-1.log'
     log.write_text('Solo5: ABORT\n')
-    shelf.fail(shelf.begin(), log)
-    assert (shelf.failed_console.read_text(), log.exists()) == ('Solo5: ABORT\n', True)
-    assert shelf.numbers() == []
+    releases.fail(releases.begin(), log)
+    assert (releases.failed_console.read_text(), log.exists()) == ('Solo5: ABORT\n', True)
+    assert releases.numbers() == []
 
 
 SYSTEMD = """#!/bin/sh
@@ -210,9 +214,9 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> model.Plan:
     )
 
 
-def made(shelf: store.Shelf, plan: model.Plan) -> model.Release:
+def made(releases: Releases, plan: model.Plan) -> model.Release:
     return model.Release(
-        unikernel='www', number=shelf.begin(), commit='', path='', blob='', digest='', size=0,
+        unikernel='www', number=releases.begin(), commit='', path='', blob='', digest='', size=0,
         description='', fingerprint='', slot='blue', created=0, plan=plan, network=None,
     )
 
@@ -222,12 +226,12 @@ def test_a_unit_that_systemd_will_start_again_has_ended(
 ) -> None:
     (tmp_path / 'unit').write_text(WAITING)
     assert supervisor.state(systemd) == supervisor.State(True, 0, 2, 0.25)
-    shelf = store.Shelf(tmp_path / 'www')
-    release = made(shelf, systemd)
-    refusal = switch.dead(shelf, release)()
+    releases = Releases(tmp_path / 'www')
+    release = made(releases, systemd)
+    refusal = switch.dead(releases, release)()
     assert refusal and refusal.reason == 'it ended with exit code 2: an OCaml exception'
     with pytest.raises(crashes.Waiting, match=r'ended 0 s after its start, and would end .*: x'):
-        crashes.count(shelf, release, End(1, 'x'))
+        crashes.count(releases, release, End(1, 'x'))
 
 
 def test_a_secret_is_not_told_when_systemd_refuses_its_command(systemd: model.Plan) -> None:
@@ -240,10 +244,10 @@ def test_systemd_is_not_told_a_secret_for_it_tells_everybody(
     systemd: model.Plan, tmp_path: Path
 ) -> None:
     (tmp_path / 'unit').write_text(WAITING)
-    shelf = store.Shelf(tmp_path / 'www')
-    release = made(shelf, systemd)
-    launcher.start(shelf, release, '0' * 16)
-    script = shelf.folder(release.number) / 'start.sh'
+    releases = Releases(tmp_path / 'www')
+    release = made(releases, systemd)
+    launcher.start(releases, release, '0' * 16)
+    script = releases.folder(release.number) / 'start.sh'
     assert (tmp_path / 'asked').read_text() == f'--quiet -- /bin/sh {script}\n'
     assert script.stat().st_mode & 0o777 == 0o600
     assert shlex.split(script.read_text()) == ['exec', 'x', '$HOME', "--token=it's $5"]
@@ -262,10 +266,10 @@ def test_under_systemd_a_filter_is_passed_by_the_script_that_it_starts(
         command=('systemd-run', '--quiet', '--', 'bwrap', '--ro-bind', '/', '/', '--', PYTHON, '-c',
                  asks),
     )
-    shelf = store.Shelf(tmp_path / 'a shelf')
-    release = made(shelf, plan)
-    launcher.start(shelf, release, '0' * 16)
-    script = shelf.folder(release.number) / 'start.sh'
+    releases = Releases(tmp_path / 'a releases')
+    release = made(releases, plan)
+    launcher.start(releases, release, '0' * 16)
+    script = releases.folder(release.number) / 'start.sh'
     assert subprocess.run(('/bin/sh', str(script)), check=False).returncode == 0
     bare = subprocess.run(plan.command[3:], check=False, stderr=subprocess.DEVNULL)
     assert bare.returncode == 1
@@ -310,11 +314,11 @@ def test_a_process_runs_until_its_last_thread_has_ended(tmp_path: Path) -> None:
         assert child.stdout is not None
         port = int(child.stdout.readline())
         until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-        assert settled.identity(child.pid) is not None
+        assert proc.identity(child.pid) is not None
         [(mark, process)] = system.marked(tmp_path)
         assert (mark, process.pid) == (release, child.pid)
         system.end([process], grace=0.1)
-        assert settled.identity(child.pid) is None
+        assert proc.identity(child.pid) is None
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', port))
         assert list(system.marked(tmp_path)) == []

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from mirage_hooks import image
-from mirage_hooks.errors import Refused, Unavailable
 from mirage_hooks.image import Identity
-from mirage_hooks.model import Device
+from mirage_hooks.image.device import Device
+from mirage_hooks.messages.errors import Refused, Unavailable
 from tests import elf
 
 NAMES = {elf.X86_64: 'x86_64', elf.AARCH64: 'aarch64'}

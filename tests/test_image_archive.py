@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from mirage_hooks import image
-from mirage_hooks.errors import Refused, Unavailable
 from mirage_hooks.image import Image, Packed
-from mirage_hooks.model import Device
+from mirage_hooks.image.device import Device
+from mirage_hooks.messages.errors import Refused, Unavailable
 from tests import elf
 
 if sys.version_info >= (3, 14):

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirage_hooks import image
-from mirage_hooks.errors import Refused
+from mirage_hooks.messages.errors import Refused
 from tests import elf
 
 if sys.version_info >= (3, 14):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import config, errors, model
+from mirage_hooks import config
+from mirage_hooks.config import reading
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.installing import hookfolder, install, starter
-from mirage_hooks.repository import Repository
+from mirage_hooks.messages import errors
 from tests import elf
 from tests.deployment import Deployment, git, run, web
 from tests.guests.scene import needs
@@ -274,8 +276,8 @@ def test_the_starter_is_filled_in_from_the_repository(
     path = Path.home() / '.config/mirage-hooks/host.yml'
     assert said[1] == f'mirage.yml: {path} is new: say there what should run'
     # It is a unix image, which can run at once.
-    assert config.load(path) == model.Settings(branch='master', unikernels={
-        'mort.io': model.Unikernel(image='xen/latest', network=model.Socket(port=8080))})
+    assert reading.load(path) == config.Settings(branch='master', unikernels={
+        'mort.io': config.Unikernel(image='xen/latest', network=config.Socket(port=8080))})
     assert path.read_text().startswith(
         f'# What should run on this host, for the deployment repository {host}\n'
     )
@@ -286,8 +288,8 @@ def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
 ) -> None:
     net = elf.solo5(2, elf.entry(b'service', 2))
     git(deployment.site, 'rm', '-rq', 'xen')
-    for shelf, name, image in (('x', 'a', web('one')), ('y', 'b', net), ('z', 'c', web('two'))):
-        folder = deployment.site / shelf / 'abcdef0'
+    for releases, name, image in (('x', 'a', web('one')), ('y', 'b', net), ('z', 'c', web('two'))):
+        folder = deployment.site / releases / 'abcdef0'
         folder.mkdir(parents=True)
         (folder / name).write_bytes(image)
         (folder / name).chmod(0o755)
@@ -306,7 +308,7 @@ def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
         '    image: z/latest',
         '    network: {mode: socket, port: 8081}',
     ]
-    config.parse(text.encode(), 'starter')
+    reading.parse(text.encode(), 'starter')
 
 
 def test_every_comment_of_the_starter_can_be_used(host: Path) -> None:
@@ -315,14 +317,14 @@ def test_every_comment_of_the_starter_can_be_used(host: Path) -> None:
     for mode in ('socket', 'direct', 'static'):
         kept = [line for line in example if 'network:' not in line or f'mode: {mode}' in line]
         lines = [line for line in kept if not line.lstrip().startswith('#')]
-        settings = config.parse('\n'.join(['unikernels:', *lines]).encode(), 'starter')
+        settings = reading.parse('\n'.join(['unikernels:', *lines]).encode(), 'starter')
         assert type(settings.unikernels['mortio'].network).__name__.lower() == mode
 
 
 def test_the_starter_of_an_empty_repository_runs_nothing(tmp_path: Path) -> None:
     git(tmp_path, 'init', '-q', '--bare', 'www.git')
     text = starter.text(Repository(tmp_path / 'www.git'))
-    assert config.parse(text.encode(), 'starter') == model.Settings(unikernels={})
+    assert reading.parse(text.encode(), 'starter') == config.Settings(unikernels={})
 
 
 def test_a_mirage_yml_that_is_there_is_never_written(host: Path, file: Path) -> None:

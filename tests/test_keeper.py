@@ -14,7 +14,8 @@ import psutil
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks import keeper, settled
+from mirage_hooks import keeper
+from mirage_hooks.state import fastpath, ownership, pipe, proc
 from tests.deployment import Deployment, run, web
 from tests.patience import PATIENCE, until
 
@@ -78,9 +79,9 @@ def test_it_takes_no_part_in_what_a_deployment_ends(serving: Deployment) -> None
 def test_one_that_was_killed_is_missed_by_the_quick_look_and_started_by_cron(
     serving: Deployment
 ) -> None:
-    assert settled.holds(serving.host / '.git')
+    assert fastpath.holds(serving.host / '.git')
     serving.dismiss()
-    assert not settled.holds(serving.host / '.git')
+    assert not fastpath.holds(serving.host / '.git')
     assert serving.mirage('status').stdout.splitlines()[-1] == (
         'no keeper runs: what ends is started again by the next deploy or pull alone'
     )
@@ -88,7 +89,7 @@ def test_one_that_was_killed_is_missed_by_the_quick_look_and_started_by_cron(
     done = serving.mirage('pull', '--quiet')
     assert (done.returncode, done.stdout) == (0, '')
     assert len(waiting(serving)) == 1
-    assert settled.holds(serving.host / '.git')
+    assert fastpath.holds(serving.host / '.git')
     kill(serving)
     restarted(serving, 1)
 
@@ -121,10 +122,10 @@ def test_uninstalled_what_runs_goes_on_and_is_not_started_again(serving: Deploym
 def test_a_converge_that_changes_nothing_is_tried_again_with_pauses(
     tmp_path: Path, mocker: MockerFixture
 ) -> None:
-    state = tmp_path / settled.FOLDER
+    state = tmp_path / ownership.FOLDER
     state.mkdir()
     wanted = {'runs': [[1, 1, 'another boot']], 'domains': [], 'due': 0, 'drain': False}
-    (state / settled.KEPT).write_text(json.dumps(wanted))
+    (state / pipe.KEPT).write_text(json.dumps(wanted))
     asked = mocker.patch.object(keeper.subprocess, 'run')
     one = keeper._Keeper(tmp_path, -1)
     pauses = []
@@ -135,14 +136,14 @@ def test_a_converge_that_changes_nothing_is_tried_again_with_pauses(
     assert asked.call_count == 13
     assert asked.call_args.args[0][1:] == (
         '-I', '-m', 'mirage_hooks', '-C', str(tmp_path), 'keep')
-    (state / settled.KEPT).unlink()  # a deployment that was under way has ended it on purpose
+    (state / pipe.KEPT).unlink()  # a deployment that was under way has ended it on purpose
     one._converge(wanted)
     assert asked.call_count == 13
 
 
 def test_a_process_that_another_has_the_number_of_has_ended(tmp_path: Path) -> None:
     one = keeper._Keeper(tmp_path, -1)
-    found = settled.identity(os.getpid())
+    found = proc.identity(os.getpid())
     assert found is not None
     wanted = {'domains': [], 'due': 0, 'drain': False}
     assert not one._has_ended({**wanted, 'runs': [list(found)]})
@@ -157,11 +158,11 @@ def test_a_newer_version_takes_over(serving: Deployment, tmp_path: Path) -> None
     other.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/called\nexec sleep 3600\n')
     other.chmod(0o755)
     path.write_text(json.dumps({**wanted, 'version': '99', 'python': str(other)}))
-    assert settled.called(serving.state().root)
+    assert pipe.called(serving.state().root)
     until((tmp_path / 'called').exists)
     said = (tmp_path / 'called').read_text().split()
     assert said[:4] == ['-I', '-m', 'mirage_hooks.keeper', str(serving.host / '.git')]
-    assert settled.called(serving.state().root)  # the pipe went with it
+    assert pipe.called(serving.state().root)  # the pipe went with it
     before.kill()
     before.wait(PATIENCE)
 
@@ -173,7 +174,8 @@ def test_it_waits_with_the_standard_library_alone() -> None:
         'if m.split(".")[0] not in sys.stdlib_module_names))'
     )
     done = run(sys.executable, '-I', '-c', program, cwd=Path('/'))
-    assert done.stdout == "['mirage_hooks', 'mirage_hooks.keeper', 'mirage_hooks.settled']\n"
+    modules = ('keeper', 'state', 'state.ownership', 'state.pipe', 'state.proc')
+    assert done.stdout == f'{["mirage_hooks", *(f"mirage_hooks.{one}" for one in modules)]}\n'
 
 
 XL = """#!/bin/sh

@@ -122,19 +122,19 @@ class Story:
         self.victim.dismiss()  # which would not wait for cron
         self.victim.mirage('pull', '--quiet')
         state = self.victim.state()
-        shelf = state.of('www')
+        releases = state.of('www')
         if case == 'a rollback':
-            if shelf.pin() is not None:  # the decision was written down in time
+            if releases.pin() is not None:  # the decision was written down in time
                 self.serves = self.before
             self.before = ''
-        current = shelf.current()
+        current = releases.current()
         assert current is not None
         assert self.victim.page() == self.serves
         self.victim.alone(current.number)
         assert not list(state.root.rglob('*.new')) and not list(state.root.rglob('*.part'))
         assert state.holder() == ''
-        served = [release.number for release in shelf.releases()]
-        assert served == shelf.numbers(), 'a folder of a release that never served is left'
+        served = [release.number for release in releases.served()]
+        assert served == releases.numbers(), 'a folder of a release that never served is left'
 
     def _good(self) -> None:
         self.before, self.serves = self.serves, self.victim.publish_next()

@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from mirage_hooks import store
 from mirage_hooks.host import xen
+from mirage_hooks.state import store
 from mirage_hooks.switching import leftover
 from tests import wired
 from tests.deployment import Deployment, git
@@ -60,8 +60,8 @@ def test_status_says_what_a_killed_deployment_left_and_the_next_one_takes_it_awa
 
 
 def test_a_trial_of_the_gate_that_was_killed_is_left(serving: Deployment) -> None:
-    shelf = serving.state().proof('www')
-    shelf.begin()
+    releases = serving.state().proof('www')
+    releases.begin()
     assert serving.mirage('status').stdout.splitlines()[-2] == (
         'left by a deployment that was killed: the trial of www for the gate'
     )
@@ -70,14 +70,14 @@ def test_a_trial_of_the_gate_that_was_killed_is_left(serving: Deployment) -> Non
 def test_a_domain_of_ours_that_nothing_wants_is_left(
     state: store.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = state.of('www')
-    current = shelf.current()
+    releases = state.of('www')
+    current = releases.current()
     assert current is not None
     for number in (1, 2):
-        shelf.discard(number)
+        releases.discard(number)
     domains(state, www_3=OURS, www_2=OURS, blog=OURS)
-    shelf.unpoint()
+    releases.unpoint()
     assert xen.domains().keys() == {'www-3', 'www-2', 'blog'}
     assert list(leftover.left(state, '0' * 16)) == ['the domain www-3']
-    shelf.point(current.number)
+    releases.point(current.number)
     assert list(leftover.left(state, '0' * 16)) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks import errors
 from mirage_hooks.host import listening, system
+from mirage_hooks.messages import errors
 from tests.deployment import ROOT, Deployment, run, web
 
 HELP = "if '--help=plain' in sys.argv:\n    {does}\n"

@@ -84,7 +84,8 @@ def test_on_an_interface_that_is_down_nobody_can_be_asked(link: Link) -> None:
         'from mirage_hooks.host import neighbours; neighbours.ask("br9", "10.8.0.1")',
         cwd=Path('/'),
     ).stderr.splitlines()[-1]
-    assert said == ('mirage_hooks.errors.Unavailable: cannot speak to the neighbours on br9: '
+    assert said == ('mirage_hooks.messages.errors.Unavailable: '
+                    'cannot speak to the neighbours on br9: '
                     'Network is down')
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from mirage_hooks import notify
+from mirage_hooks.deploying import notify
 from tests.deployment import Deployment, git, web
 from tests.patience import PATIENCE, until
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, objects
-from mirage_hooks.repository import Repository
+from mirage_hooks.git import objects
+from mirage_hooks.git.repository import Repository
+from mirage_hooks.messages import errors
 from tests.deployment import Deployment, git, run, web
 
 BOMB = 600 << 20  # bytes

@@ -519,8 +519,8 @@ def test_on_the_stage_the_gateway_has_the_hardware_address_that_an_image_will_re
     side = site.outside() if whose == 'eth0' else site.inside()
     wanted = act(*side, 'cat', f'/sys/class/net/{whose}/address').strip() if whose else ''
     asked = (
-        'from mirage_hooks import model; from mirage_hooks.host import staging; '
-        f'print(staging.met(model.Static(bridge="br0", ipv4="{wired.ADDRESS}/24", '
+        'from mirage_hooks import config; from mirage_hooks.host import staging; '
+        f'print(staging.met(config.Static(bridge="br0", ipv4="{wired.ADDRESS}/24", '
         f'gateway="{gateway}"))[0].mac)'
     )
     assert act(*site.inside(), sys.executable, '-I', '-c', asked).strip() == wanted

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, journal, settled, store
+from mirage_hooks.messages import errors
+from mirage_hooks.state import fastpath, journal, store
 from tests.deployment import ROOT, Deployment, run
 
 COMMANDS = (
@@ -95,9 +96,9 @@ def test_a_file_in_the_place_of_the_state_is_refused(tmp_path: Path) -> None:
 
 def test_the_quick_look_does_not_believe_a_state_of_others(serving: Deployment) -> None:
     git_dir = serving.host / '.git'
-    assert settled.holds(git_dir)
+    assert fastpath.holds(git_dir)
     (git_dir / 'mirage-hooks').chmod(0o777)
-    assert not settled.holds(git_dir)
+    assert not fastpath.holds(git_dir)
 
 
 @pytest.mark.parametrize('spoil', ['file', 'folder'])

@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from mirage_hooks.host import network, system
+from mirage_hooks.host import system
+from mirage_hooks.state import taps
 from tests import wired
 from tests.deployment import run
 from tests.wired import Wired
@@ -131,12 +132,12 @@ def test_the_lines_that_check_prints_are_enough_for_taps_and_for_nothing_else(
     site: Ordinary
 ) -> None:
     rules = lines(site.mirage('check').stdout)
-    taps = network.pattern('www', site.owner())
+    names = taps.pattern('www', site.owner())
     assert [re.sub(r'\S+/(ip )', r'\1', rule.partition(': ')[2]) for rule in rules] == [
-        f'ip tuntap add dev {taps} mode tap user {USER}',
-        f'ip link set dev {taps} alias mirage-hooks\\ {site.owner()}',
-        f'ip link set dev {taps} address fe\\:ff\\:ff\\:ff\\:ff\\:ff master br0 up',
-        f'ip link delete dev {taps}',
+        f'ip tuntap add dev {names} mode tap user {USER}',
+        f'ip link set dev {names} alias mirage-hooks\\ {site.owner()}',
+        f'ip link set dev {names} address fe\\:ff\\:ff\\:ff\\:ff\\:ff master br0 up',
+        f'ip link delete dev {names}',
     ]
     refused = site.mirage('deploy')
     assert refused.returncode == 1

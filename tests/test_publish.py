@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import cli, errors, model
+from mirage_hooks import config
 from mirage_hooks import image as images
-from mirage_hooks.repository import Repository
-from mirage_hooks.site import ci, layout, parcel
+from mirage_hooks.cli.main import main
+from mirage_hooks.git.repository import Repository
+from mirage_hooks.messages import errors
+from mirage_hooks.site import bundle, ci, layout
 from mirage_hooks.site import deployment as elsewhere
 from tests import elf
 from tests.deployment import ROOT, free_port, git, run
@@ -43,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to publish from, outside of every repository and of every CI."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(parcel, 'TOOLS', ())
+    monkeypatch.setattr(bundle, 'TOOLS', ())
     folder = tmp_path / 'build'
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -70,7 +72,7 @@ def put(name: str, content: bytes) -> str:
 
 
 def mirage(*arguments: str) -> int:
-    return cli.main(list(arguments))
+    return main(list(arguments))
 
 
 def released(hub: Path, commit: str, text: str, *more: str) -> None:
@@ -132,7 +134,7 @@ def test_the_host_finds_and_takes_what_was_published_in_every_packing(
         released(hub, A, f'as {packing}', *more)
         repository = Repository(hub)
         found = repository.find(
-            repository.commit('master'), 'www', model.Unikernel(image='spt/latest')
+            repository.commit('master'), 'www', config.Unikernel(image='spt/latest')
         ) if not packing else None
         path = f'spt/{A}/www.spt' + layout.PACKED[packing]
         raw = {'': bytes, 'bzip2': bz2.decompress, 'gzip': gzip.decompress}[packing]
@@ -223,7 +225,7 @@ def test_unikernels_that_share_a_pointer_stay_beside_each_other(
     released(hub, C, 'two')
     assert {path for path in tree(hub) if C in path} == {
         f'spt/{C}/{file}' for file in ('blog.spt.gz', 'blog.json', 'www.spt', 'www.json')}
-    host, found = Repository(hub), model.Unikernel(image='spt/latest')
+    host, found = Repository(hub), config.Unikernel(image='spt/latest')
     tip = host.commit('master')
     assert [host.find(tip, name, found).path for name in ('www', 'blog')] == [
         f'spt/{C}/www.spt', f'spt/{C}/blog.spt.gz']

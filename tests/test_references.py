@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, references, settled
-from mirage_hooks.repository import Repository
+from mirage_hooks.git import references
+from mirage_hooks.git.repository import Repository
+from mirage_hooks.messages import errors
+from mirage_hooks.state import fastpath
 from tests.deployment import Deployment, git
 
 
@@ -44,9 +46,9 @@ def test_a_branch_that_is_gone_is_news_even_when_a_tag_ends_like_it(bare: Path, 
     read = {'refs/heads/master': []} if known == 'read' else {}
     commits = {'refs/heads/master': commit} if known == 'commits' else {}
     with pytest.raises(KeyError):
-        settled._unmoved(bare, read, commits)
+        fastpath._unmoved(bare, read, commits)
     git(bare, 'update-ref', 'refs/heads/master', commit)
-    assert settled._unmoved(bare, read, commits)
+    assert fastpath._unmoved(bare, read, commits)
 
 
 def test_the_tag_does_not_deploy(serving: Deployment) -> None:

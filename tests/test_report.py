@@ -6,7 +6,9 @@ import io
 
 import pytest
 
-from mirage_hooks import model, report
+from mirage_hooks.deploying import told
+from mirage_hooks.messages import report
+from mirage_hooks.state import model
 
 RELEASE = model.Release(
     unikernel='www', number=7, commit='c0ffee' * 7, path='www', blob='', digest='', size=1,
@@ -45,7 +47,7 @@ SILENT = {'unchanged', 'pinned', 'stopped', 'remembered'}
 @pytest.mark.parametrize('name', OUTCOMES)
 def test_the_last_line_says_what_runs(name: str) -> None:
     outcome, lines = OUTCOMES[name]
-    assert report.lines(outcome) == lines
+    assert told.lines(outcome) == lines
 
 
 @pytest.mark.parametrize('name', OUTCOMES)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, model
-from mirage_hooks.repository import Repository
+from mirage_hooks import config
+from mirage_hooks.git.repository import Repository
+from mirage_hooks.messages import errors
 from tests.deployment import Deployment, git, run, web
 
 A = 'a' * 40
@@ -52,7 +53,7 @@ def found(
     target: str | None = None,
 ) -> tuple[str, str]:
     """(the image's path, the notice)."""
-    wanted = model.Unikernel(image=image, target=target)  # type: ignore[arg-type]
+    wanted = config.Unikernel(image=image, target=target)  # type: ignore[arg-type]
     one = Repository(folder).find(commit, name, wanted)
     return one.path, one.notice
 

@@ -59,8 +59,8 @@ def spied(deployment: Deployment, *paths: Path) -> list[str]:
     deployment.clone()
     done = deployment.mirage('deploy')
     assert done.returncode == 0, done.stdout
-    shelf = deployment.state().of('www')
-    return (shelf.folder(1) / 'console.log').read_text().splitlines()
+    releases = deployment.state().of('www')
+    return (releases.folder(1) / 'console.log').read_text().splitlines()
 
 
 def test_an_image_that_root_starts_can_reach_nothing(deployment: Deployment) -> None:

@@ -53,7 +53,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('DEPLOY', '1')
 
 
-class Road:
+class Context:
     """From the site's folder to the page."""
 
     def __init__(self, deployment: Deployment) -> None:
@@ -82,12 +82,12 @@ class Road:
 
 
 @pytest.fixture
-def road(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Road:
+def road(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv('DEPLOY_TO', f'file://{deployment.hub}')
-    return Road(deployment)
+    return Context(deployment)
 
 
-def test_from_an_empty_folder_to_a_page_by_pull(road: Road) -> None:
+def test_from_an_empty_folder_to_a_page_by_pull(road: Context) -> None:
     road.publish('first')
     road.deployment.clone('--filter=blob:none')
     assert road.deployment.mirage('deploy').returncode == 0
@@ -97,7 +97,7 @@ def test_from_an_empty_folder_to_a_page_by_pull(road: Road) -> None:
     road.arrived('second')
 
 
-def test_from_an_empty_folder_to_a_page_by_push(road: Road, tmp_path: Path) -> None:
+def test_from_an_empty_folder_to_a_page_by_push(road: Context, tmp_path: Path) -> None:
     road.deployment.hooks(road.deployment.hub, 'post-receive')
     for text in ('first', 'second'):
         said = road.publish(text)
@@ -113,7 +113,7 @@ def test_from_an_empty_folder_to_a_page_by_push(road: Road, tmp_path: Path) -> N
 
 @pytest.mark.skipif(bool(spool.lacking()), reason=spool.lacking())
 def test_from_an_empty_folder_to_a_page_by_a_deploy_key_and_cron(
-    road: Road, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    road: Context, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub, host = sshd.address(road.deployment.hub), road.deployment.host
     monkeypatch.setenv('DEPLOY_TO', hub)
@@ -127,7 +127,7 @@ def test_from_an_empty_folder_to_a_page_by_a_deploy_key_and_cron(
            '-o', f'UserKnownHostsFile={known}')
     crontabs = spool.Spool(tmp_path / 'spool')
     with crontabs.cron():
-        with monkeypatch.context() as on_the_host:
+        with monkeypatch.road() as on_the_host:
             on_the_host.delenv('GIT_SSH_COMMAND')
             git(tmp_path, 'clone', '-q', '-c', f'core.sshCommand={shlex.join(ssh)}', hub, str(host))
             done = crontabs.run(*MIRAGE, 'install', str(host), '--cron', '* * * * *',

@@ -16,7 +16,8 @@ import pytest
 import pytest_mock
 import yaml
 
-from mirage_hooks import cli, errors
+from mirage_hooks.cli.main import main
+from mirage_hooks.messages import errors
 from mirage_hooks.site.making import lacking, questions, scaffold
 from tests import elf
 from tests.deployment import ROOT, git, run
@@ -90,7 +91,7 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
     folder.mkdir()
     (folder / 'Makefile').write_text('mine')
     (folder / '.travis.yml').symlink_to('/nowhere')
-    assert cli.main(['init', str(folder), '--name', 'x']) == 0
+    assert main(['init', str(folder), '--name', 'x']) == 0
     assert (folder / 'Makefile').read_text() == 'mine'
     assert (folder / '.travis.yml').is_symlink()
     made = [path for path in FILES if path not in ('Makefile', '.travis.yml')]
@@ -109,7 +110,7 @@ def test_nothing_is_overwritten_and_what_is_left_alone_is_told(
 def test_a_second_time_everything_is_left_alone(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(['init', str(site)]) == 0
+    assert main(['init', str(site)]) == 0
     assert capsys.readouterr().out == ''.join([
         *(f'left alone  {path}\n' for path in FILES if path not in PAGES),
         'there is a site already: no pages were made\n',
@@ -175,7 +176,7 @@ def test_what_would_become_a_page_is_told(
 def test_what_a_site_wants_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / '_config.yml').write_text('title: mine\n')
     given = ('--ipv4', '192.0.2.5/24', '--gateway', '192.0.2.1', '--deployment', 'me/www')
-    assert cli.main(['init', str(tmp_path), *given]) == 0
+    assert main(['init', str(tmp_path), *given]) == 0
     assert capsys.readouterr().out.splitlines() == [
         *(f'made        {path}' for path in FILES if path not in PAGES),
         'there is a site already: no pages were made',
@@ -205,7 +206,7 @@ def test_the_next_step_fits_the_folder(
         path.mkdir()
         (path / 'README.md').write_text(readme)
     given = ('--ipv4', '192.0.2.5/24', '--gateway', '192.0.2.1', '--deployment', 'me/www')
-    assert cli.main(['init', str(path), '--name', 'x', '--branch', 'trunk', *given]) == 0
+    assert main(['init', str(path), '--name', 'x', '--branch', 'trunk', *given]) == 0
     files = ('made ', 'left alone ', 'mirage-hooks ')
     rest = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(files)]
     assert rest == [line.replace('{}', str(path)) for line in said]
@@ -244,7 +245,7 @@ def test_an_assumed_word_that_stands_in_no_file_is_not_told(
 ) -> None:
     for path in ('Makefile', 'README.md'):
         (tmp_path / path).write_text('mine')
-    assert cli.main(['init', str(tmp_path), '--name', 'x']) == 0
+    assert main(['init', str(tmp_path), '--name', 'x']) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         'assumed: deployment OWNER/x-deployment; to be changed in ci/build',
         f'next: cd {tmp_path} && git init -b main && make site']
@@ -285,7 +286,7 @@ def test_control_d_ends_init_before_anything_is_written(
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, 'isatty', lambda: True, raising=False)
     mocker.patch('builtins.input', side_effect=EOFError)
-    assert cli.main(['init', str(tmp_path / 'site'), '--name', 'www']) == 1
+    assert main(['init', str(tmp_path / 'site'), '--name', 'www']) == 1
     assert capsys.readouterr() == ('\n', "mirage-hooks: no answer to 'Author': nothing was made\n"
                                    '  hint: --author gives it\n')
     assert list(tmp_path.iterdir()) == []
@@ -323,7 +324,7 @@ def test_a_file_where_a_folder_must_be_is_refused_before_anything_is_written(
 ) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text('mine')
-    assert cli.main(['init', str(tmp_path / folder)]) == 1
+    assert main(['init', str(tmp_path / folder)]) == 1
     assert capsys.readouterr().err == (
         f'mirage-hooks: {tmp_path}/{file} is a file, and init needs a folder there\n'
         '  hint: move it away, or give init another folder\n')

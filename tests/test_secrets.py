@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors, model, secret
+from mirage_hooks import config
+from mirage_hooks.messages import errors
+from mirage_hooks.state import secret
 from tests.deployment import Deployment, web
 
 SAY = "print('heard', [a for a in sys.argv if 'message' in a], flush=True)"
@@ -67,9 +69,9 @@ def test_a_touched_secret_changes_nothing(deployment: Deployment, token: Path) -
 
 def test_an_unfit_secret_is_refused(tmp_path: Path) -> None:
     file = tmp_path / 'token'
-    wanted = model.Unikernel(image='x', secrets={'token': str(file)})
+    wanted = config.Unikernel(image='x', secrets={'token': str(file)})
 
-    def refused(*places: Path, unikernel: model.Unikernel = wanted) -> tuple[str, str]:
+    def refused(*places: Path, unikernel: config.Unikernel = wanted) -> tuple[str, str]:
         with pytest.raises(errors.Refused) as caught:
             secret.check(unikernel, places)
         return caught.value.reason, caught.value.hint
@@ -88,7 +90,7 @@ def test_an_unfit_secret_is_refused(tmp_path: Path) -> None:
         f'secret token is in the repository: {file}',
         'keep it elsewhere, and change it: whoever clones the repository knows it',
     )
-    both = model.Unikernel(image='x', secrets={'token': str(file)}, arguments=('--token=a',))
+    both = config.Unikernel(image='x', secrets={'token': str(file)}, arguments=('--token=a',))
     assert refused(unikernel=both) == (
         '--token is both an argument and a secret', 'drop one of them in mirage.yml'
     )

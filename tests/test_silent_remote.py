@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks import cli, deploy, repository
+from mirage_hooks.cli.main import main
+from mirage_hooks.deploying import deploy
+from mirage_hooks.git import repository
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
 from tests.patience import until
@@ -55,12 +57,12 @@ def test_a_fetch_is_given_up_and_told_once(
 ) -> None:
     mocker.patch.object(repository, 'FETCH', 1)
     command = ['-C', str(silent.host), 'pull', '--quiet']
-    assert cli.main(command) == 1
+    assert main(command) == 1
     assert capsys.readouterr().out.splitlines() == [
         'mirage-hooks: git took more than 1 s, and was ended',
         '  hint: is its remote reachable, and its disk well?',
     ]
-    assert cli.main(command) == 1
+    assert main(command) == 1
     assert capsys.readouterr().out == ''
     assert silent.page() == 'one'
 

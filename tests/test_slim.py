@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks import errors
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.image import amount
 from mirage_hooks.installing import slim
-from mirage_hooks.repository import Repository
+from mirage_hooks.messages import errors
 from tests.deployment import Deployment, git, web
 
 RELEASES = 12

@@ -67,11 +67,11 @@ class Site(Deployment):
 
     def tender(self) -> int:
         """The number of the tender's process."""
-        shelf = self.state(self.hub).of('www')
-        release = shelf.current()
+        releases = self.state(self.hub).of('www')
+        release = releases.current()
         assert release is not None
         found = [process for mark, process in system.marked(self.state(self.hub).root)
-                 if mark == shelf.folder(release.number) and process.name().startswith('solo5-')]
+                 if mark == releases.folder(release.number) and process.name().startswith('solo5-')]
         assert len(found) == 1
         return found[0].pid
 

@@ -6,8 +6,11 @@ import msgspec
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks import config, errors, model
+from mirage_hooks import config
+from mirage_hooks.config import reading
 from mirage_hooks.host import staging
+from mirage_hooks.messages import errors
+from mirage_hooks.state import model
 from mirage_hooks.switching import health
 from tests.guests.scene import needs
 
@@ -62,7 +65,7 @@ def test_on_it_is_the_gateway_or_some_neighbour(
     given: dict[str, str], neighbours: list[str], mocker: MockerFixture
 ) -> None:
     mocker.patch.object(staging.neighbours, 'ask', return_value='')
-    text = staging.inside(OWNER, staging.met(model.Static(bridge='br0', **given)))
+    text = staging.inside(OWNER, staging.met(config.Static(bridge='br0', **given)))
     assert [line for line in text.splitlines() if line.startswith('addr')] == [
         f'addr add {one} dev mh-01234567-p nodad' for one in neighbours
     ]
@@ -78,8 +81,8 @@ def test_a_domain_is_created_on_the_stage() -> None:
     )
 
 
-def unikernel(text: str) -> model.Unikernel:
-    return config.parse(f'unikernels: {{www: {{image: a, {text}}}}}'.encode(), 'f').unikernels[
+def unikernel(text: str) -> config.Unikernel:
+    return reading.parse(f'unikernels: {{www: {{image: a, {text}}}}}'.encode(), 'f').unikernels[
         'www'
     ]
 
@@ -124,8 +127,8 @@ def test_how_it_switches_is_no_reason_to_start_it_anew() -> None:
 
 @needs('ping')
 def test_without_questions_the_address_must_answer() -> None:
-    assert health.questions(unikernel(STATIC), '10.0.0.2') == (model.Health(ping='10.0.0.2'),)
+    assert health.questions(unikernel(STATIC), '10.0.0.2') == (config.Health(ping='10.0.0.2'),)
     assert health.questions(unikernel(f'{STATIC}, arguments: [--port=80]'), '10.0.0.2') == (
-        model.Health(tcp='10.0.0.2:80'),
+        config.Health(tcp='10.0.0.2:80'),
     )
-    assert health.questions(unikernel(STATIC)) == (model.Health(alive='1s'),)
+    assert health.questions(unikernel(STATIC)) == (config.Health(alive='1s'),)

@@ -158,7 +158,7 @@ def test_the_lock_waits_and_names_its_holder(shared: Deployment) -> None:
 
 def test_the_lock_dies_with_its_holder(shared: Deployment) -> None:
     program = (
-        'import sys, time; from pathlib import Path; from mirage_hooks import store\n'
+        'import sys, time; from pathlib import Path; from mirage_hooks.state import store\n'
         'with store.Store(Path(sys.argv[1])).lock("held", 1):\n'
         '    print("held", flush=True); time.sleep(3600)\n'
     )

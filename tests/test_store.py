@@ -9,11 +9,13 @@ import msgspec
 import pytest
 import pytest_mock
 
-from mirage_hooks import errors, journal, model, store
+from mirage_hooks.messages import errors
+from mirage_hooks.state import journal, model, store
+from mirage_hooks.state.releases import Releases
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> store.Shelf:
+def releases(tmp_path: Path) -> Releases:
     return store.Store(tmp_path / 'state').of('www')
 
 
@@ -25,74 +27,74 @@ def release(number: int) -> model.Release:
     )
 
 
-def served(shelf: store.Shelf, count: int = 1) -> list[int]:
+def served(releases: Releases, count: int = 1) -> list[int]:
     """Releases that were live one after the other."""
     numbers = []
     for _ in range(count):
-        number = shelf.begin()
-        shelf.save(release(number))
-        shelf.point(number)
+        number = releases.begin()
+        releases.save(release(number))
+        releases.point(number)
         numbers.append(number)
     return numbers
 
 
-def test_a_release_comes_back_as_it_was_saved(shelf: store.Shelf) -> None:
-    assert (shelf.current(), shelf.releases(), shelf.numbers()) == (None, [], [])
-    served(shelf, 2)
-    assert shelf.current() == release(2)
-    assert shelf.releases() == [release(1), release(2)]
-    assert shelf.previous() == release(1)
+def test_a_release_comes_back_as_it_was_saved(releases: Releases) -> None:
+    assert (releases.current(), releases.served(), releases.numbers()) == (None, [], [])
+    served(releases, 2)
+    assert releases.current() == release(2)
+    assert releases.served() == [release(1), release(2)]
+    assert releases.previous() == release(1)
 
 
-def test_a_number_is_never_used_again(shelf: store.Shelf) -> None:
-    served(shelf, 2)
-    shelf.discard(shelf.begin())
-    assert shelf.begin() == 4
+def test_a_number_is_never_used_again(releases: Releases) -> None:
+    served(releases, 2)
+    releases.discard(releases.begin())
+    assert releases.begin() == 4
 
 
-def test_a_rollback_goes_to_what_was_live_before(shelf: store.Shelf) -> None:
-    served(shelf, 2)
-    shelf.point(1)
-    third = served(shelf)
-    assert (third, shelf.previous()) == ([3], release(1))
+def test_a_rollback_goes_to_what_was_live_before(releases: Releases) -> None:
+    served(releases, 2)
+    releases.point(1)
+    third = served(releases)
+    assert (third, releases.previous()) == ([3], release(1))
 
 
-def test_pruning_keeps_the_live_one_and_the_newest_before_it(shelf: store.Shelf) -> None:
-    served(shelf, 5)
-    assert shelf.prune(2) == [1, 2]
-    assert shelf.numbers() == [3, 4, 5]
+def test_pruning_keeps_the_live_one_and_the_newest_before_it(releases: Releases) -> None:
+    served(releases, 5)
+    assert releases.prune(2) == [1, 2]
+    assert releases.numbers() == [3, 4, 5]
 
 
-def test_what_never_served_is_swept_away(shelf: store.Shelf, tmp_path: Path) -> None:
-    served(shelf)
-    left = shelf.begin()
-    shelf.save(release(left))
+def test_what_never_served_is_swept_away(releases: Releases, tmp_path: Path) -> None:
+    served(releases)
+    left = releases.begin()
+    releases.save(release(left))
     store.Store(tmp_path / 'state').sweep()
-    assert shelf.numbers() == [1]
-    assert shelf.current() == release(1)
+    assert releases.numbers() == [1]
+    assert releases.current() == release(1)
 
 
 @pytest.mark.parametrize('value', [None, model.Pin(stopped=True), model.Pin(release=1, blob='b')])
-def test_a_pin_comes_back_as_it_was_set(shelf: store.Shelf, value: model.Pin | None) -> None:
-    served(shelf)
-    shelf.set_pin(model.Pin(release=7))
-    shelf.set_pin(value)
-    assert shelf.pin() == value
+def test_a_pin_comes_back_as_it_was_set(releases: Releases, value: model.Pin | None) -> None:
+    served(releases)
+    releases.set_pin(model.Pin(release=7))
+    releases.set_pin(value)
+    assert releases.pin() == value
 
 
 def test_a_write_that_fails_leaves_the_old_value(
-    shelf: store.Shelf, mocker: pytest_mock.MockerFixture
+    releases: Releases, mocker: pytest_mock.MockerFixture
 ) -> None:
-    served(shelf)
-    shelf.set_pin(model.Pin(release=1))
+    served(releases)
+    releases.set_pin(model.Pin(release=1))
     mocker.patch('os.fsync', side_effect=OSError(28, 'No space left on device'))
     with pytest.raises(errors.Unavailable) as refused:
-        shelf.set_pin(model.Pin(release=2))
+        releases.set_pin(model.Pin(release=2))
     assert (refused.value.reason, refused.value.hint) == (
-        f'cannot write {shelf.root / "pin.json"}: No space left on device',
+        f'cannot write {releases.root / "pin.json"}: No space left on device',
         'make room, then `mirage-hooks deploy`; what runs goes on running',
     )
-    assert shelf.pin() == model.Pin(release=1)
+    assert releases.pin() == model.Pin(release=1)
 
 
 @pytest.mark.parametrize(('text', 'why'), [
@@ -100,13 +102,13 @@ def test_a_write_that_fails_leaves_the_old_value(
     (b'{"stopped":1}', 'Expected `bool`, got `int` - at `$.stopped`'),
     (b'[]', 'Expected `object`, got `array`'),
 ])
-def test_what_is_damaged_is_refused_by_name(shelf: store.Shelf, text: bytes, why: str) -> None:
-    served(shelf)
-    (shelf.root / 'pin.json').write_bytes(text)
+def test_what_is_damaged_is_refused_by_name(releases: Releases, text: bytes, why: str) -> None:
+    served(releases)
+    (releases.root / 'pin.json').write_bytes(text)
     with pytest.raises(errors.Refused) as refused:
-        shelf.pin()
+        releases.pin()
     assert (refused.value.reason, refused.value.hint) == (
-        f'{shelf.root / "pin.json"} is damaged: {why}',
+        f'{releases.root / "pin.json"} is damaged: {why}',
         'move it away and run `mirage-hooks deploy`: it is made anew',
     )
 

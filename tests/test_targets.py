@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from mirage_hooks import errors, model, targets
-from mirage_hooks.model import Device, Plan, Secret, Tap
+from mirage_hooks import config, targets
+from mirage_hooks.image.device import Device
+from mirage_hooks.messages import errors
+from mirage_hooks.state import model
+from mirage_hooks.state.model import Plan, Secret, Tap
 from mirage_hooks.targets import unix
 
 LIMITS = ('prlimit', '--core=0', '--fsize=67108864', '--data=268435456', '--')
@@ -35,13 +38,13 @@ SPACES = ('bwrap', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare
 def request(target: str, more: dict[str, Any] | None = None, **wanted: Any) -> targets.Request:
     """A request for release 3 of www in the blue slot, with `more` of its own fields."""
     return targets.Request(
-        'www', 3, 'blue', '/state/3', model.Unikernel(image='www/latest', **wanted), target,
+        'www', 3, 'blue', '/state/3', config.Unikernel(image='www/latest', **wanted), target,
         '0123456789abcdef', **(more or {}),
     )
 
 
-def static(**more: Any) -> model.Static:
-    return model.Static(bridge='br0', ipv4='10.0.0.2/24', gateway='10.0.0.1', **more)
+def static(**more: Any) -> config.Static:
+    return config.Static(bridge='br0', ipv4='10.0.0.2/24', gateway='10.0.0.1', **more)
 
 
 def net(*names: str) -> tuple[Device, ...]:
@@ -55,7 +58,7 @@ def refused(asked: targets.Request) -> tuple[str, str]:
 
 
 def test_a_unix_socket_image_is_run_with_its_port() -> None:
-    assert targets.plan(request('unix', network=model.Socket(port=8080))) == Plan(
+    assert targets.plan(request('unix', network=config.Socket(port=8080))) == Plan(
         target='unix', command=(*THREADS, '/state/3/image', '--port=8080'),
     )
 
@@ -70,7 +73,7 @@ def test_a_unix_socket_image_is_run_with_its_port() -> None:
 def test_a_socket_image_hears_its_address_as_its_generation_wants(
     mirage: str, flags: tuple[str, ...]
 ) -> None:
-    network = model.Socket(port=80, ipv4='127.0.0.1/8')
+    network = config.Socket(port=80, ipv4='127.0.0.1/8')
     expected = flags if mirage != '2.6' else ()  # everything is compiled in
     assert targets.plan(request('unix', mirage=mirage, network=network)) == Plan(
         target='unix', command=(*THREADS, '/state/3/image', *expected),
@@ -101,7 +104,7 @@ def test_an_image_that_was_asked_gets_only_the_network_flags_that_it_has() -> No
 
 
 def test_what_a_person_wrote_takes_the_place_of_a_derived_flag() -> None:
-    wanted = {'network': model.Socket(port=80), 'arguments': ('--port=81',)}
+    wanted = {'network': config.Socket(port=80), 'arguments': ('--port=81',)}
     assert targets.plan(request('unix', **wanted)).command == (
         *THREADS, '/state/3/image', '--port=81'
     )
@@ -110,8 +113,8 @@ def test_what_a_person_wrote_takes_the_place_of_a_derived_flag() -> None:
 @pytest.mark.parametrize('target', ['spt', 'hvt'])
 def test_a_tender_gets_every_device_of_the_manifest_by_its_name(target: str) -> None:
     devices = (*net('service', 'admin'), Device('storage', 'block'))
-    networks = {'service': static(), 'admin': model.Direct(interface='tap7', mac=OTHER_MAC)}
-    blocks = {'storage': model.Block('/srv/disk.img', sector=4096)}
+    networks = {'service': static(), 'admin': config.Direct(interface='tap7', mac=OTHER_MAC)}
+    blocks = {'storage': config.Block('/srv/disk.img', sector=4096)}
     asked = request(target, {'devices': devices}, networks=networks, blocks=blocks)
     assert targets.plan(asked) == Plan(
         target=target,
@@ -134,7 +137,7 @@ def test_an_image_with_an_ipv4_stack_alone_is_not_told_so() -> None:
 
 
 def test_a_sector_of_512_bytes_is_what_a_tender_takes_unasked() -> None:
-    blocks = {'storage': model.Block('/srv/disk.img')}
+    blocks = {'storage': config.Block('/srv/disk.img')}
     plan = targets.plan(request('spt', {'devices': (Device('storage', 'block'),)}, blocks=blocks))
     assert [word for word in plan.command if 'block' in word] == ['--block:storage=/srv/disk.img']
 
@@ -147,7 +150,7 @@ def test_a_stack_of_a_group_has_its_flags_with_the_groups_name() -> None:
 
 
 def test_a_virtio_image_is_booted_by_qemu() -> None:
-    blocks = {'a': model.Block('/srv/a,b.img'), 'c': model.Block('/srv/c.img', read_only=True)}
+    blocks = {'a': config.Block('/srv/a,b.img'), 'c': config.Block('/srv/c.img', read_only=True)}
     asked = request('virtio', network=static(), blocks=blocks, memory=64)
     assert targets.plan(asked) == Plan(
         target='virtio',
@@ -195,23 +198,23 @@ def test_a_paravirtual_xen_image_is_told_its_network_without_dashes(
 
 
 def test_a_pvh_xen_image_gets_flags_disks_and_a_cap() -> None:
-    blocks = {'a': model.Block('/srv/a, b.img'),
-              'c': model.Block('/dev/vg/c', vdev='xvdz', read_only=True)}
+    blocks = {'a': config.Block('/srv/a, b.img'),
+              'c': config.Block('/dev/vg/c', vdev='xvdz', read_only=True)}
     asked = request('xen', {'style': 'pvh'}, network=static(), blocks=blocks, cpu=50)
-    config = XL.format(type='pvh', mac=MAC, extra=(
+    written = XL.format(type='pvh', mac=MAC, extra=(
         "disk = ['format=raw, vdev=xvda, access=rw, target=/srv/a, b.img,', "
         "'format=raw, vdev=xvdz, access=r, target=/dev/vg/c,']\n"
         "extra = '--ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1 --ipv4-only=true'\n"
     )).replace('vcpus = 1\n', 'vcpus = 1\ncap = 50\n')
     assert targets.plan(asked) == Plan(
         target='xen', command=('xl', 'create', '/state/3/xl.cfg'), domain='www-3',
-        taps=(Tap('www7c2-0123-030', 'br0', MAC),), files={'xl.cfg': config},
+        taps=(Tap('www7c2-0123-030', 'br0', MAC),), files={'xl.cfg': written},
     )
 
 
 def test_root_runs_an_image_walled_in_as_a_user_of_its_own() -> None:
     host = model.Host(root=True, sandbox=True)
-    asked = request('unix', {'host': host}, network=model.Socket(port=8080))
+    asked = request('unix', {'host': host}, network=config.Socket(port=8080))
     assert targets.user(asked) == 2019986317
     assert targets.plan(asked) == Plan(target='unix', command=(
         *SPACES, *SYSTEM, '--proc', '/proc', '--dev', '/dev', '--ro-bind', '/state/3/image',
@@ -224,7 +227,7 @@ def test_root_runs_an_image_walled_in_as_a_user_of_its_own() -> None:
 
 def test_only_a_low_port_keeps_one_capability() -> None:
     host = model.Host(root=True, sandbox=True)
-    asked = request('unix', {'host': host}, network=model.Socket(port=80))
+    asked = request('unix', {'host': host}, network=config.Socket(port=80))
     kept = [word for word in targets.plan(asked).command if 'net_bind_service' in word]
     assert kept == [
         '--bounding-set=-all,+net_bind_service', '--inh-caps=-all,+net_bind_service',
@@ -233,7 +236,7 @@ def test_only_a_low_port_keeps_one_capability() -> None:
 
 
 def test_an_ordinary_user_walls_an_image_in_with_a_user_namespace() -> None:
-    asked = request('unix', {'host': model.Host(sandbox=True)}, network=model.Socket(port=8080))
+    asked = request('unix', {'host': model.Host(sandbox=True)}, network=config.Socket(port=8080))
     assert targets.plan(asked) == Plan(target='unix', command=(
         *SPACES, '--unshare-user', *SYSTEM, '--proc', '/proc', '--dev', '/dev', '--ro-bind',
         '/state/3/image', '/image', '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/',
@@ -246,7 +249,7 @@ def test_a_tender_from_elsewhere_its_disk_and_its_devices_are_all_that_it_sees()
         '/dev/kvm': '/dev/mirage-hooks/kvm', '/dev/net/tun': '/dev/mirage-hooks/tun'})
     more = {'host': host, 'program': '/opt/solo5/solo5-hvt', 'largest': 1 << 30,
             'devices': (*net('service'), Device('storage', 'block'))}
-    blocks = {'storage': model.Block('/srv/disk.img')}
+    blocks = {'storage': config.Block('/srv/disk.img')}
     plan = targets.plan(request('hvt', more, network=static(), blocks=blocks))
     walls = plan.command[len(SPACES) + len(USR):plan.command.index('--mem=128')]
     assert walls == (
@@ -288,7 +291,7 @@ def test_without_systemd_a_control_group_limits_all_that_a_release_takes() -> No
 
 
 def test_a_disk_that_a_unix_image_only_reads_cannot_be_written() -> None:
-    blocks = {'a': model.Block('/srv/a', read_only=True), 'b': model.Block('/srv/b')}
+    blocks = {'a': config.Block('/srv/a', read_only=True), 'b': config.Block('/srv/b')}
     plan = targets.plan(request('unix', {'host': model.Host(sandbox=True)}, blocks=blocks))
     where = plan.command.index('/srv/a')
     assert plan.command[where - 1:where + 5] == (
@@ -347,19 +350,19 @@ def test_a_secret_has_a_place_in_the_plan_and_its_file_beside_it() -> None:
     (request('spt', {'devices': net('service')}, networks={'service': static(), 'b': static()}),
      'www has a net device b, which the image does not have (it has service)',
      'take it out of www in mirage.yml, or publish the image with it'),
-    (request('spt', network=model.Direct()),
+    (request('spt', network=config.Direct()),
      'www has neither a bridge nor an interface for its network',
      'add one in mirage.yml, as `bridge: br0`'),
-    (request('spt', blocks={'disk': model.Block('/srv/a b')}),
+    (request('spt', blocks={'disk': config.Block('/srv/a b')}),
      'disk disk of www has a space in its path, which Solo5 tenders do not know',
      'mend www.blocks.disk in mirage.yml'),
-    (request('hvt', blocks={'disk': model.Block('/srv/a', read_only=True)}),
+    (request('hvt', blocks={'disk': config.Block('/srv/a', read_only=True)}),
      'disk disk of www is read-only, which Solo5 tenders do not know',
      'mend www.blocks.disk in mirage.yml'),
-    (request('unix', blocks={'disk': model.Block('/srv/a')}),
+    (request('unix', blocks={'disk': config.Block('/srv/a')}),
      'www has a disk, which a unix image finds in its sandbox only', 'apt install bubblewrap'),
     (request('xen', {'style': 'pvh'}, blocks={
-        'a': model.Block('/srv/a'), 'b': model.Block('/srv/b', vdev='xvda')}),
+        'a': config.Block('/srv/a'), 'b': config.Block('/srv/b', vdev='xvda')}),
      'two disks of www are xvda', 'give each a `vdev:` of its own in mirage.yml'),
     (request('xen', {'style': 'pv'}, mirage='3.8', arguments=('--verbose',)),
      "argument '--verbose' cannot reach an image of MirageOS 3.8 or older on Xen",
@@ -382,7 +385,7 @@ def test_what_does_not_fit_is_refused(asked: targets.Request, reason: str, hint:
 
 
 def test_qemu_is_not_given_a_path_that_it_would_cut() -> None:
-    asked = targets.Request('www', 3, 'blue', '/my state/3', model.Unikernel(image='x'), 'virtio',
+    asked = targets.Request('www', 3, 'blue', '/my state/3', config.Unikernel(image='x'), 'virtio',
                             '0123456789abcdef')
     assert refused(asked) == (
         '/my state/3 has a space in its path: QEMU would cut the arguments there',

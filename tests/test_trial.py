@@ -19,10 +19,12 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from mirage_hooks import deploy, errors
+from mirage_hooks.deploying import deploy
+from mirage_hooks.deploying.context import Intent
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import disks
-from mirage_hooks.report import Reporter
-from mirage_hooks.repository import Repository
+from mirage_hooks.messages import errors
+from mirage_hooks.messages.report import Reporter
 from mirage_hooks.switching import switch
 from tests.deployment import Deployment, git, run, web
 
@@ -267,7 +269,7 @@ def test_a_program_that_took_the_spare_port_does_not_answer_for_the_trial(
         port = stranger.server_address[1]
         mocker.patch.object(switch, 'spare_port', return_value=port)
         outcome, = deploy.converge(
-            Repository(serving.host), deploy.Wish('test'), Reporter(quiet=True))
+            Repository(serving.host), Intent('test'), Reporter(quiet=True))
         stranger.shutdown()
     assert (outcome.kind, outcome.reason) == (
         'refused', f'port {port}, on which it was tried, is held by another program')

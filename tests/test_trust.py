@@ -12,9 +12,13 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from mirage_hooks import errors, journal, model, objects, trust
+from mirage_hooks import config
+from mirage_hooks.deploying import trust
+from mirage_hooks.git import objects
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import system
-from mirage_hooks.repository import Repository
+from mirage_hooks.messages import errors
+from mirage_hooks.state import journal
 from tests import signing
 from tests.deployment import Deployment, git, run, web
 
@@ -283,7 +287,7 @@ def test_a_commit_that_git_follows_elsewhere_than_it_says_is_refused(
     trusted: Trusted, mocker: MockerFixture
 ) -> None:
     repository = Repository(trusted.deployment.host)
-    wanted = model.Trust(signers=str(trusted.signers))
+    wanted = config.Trust(signers=str(trusted.signers))
     head = git(trusted.deployment.host, 'rev-parse', 'HEAD')
     programs = trusted.folder / 'programs'
     assert trust.verify(repository, wanted, '', head, programs) == 1
@@ -445,7 +449,7 @@ def test_a_host_without_ssh_keygen_deploys_nothing(
     found = system.find
     monkeypatch.setattr(system, 'find', lambda name: None if name == 'ssh-keygen' else found(name))
     repository = Repository(trusted.deployment.host)
-    wanted = model.Trust(signers=str(trusted.signers))
+    wanted = config.Trust(signers=str(trusted.signers))
     with pytest.raises(errors.Refused) as refused:
         trust.verify(repository, wanted, '', 'HEAD', trusted.folder / 'programs')
     assert (refused.value.reason, refused.value.hint) == (
@@ -498,8 +502,8 @@ def test_what_was_killed_is_started_again_though_the_branch_is_not_trusted(
     signing.sign_with(trusted.site, None)
     trusted.deployment.publish(web('two'), 'b' * 40)
     trusted.deployment.pull()
-    shelf = trusted.deployment.state().of('www')
-    live = shelf.run(1)
+    releases = trusted.deployment.state().of('www')
+    live = releases.run(1)
     assert live is not None
     run('kill', '-9', str(live.pid), cwd=trusted.folder)
     trusted.deployment.mirage('pull')

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks import store
 from mirage_hooks.host import facts, system
+from mirage_hooks.state import store
 from tests import guests
 from tests.deployment import Deployment, run
 from tests.patience import PATIENCE, until

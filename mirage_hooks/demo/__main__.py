@@ -17,8 +17,10 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
-from .. import errors, report, settled, targets
+from .. import targets
 from ..host import system
+from ..messages import errors, report
+from ..state import ownership, pipe
 from ..switching import switch
 from . import standin
 
@@ -212,8 +214,8 @@ class Stage:
 
     def strike(self) -> None:
         """End what was started and remove the folder, whatever happened before."""
-        state = self.host / '.git' / settled.FOLDER
-        settled.dismiss(state)
+        state = self.host / '.git' / ownership.FOLDER
+        pipe.dismiss(state)
         system.end([process for _, process in system.marked(state)])
         shutil.rmtree(self.root, ignore_errors=True)
         self.said.line(f'\nAll of it is stopped, and {self.root} removed.')

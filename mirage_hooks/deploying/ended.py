@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import time
 
-from .. import errors, model, store
 from ..host import xen
+from ..messages import errors
+from ..state import files, model
+from ..state.releases import Releases
 from ..switching import fitting, launcher
 
 LATE = 1.0  # seconds after a domain's end in which xenconsoled may still write what it printed
 
 
-def explain(refused: errors.Refused, shelf: store.Shelf, release: model.Release) -> None:
+def explain(refused: errors.Refused, releases: Releases, release: model.Release) -> None:
     """Discard `release`, keep its console as the failed one, and give `refused`, where it has none,
     the hint that it calls for. For a domain without a console what xl and Xen say is kept."""
-    printed = console(shelf, release)
-    shelf.fail(release.number, launcher.console(shelf, release))
+    printed = console(releases, release)
+    releases.fail(release.number, launcher.console(releases, release))
     fitting.explain(refused, printed)
     if printed or not release.plan.domain:
         return
     refused.hint = refused.hint or xen.SILENT
     if words := xen.last_words(release.plan.domain):
-        with store.writing(shelf.root):
-            shelf.failed_console.write_text('\n'.join(words) + '\n')
+        with files.writing(releases.root):
+            releases.failed_console.write_text('\n'.join(words) + '\n')
 
 
-def console(shelf: store.Shelf, release: model.Release) -> tuple[str, ...]:
+def console(releases: Releases, release: model.Release) -> tuple[str, ...]:
     """The last lines of what `release`, which has ended, printed."""
     limit = time.monotonic() + (LATE if release.plan.domain else 0)
-    while not (said := launcher.tail(launcher.console(shelf, release))):
+    while not (said := launcher.tail(launcher.console(releases, release))):
         if time.monotonic() >= limit:
             break
         time.sleep(0.05)

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, errors, model, settled, store
+from .. import __version__
 from ..host import system
+from ..messages import errors
+from ..state import files, pipe, proc, store
+from ..state.releases import Releases
 from ..switching import crashes, drain, launcher
 
 
@@ -17,12 +20,12 @@ def leave(state: store.Store, git_dir: Path) -> None:
     """Tell the keeper of the repository at `git_dir` what there is to keep, and start one where
     there is none. systemd keeps its own. With the lock of `state` held."""
     wanted = _wanted(state)
-    if wanted != store.read(state.kept, dict):
-        store.write(state.kept, wanted or None)
-    if settled.called(state.root) or not wanted:
+    if wanted != files.read(state.kept, dict):
+        files.write(state.kept, wanted or None)
+    if pipe.called(state.root) or not wanted:
         return
-    with store.writing(state.root):
-        calls = settled.hold(state.root)
+    with files.writing(state.root):
+        calls = pipe.hold(state.root)
     if calls is not None:
         keeper = (sys.executable, '-I', '-m', 'mirage_hooks.keeper', str(git_dir), str(calls))
         system.detach(keeper, calls)
@@ -40,19 +43,19 @@ def _wanted(state: store.Store) -> dict[str, Any]:
     return {'version': __version__, 'python': sys.executable, **found}
 
 
-def _keep(shelf: store.Shelf, found: dict[str, Any]) -> None:
-    release, pin = shelf.current(), shelf.pin()
+def _keep(releases: Releases, found: dict[str, Any]) -> None:
+    release, pin = releases.current(), releases.pin()
     if release is None or release.plan.unit or (pin is not None and pin.stopped):
         return
     try:
-        alive = launcher.alive(shelf, release)
+        alive = launcher.alive(releases, release)
     except errors.Unavailable:
         return  # Xen does not answer: the next converge asks again
-    run = shelf.run(release.number)
+    run = releases.run(release.number)
     if not alive:
-        left = crashes.due(shelf, release)
+        left = crashes.due(releases, release)
         soon = [found['due']] if found['due'] else []
-        found['due'] = found['due'] if left is None else min([model.clock() + left, *soon])
+        found['due'] = found['due'] if left is None else min([proc.clock() + left, *soon])
     elif release.plan.domain:
         found['domains'].append(release.plan.domain)
     elif run is not None:

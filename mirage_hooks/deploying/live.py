@@ -2,121 +2,125 @@
 
 from __future__ import annotations
 
-from .. import errors, model, store
+from .. import config
+from ..messages import errors
+from ..state import model
+from ..state.releases import Releases
 from ..switching import conflicts, crashes, ended, launcher, overlap, switch
-from .road import Road
+from .context import Context
 
 
 class Live:
-    """Changes what serves, and says so on the road."""
+    """Changes what serves, and says so."""
 
-    def __init__(self, road: Road) -> None:
-        self.road = road
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def switch(
-        self, shelf: store.Shelf, old: model.Release | None, new: model.Release,
-        wanted: model.Unikernel,
+        self, releases: Releases, old: model.Release | None, new: model.Release,
+        wanted: config.Unikernel,
     ) -> None:
         """Side by side where both can be, one after the other elsewhere."""
-        self.road.switched = True
+        self.context.switched = True
         if overlap.beside(old, new, wanted):
             mode = overlap.take_over
         else:
             mode = switch.replace
-            if shelf.overlap() is not None:
-                shelf.set_overlap(None)
-                self.road.tidy()
-        mode(shelf, self.road.owner, old, new, wanted, self.road.say(new.unikernel))
+            if releases.overlap() is not None:
+                releases.set_overlap(None)
+                self.context.tidy()
+        mode(releases, self.context.owner, old, new, wanted, self.context.say(new.unikernel))
 
     def returned(
-        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, earlier: model.Release
+        self, name: str, releases: Releases, wanted: config.Unikernel, earlier: model.Release
     ) -> model.Outcome:
         """Put `earlier` in the place of what is live."""
-        current = shelf.current()
-        serving = current if current is not None and launcher.alive(shelf, current) else None
-        self.switch(shelf, serving, earlier, wanted)
-        self.road.note(name, 'rolled back', earlier)
+        current = releases.current()
+        serving = current if current is not None and launcher.alive(releases, current) else None
+        self.switch(releases, serving, earlier, wanted)
+        self.context.note(name, 'rolled back', earlier)
         return model.Outcome(name, 'pinned', earlier)
 
     def running(
-        self, name: str, shelf: store.Shelf, release: model.Release,
-        wanted: model.Unikernel, kind: model.Kind = 'unchanged',
+        self, name: str, releases: Releases, release: model.Release,
+        wanted: config.Unikernel, kind: model.Kind = 'unchanged',
     ) -> model.Outcome:
         """The outcome, of `kind` when `release` ran: else it is started again, which says why."""
-        end = self.restarted(name, shelf, release, wanted)
+        end = self.restarted(name, releases, release, wanted)
         if end is None:
             return model.Outcome(name, kind, release)
         reason = f'release {release.number} was not running: {end.reason}' if end.reason else ''
         return model.Outcome(name, 'restarted', release, reason, end.hint)
 
     def restarted(
-        self, name: str, shelf: store.Shelf, release: model.Release,
-        wanted: model.Unikernel | None,
+        self, name: str, releases: Releases, release: model.Release,
+        wanted: config.Unikernel | None,
     ) -> ended.End | None:
         """Start `release` if it does not run, and see it serve as `wanted`; how it had ended, None
         when it runs."""
-        if launcher.alive(shelf, release):
+        if launcher.alive(releases, release):
             for interface in launcher.mend(release):
-                self.road.report.step(name, f'put {interface} back on its bridge')
+                self.context.report.step(name, f'put {interface} back on its bridge')
             return None
-        conflicts.require_none(self.road.state, name, wanted, release)
-        before, end = shelf.crashes(), self._end(shelf, release)
-        if name in self.road.wish.anew or name in self.road.wish.stopped:
-            shelf.set_crashes(None)  # a person wants it now
+        conflicts.require_none(self.context.state, name, wanted, release)
+        before, end = releases.crashes(), self._end(releases, release)
+        if name in self.context.intent.anew or name in self.context.intent.stopped:
+            releases.set_crashes(None)  # a person wants it now
         else:
-            crashes.count(shelf, release, end)
-        launcher.stop(shelf, release)  # what is left of it: its tap, a crashed domain
-        self.road.report.step(name, f'release {release.number} is not running: starting it')
+            crashes.count(releases, release, end)
+        launcher.stop(releases, release)  # what is left of it: its tap, a crashed domain
+        self.context.report.step(name, f'release {release.number} is not running: starting it')
         try:
-            self._start(name, shelf, release, wanted)
+            self._start(name, releases, release, wanted)
         except errors.Unavailable:  # no crash: it must not wait once the cause is gone
-            shelf.set_crashes(before)
+            releases.set_crashes(before)
             raise
-        self.road.note(name, 'restarted', release, reason=end.reason)
+        self.context.note(name, 'restarted', release, reason=end.reason)
         return end
 
-    def _end(self, shelf: store.Shelf, release: model.Release) -> ended.End:
+    def _end(self, releases: Releases, release: model.Release) -> ended.End:
         """How `release` ended; without a reason when nobody saw it, as after a reboot."""
-        code = launcher.ended(shelf, release)
-        end = ended.how(shelf, release, code)
+        code = launcher.ended(releases, release)
+        end = ended.how(releases, release, code)
         return end if code is not None or end.hint else ended.End(None, '')
 
     def _start(
-        self, name: str, shelf: store.Shelf, release: model.Release,
-        wanted: model.Unikernel | None,
+        self, name: str, releases: Releases, release: model.Release,
+        wanted: config.Unikernel | None,
     ) -> None:
         if wanted is not None and overlap.beside(None, release, wanted):
-            overlap.take_over(shelf, self.road.owner, None, release, wanted, self.road.say(name))
+            say = self.context.say(name)
+            overlap.take_over(releases, self.context.owner, None, release, wanted, say)
         elif wanted is not None:
-            switch.begin(shelf, self.road.owner, release, wanted, self.road.say(name))
+            switch.begin(releases, self.context.owner, release, wanted, self.context.say(name))
         else:
-            launcher.start(shelf, release, self.road.owner)
+            launcher.start(releases, release, self.context.owner)
 
-    def stopped(self, name: str, shelf: store.Shelf) -> model.Outcome | None:
+    def stopped(self, name: str, releases: Releases) -> model.Outcome | None:
         """The outcome while a person has stopped it, ended if need be; None when nobody has."""
-        pin, current = shelf.pin(), shelf.current()
+        pin, current = releases.pin(), releases.current()
         if pin is None or not pin.stopped:
             return None
-        if current is None or not launcher.alive(shelf, current):
+        if current is None or not launcher.alive(releases, current):
             return model.Outcome(name, 'stopped')
-        shelf.set_overlap(None)
-        self.road.switched = True
-        launcher.stop(shelf, current)
-        self.road.note(name, 'stopped', current)
+        releases.set_overlap(None)
+        self.context.switched = True
+        launcher.stop(releases, current)
+        self.context.note(name, 'stopped', current)
         return model.Outcome(name, 'stopped', reason=f'release {current.number} was ended')
 
     def removed(self, name: str) -> model.Outcome | None:
         """End a unikernel that mirage.yml no longer names."""
-        shelf = self.road.state.of(name)
-        current = shelf.current()
+        releases = self.context.state.of(name)
+        current = releases.current()
         if current is None:
             return None
         try:
-            shelf.set_overlap(None)
-            self.road.switched = True
-            launcher.stop(shelf, current)
-            shelf.unpoint()
+            releases.set_overlap(None)
+            self.context.switched = True
+            launcher.stop(releases, current)
+            releases.unpoint()
         except errors.Refused as refused:
             return model.Outcome(name, 'refused', current, refused.reason, refused.hint)
-        self.road.note(name, 'removed', current)
+        self.context.note(name, 'removed', current)
         return model.Outcome(name, 'removed')

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 
-from .. import errors, journal, model, store
+from .. import config
+from ..git import tree
+from ..messages import errors
+from ..state import journal, model
+from ..state.releases import Releases
 from ..switching import crashes, launcher
 from .candidate import Candidates
+from .context import Context
 from .live import Live
-from .road import Road
 
 BACK_OFF = (60, 3600)  # seconds before the second try after an outside cause, and the longest wait
 
@@ -18,9 +22,9 @@ class Remembered(errors.Refused):
     """A failure that is already known, and not tried again."""
 
 
-def not_again(shelf: store.Shelf, fingerprint: str, found: model.Found) -> None:
+def not_again(releases: Releases, fingerprint: str, found: tree.Found) -> None:
     """Raise Remembered when `found` did not serve, and nothing has changed since."""
-    known = shelf.failure()
+    known = releases.failure()
     if known is None or (known.blob, known.fingerprint) != (found.blob, fingerprint):
         return
     # The clock may have been set back since: then nobody knows how long ago that was.
@@ -31,17 +35,17 @@ def not_again(shelf: store.Shelf, fingerprint: str, found: model.Found) -> None:
 class Refusals:
     """What comes of a release that must not be, or cannot be, live."""
 
-    def __init__(self, road: Road, candidates: Candidates, live: Live) -> None:
-        self.road, self.candidates, self.live = road, candidates, live
+    def __init__(self, context: Context, candidates: Candidates, live: Live) -> None:
+        self.context, self.candidates, self.live = context, candidates, live
 
     def failed(
-        self, name: str, shelf: store.Shelf, wanted: model.Unikernel, key: str,
+        self, name: str, releases: Releases, wanted: config.Unikernel, key: str,
         refused: errors.Refused,
     ) -> model.Outcome:
         """Remember the bad image, keep what serves, say why."""
         if isinstance(refused, Remembered):
             return self.kept(name, refused)
-        known = shelf.failure()
+        known = releases.failure()
         fingerprint = self.candidates.fingerprint(name, wanted)
         again = known is not None and (known.blob, known.fingerprint) == (key, fingerprint)
         outside = isinstance(refused, errors.Unavailable)
@@ -52,30 +56,30 @@ class Refusals:
         count = known.count + 1 if known and again else 1
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
         with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
-            shelf.set_failure(model.Failure(
+            releases.set_failure(model.Failure(
                 blob=key, fingerprint=fingerprint, reason=refused.reason, at=journal.now(),
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))
-        self.road.note(name, 'refused', None, reason=refused.reason)
-        return self.kept(name, refused, launcher.tail(shelf.failed_console) if found else ())
+        self.context.note(name, 'refused', None, reason=refused.reason)
+        return self.kept(name, refused, launcher.tail(releases.failed_console) if found else ())
 
     def all_kept(self, refused: errors.Refused) -> list[model.Outcome]:
         """The outcomes while mirage.yml itself is refused."""
-        if not self.road.state.news('settings', refused.reason):
+        if not self.context.state.news('settings', refused.reason):
             refused = Remembered(refused.reason, refused.hint)
-        return [self.kept(name, refused) for name in self.road.state.names()]
+        return [self.kept(name, refused) for name in self.context.state.names()]
 
     def kept(
         self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
     ) -> model.Outcome:
         """The outcome of a refusal: whatever was live goes on, or is started again."""
-        shelf = self.road.state.of(name)
-        current, pin = shelf.current(), shelf.pin()
+        releases = self.context.state.of(name)
+        current, pin = releases.current(), releases.pin()
         kind: model.Kind = 'remembered' if isinstance(refused, Remembered) else 'refused'
         reason = refused.reason
         if current is not None and not (pin and pin.stopped):
             try:
-                end = self.live.restarted(name, shelf, current, None)
+                end = self.live.restarted(name, releases, current, None)
                 if end is not None:  # a change, so never silent
                     kind = 'refused'
                     why = f' ({end.briefly})' if end.briefly else ''
@@ -90,12 +94,12 @@ class Refusals:
         return model.Outcome(name, kind, current, reason, refused.hint, console)
 
     def waiting(
-        self, name: str, shelf: store.Shelf, waiting: crashes.Waiting
+        self, name: str, releases: Releases, waiting: crashes.Waiting
     ) -> model.Outcome:
         """The outcome while a release that ended by itself is left alone; said aloud once."""
         if waiting.told:
             return model.Outcome(name, 'remembered', None, waiting.reason, waiting.hint)
-        self.road.note(name, 'crashed', shelf.current(), reason=waiting.reason)
-        current = shelf.current()
-        console = launcher.tail(launcher.console(shelf, current)) if current else ()
+        self.context.note(name, 'crashed', releases.current(), reason=waiting.reason)
+        current = releases.current()
+        console = launcher.tail(launcher.console(releases, current)) if current else ()
         return model.Outcome(name, 'refused', None, waiting.reason, waiting.hint, console)

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import msgspec
 
-from .. import errors, model, store, targets
+from .. import config, targets
 from ..host import disks
+from ..messages import errors
+from ..state import model
+from ..state.releases import Releases
 from ..switching import asked, overlap, switch
-from .road import Road
+from .context import Context
 
 SHARING = ('unix', 'virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
 
 
 def held(
-    road: Road, shelf: store.Shelf, wanted: model.Unikernel, new: model.Release,
+    context: Context, releases: Releases, wanted: config.Unikernel, new: model.Release,
     request: targets.Request,
 ) -> bool:
     """Try `new`, planned from `request`, on a spare port, or at its own address on a stage; False
@@ -25,7 +28,7 @@ def held(
     spare = switch.spare_port() if wanted.port is not None else None
     if spare is None and not overlap.beside(None, new, wanted):
         return False
-    say = road.say(new.unikernel)
+    say = context.say(new.unikernel)
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
         try:
@@ -37,14 +40,14 @@ def held(
             say(f'not tried, for a trial must not write to its disks: {refused.reason}')
             return False
         if spare is not None:
-            switch.rehearse(shelf, new, plan, asked.on_port(wanted, spare), spare, say)
+            switch.rehearse(releases, new, plan, asked.on_port(wanted, spare), spare, say)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
-            overlap.rehearse(shelf, road.owner, tried, wanted, say)
+            overlap.rehearse(releases, context.owner, tried, wanted, say)
     return True
 
 
-def needed(wanted: model.Unikernel, beside: bool) -> bool:
+def needed(wanted: config.Unikernel, beside: bool) -> bool:
     """Whether a new release is to be tried: `beside` what serves it proves itself on its way, but
     with the disks that it would then write to."""
     return not beside or any(not block.read_only for block in wanted.blocks.values())
@@ -63,7 +66,7 @@ def _apart(
             blocks[device] = msgspec.structs.replace(block, path=str(copy))
             copies[copy] = Path(block.path)
     wanted = msgspec.structs.replace(request.wanted, blocks=blocks)
-    if spare is not None and isinstance(wanted.network, model.Socket):
+    if spare is not None and isinstance(wanted.network, config.Socket):
         own = msgspec.structs.replace(wanted.network, port=spare)
         wanted = msgspec.structs.replace(wanted, network=own)
     return msgspec.structs.replace(request, wanted=wanted, host=host), copies

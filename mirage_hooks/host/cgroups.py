@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .. import errors, model
+from ..messages import errors
+from ..state import model
 
 ROOT = Path('/sys/fs/cgroup')
 CONTROLLERS = ('memory', 'pids')

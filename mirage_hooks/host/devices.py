@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from .. import errors
+from ..messages import errors
 from . import system
 
 WITHOUT_KVM = 'QEMU runs it without KVM, many times slower: /dev/kvm is of no use: {}'

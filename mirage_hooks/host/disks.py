@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import errors
+from ..messages import errors
 from . import system
 
 MARGIN = 256 << 20  # bytes that a copy leaves free, for what serves and for git

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from .. import model
+from ..state import model
 from . import cgroups, devices, filters, system
 
 SYSTEMD = Path('/run/systemd/system')

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .. import model
+from ..state import model
 
 PRIORITY = 500
 SIZE = 131072  # flows that one release can have while two serve

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from .. import errors
+from ..messages import errors
 
 ANSWER = 4096  # bytes of an answer: PIPE_BUF, written at once or not at all
 MEMORY = 128 << 20  # bytes that a child may take next to what it was forked with

@@ -8,7 +8,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 
-from .. import errors
+from ..messages import errors
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h; Python has os.setns from 3.12 on only
 OURS = '/proc/thread-self/ns/net'

@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 
-from .. import errors
+from ..messages import errors
 
 ARP, IPV6 = 0x0806, 0x86DD  # Ethernet's types
 REQUEST, REPLY = 1, 2

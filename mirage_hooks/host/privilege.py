@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 import re
 
-from .. import model
+from .. import config
+from ..state import taps
 from . import devices, network, system
 
 SPECIAL = re.compile(r'([\\,:=\s])')  # what sudoers takes apart, sudoers(5)
 
 
 def needed(
-    unikernel: str, wanted: model.Unikernel, target: str, owner: str, state: str
+    unikernel: str, wanted: config.Unikernel, target: str, owner: str, state: str
 ) -> list[tuple[str, ...]]:
     """The commands that `unikernel` needs root for, with shell patterns where a part changes from
     release to release. The `create` of Xen boots whatever its file says: who may run it is as
@@ -21,8 +22,8 @@ def needed(
     if target == 'xen':
         return _xen(unikernel, state)
     bridges = [one.bridge for one in wanted.interfaces.values()
-               if not isinstance(one, model.Socket) and one.bridge and not one.interface]
-    tap, user = network.pattern(unikernel, owner), str(os.getuid())
+               if not isinstance(one, config.Socket) and one.bridge and not one.interface]
+    tap, user = taps.pattern(unikernel, owner), str(os.getuid())
     node = [devices.command()] if devices.nodes(root=False) and _taps(wanted) else []
     if not bridges:
         return node
@@ -50,8 +51,8 @@ def allowed(command: tuple[str, ...]) -> bool:
     return code == 0
 
 
-def _taps(wanted: model.Unikernel) -> bool:
-    return any(not isinstance(one, model.Socket) for one in wanted.interfaces.values())
+def _taps(wanted: config.Unikernel) -> bool:
+    return any(not isinstance(one, config.Socket) for one in wanted.interfaces.values())
 
 
 def _xen(unikernel: str, state: str) -> list[tuple[str, ...]]:

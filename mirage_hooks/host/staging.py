@@ -13,7 +13,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from .. import errors, model
+from .. import config
+from ..messages import errors
+from ..state import model
 from . import namespace, neighbours, network, system
 
 RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at the first question
@@ -83,7 +85,7 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(owner: str, static: model.Static) -> Iterator[Stage]:
+def stage(owner: str, static: config.Static) -> Iterator[Stage]:
     """Set the stage of the repository `owner` for a release on the network `static`; it is gone
     afterwards."""
     bridge, *wires = names(owner)
@@ -147,7 +149,7 @@ def _wires(owner: str, played: tuple[Neighbour, ...]) -> list[tuple[str, str]]:
             for one in played]
 
 
-def met(static: model.Static) -> tuple[Neighbour, ...]:
+def met(static: config.Static) -> tuple[Neighbour, ...]:
     """The neighbours that a release on the network `static` will have on its bridge, asked there;
     one for each of its addresses."""
     given = ((static.ipv4, static.gateway), (static.ipv6, static.ipv6_gateway))

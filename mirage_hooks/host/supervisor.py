@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from .. import errors, model
+from ..messages import errors
+from ..state import model
 from . import system
 
 

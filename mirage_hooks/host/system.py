@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 import psutil
 
-from .. import errors, model, settled
+from ..messages import errors
+from ..state import model, proc
 from . import cgroups, listening
 
 MARK = 'MIRAGE_HOOKS_RELEASE'
@@ -223,7 +224,7 @@ def detach(command: tuple[str, ...], *passed: int) -> None:
 
 def identity(pid: int) -> model.Run | None:
     """What tells process `pid` from a later one of the same number; None when it has ended."""
-    found = settled.identity(pid)
+    found = proc.identity(pid)
     return model.Run(*found) if found else None
 
 
@@ -247,9 +248,11 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
 def _mark(process: psutil.Process) -> str:
     try:
         return process.environ().get(MARK, '')
-    except psutil.ZombieProcess:  # its main thread has ended: the last one knows
-        thread = process.threads()[-1].id
-        return '' if thread == process.pid else _mark(psutil.Process(thread))
+    except psutil.ZombieProcess:  # its main thread has ended: another one knows
+        for thread in process.threads():
+            with contextlib.suppress(psutil.ZombieProcess):
+                return psutil.Process(thread.id).environ().get(MARK, '')
+        return ''
     except psutil.AccessDenied:
         return ''  # another user's
 

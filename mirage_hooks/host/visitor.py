@@ -10,8 +10,8 @@ import contextlib
 import ipaddress
 from collections.abc import Iterator
 
-from .. import errors
-from . import flows, namespace, network, staging, system, wire
+from ..messages import errors
+from . import flows, link, namespace, network, staging, system
 
 FROM = {4: ('192.0.2.1', '198.51.100.1'), 6: ('2001:db8::1', '3fff::1')}
 
@@ -33,11 +33,11 @@ def beyond(
                 system.run('ip', '-batch', '-', feed=inside(owner, gateways))
             network.join(port, bridge)
             answers = [(address(one), one.mac) for one in gateways]
-            wire.transact(flows.turned(owner, unikernel, devices, answers, (port, own)))
+            link.transact(flows.turned(owner, unikernel, devices, answers, (port, own)))
             yield made
         finally:
             with contextlib.suppress(errors.Unavailable):  # the next converge takes it away
-                wire.transact(flows.unturned(owner, unikernel, wire.rules(owner)))
+                link.transact(flows.unturned(owner, unikernel, link.rules(owner)))
                 network.remove(port)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from .. import errors, model
+from ..messages import errors
+from ..state import model
 from . import system
 
 # xenconsoled's own default, and what some distributions tell it.

@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from mirage_hooks.errors import Refused, Unavailable
-from mirage_hooks.image import elf, solo5
-from mirage_hooks.image.archive import Packed, unpack
-from mirage_hooks.model import Device
+from ..messages.errors import Refused, Unavailable
+from . import elf, solo5
+from .archive import Packed, unpack
+from .device import Device
 
 __all__ = ['Device', 'Identity', 'Image', 'Packed', 'amount', 'describe', 'identify', 'look',
            'take', 'unpack']

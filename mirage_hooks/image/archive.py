@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from mirage_hooks.errors import Refused, Unavailable
-from mirage_hooks.image import formats
+from ..messages.errors import Refused, Unavailable
+from . import formats
 
 # An archive of a million empty members costs one copy of the waiting input for each: feed little.
 INPUT = 8 << 10

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from mirage_hooks.errors import Refused
+from ..messages.errors import Refused
 
 if TYPE_CHECKING:
     from elftools.elf.structs import ELFStructs

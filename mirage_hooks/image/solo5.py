@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterator
 from typing import Literal
 
-from mirage_hooks.errors import Refused
-from mirage_hooks.image import elf
-from mirage_hooks.model import Device
+from ..messages.errors import Refused
+from . import elf
+from .device import Device
 
 OWNER = b'Solo5'
 ABI = 0x31494241  # 'ABI1'

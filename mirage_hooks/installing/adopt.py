@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from .. import errors, image, model, repository, targets, tree
+from .. import config, image, targets
+from ..git import repository, tree
+from ..messages import errors
 from ..switching import fitting
 from . import compiled, crontab, entry, known, starter, xlfile
 
@@ -87,7 +89,7 @@ def _olds(
             *xl.values.get('name', ()), *([stem] if stem != 'xl.conf' else []),
             *_assigned(scripts), published.get(usual, ''), 'www',
         )
-        name = next(name for name in tried if entry.fits(name, model.Name))
+        name = next(name for name in tried if entry.fits(name, config.Name))
         own = {tree.spelled(name), tree.spelled(stem)}
         pointers = (path for path, image in published.items() if tree.spelled(image) in own)
         yield entry.Old(name, xl, next(pointers, usual))
@@ -137,9 +139,9 @@ def _seen(where: repository.Repository, commit: str, old: entry.Old) -> entry.Se
     """What the image and this host tell of `old`."""
     vifs = old.xl.values.get('vif', ())
     bridge = xlfile.options(vifs[0]).get('bridge', '') if vifs else ''
-    host = known.address(old.name, bridge) if entry.fits(bridge, model.Interface) else None
+    host = known.address(old.name, bridge) if entry.fits(bridge, config.Interface) else None
     try:
-        found = where.find(commit, old.name, model.Unikernel(image=old.image, target='xen'))
+        found = where.find(commit, old.name, config.Unikernel(image=old.image, target='xen'))
     except errors.Refused:
         why = f'{entry.shown(old.image)} shows no image to tell it from'
         return entry.Seen('3.0', why, host, PLACE if host else '')
@@ -157,7 +159,7 @@ def _seen(where: repository.Repository, commit: str, old: entry.Old) -> entry.Se
 
 
 def _generation(
-    where: repository.Repository, found: model.Found, into: Path
+    where: repository.Repository, found: tree.Found, into: Path
 ) -> tuple[str, str]:
     """The MirageOS version to speak to, and why; one that is wrong by little speaks the same. The
     image is unpacked `into` a file."""

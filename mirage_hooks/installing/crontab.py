@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from .. import errors
 from ..host import system
+from ..messages import errors
 
 DEFAULT = '*/7 * * * *'
 BOOT = '@reboot'

@@ -7,7 +7,8 @@ import contextlib
 import shlex
 from pathlib import Path
 
-from .. import errors, repository
+from ..git import repository
+from ..messages import errors
 from . import adopt, crontab, hookfolder, install
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .. import model
+from .. import config
 from . import starter, xlfile
 from .compiled import Address
 
@@ -122,7 +122,7 @@ def _networks(vifs: tuple[str, ...], seen: Seen) -> Iterator[str]:
 def _network(vif: str, indent: str) -> Iterator[str]:
     given = xlfile.options(vif)
     yield f'{indent}mode: static'
-    for key, kind in (('bridge', model.Interface), ('mac', model.Mac)):
+    for key, kind in (('bridge', config.Interface), ('mac', config.Mac)):
         value = given.pop(key, '')
         if fits(value, kind):
             yield f'{indent}{key}: {json.dumps(value) if key == "mac" else starter.plain(value)}'

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from .. import errors
+from ..messages import errors
 
 NAMES = ('post-merge', 'post-receive', 'post-rewrite', 'pre-receive')
 BEFORE = '.before-mirage-hooks'

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from .. import config, discovery, errors, repository, settled, store
+from ..git import discovery, repository
+from ..messages import errors
+from ..state import files, pipe, store
 from ..switching import launcher
 from . import crontab, hookfolder, starter
 
@@ -61,7 +63,7 @@ def uninstall(path: Path) -> list[str]:
         return said or [f'{path} does not exist, and cron does not know it']
     where = repository.Repository(path)
     _require_writable(where.git_dir)
-    settled.dismiss(where.state)
+    pipe.dismiss(where.state)
     said = [*_take_line(where.folder), *_take_hooks(where), *_running(where)]
     with contextlib.suppress(errors.Refused):
         said.append(f'kept: {where.config_path()}')
@@ -130,7 +132,7 @@ def settings_path(where: repository.Repository, given: Path | None) -> Path:
 def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
     said = []
     folder = decision.places[0].path.parent
-    with store.writing(folder):
+    with files.writing(folder):
         if not folder.exists():
             folder.mkdir(parents=True)
             undo.callback(folder.rmdir)
@@ -161,7 +163,7 @@ def put_settings(
     said = [f'mirage.yml: {path}']
     if not path.exists():
         content = text or starter.text(where)
-        with store.writing(path):
+        with files.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
             path.touch(0o600)  # a webhook's address in it is a secret
@@ -173,7 +175,7 @@ def put_settings(
         undo.callback(where.configure, 'mirage.config', before)
         where.configure('mirage.config', str(path))
     try:
-        config.trusted(path)
+        store.settings(path)
     except errors.Refused as refused:
         said.append(f'WARNING: {refused.reason}')
     return said
@@ -219,7 +221,7 @@ def _take_hooks(where: repository.Repository) -> list[str]:
         folder = where.hooks()
     except errors.Refused:  # core.hooksPath came later: ours stay where they were put
         folder = where.git_dir / 'hooks'
-    with store.writing(folder):
+    with files.writing(folder):
         places = [hookfolder.place(folder, name, None) for name in hookfolder.NAMES]
         gone = [place.name for place in places if hookfolder.take_back(place)]
     said = f'hooks: {", ".join(gone) or "none of ours"} taken out of {folder}'
@@ -242,11 +244,11 @@ def _running(where: repository.Repository) -> list[str]:
     said = []
     state = store.opened(where.state)
     for name in state.names():
-        shelf = state.of(name)
-        release = shelf.current()
-        if release is None or not launcher.alive(shelf, release):
+        releases = state.of(name)
+        release = releases.current()
+        if release is None or not launcher.alive(releases, release):
             continue
-        run = shelf.run(release.number)
+        run = releases.run(release.number)
         end = f'xl destroy {release.plan.domain}' if run is None else f'kill {run.pid}'
         said.append(f'{name} goes on running; to end it: {end}')
     return said
@@ -269,7 +271,7 @@ def remember(folder: Path, used: bool) -> None:
     if home == Path(sys.prefix) or not os.access(home, os.W_OK):
         return
     path = home / 'repositories'
-    with store.writing(path):
+    with files.writing(path):
         text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
         before = [line for line in text.split('\n') if line]
         others = {line for line in before if line != str(folder) and Path(line).exists()}

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
-from .. import errors, tree
+from ..git import tree
 from ..host import system, xen
+from ..messages import errors
 from .compiled import Address
 
 T = TypeVar('T')

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from .. import errors
+from ..git.repository import Repository
 from ..host import system
 from ..image import amount
-from ..report import masked
-from ..repository import Repository
+from ..messages import errors
+from ..messages.report import masked
 
 FILTER = 'blob:none'
 # As in install.sh --from. To count changed lines, `git pull` would fetch every image that came and

@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import errors, image, model, repository
+from .. import config, image
+from ..git import repository, tree
 from ..host import network
+from ..messages import errors
 from ..switching import fitting
 
 PORT = 8080  # of the first unix image; those after it get the next ones
@@ -86,7 +88,7 @@ def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[s
     for name, path in found.items():
         yield f'  {plain(name)}:\n    image: {plain(path)}\n'
         try:
-            blob = wanted.find(commit, name, model.Unikernel(image=path))
+            blob = wanted.find(commit, name, config.Unikernel(image=path))
             kind, options = _looked(wanted, name, blob)
         except errors.Refused:
             continue
@@ -95,7 +97,7 @@ def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[s
 
 
 def _looked(
-    wanted: repository.Repository, name: str, found: model.Found
+    wanted: repository.Repository, name: str, found: tree.Found
 ) -> tuple[str, frozenset[str] | None]:
     """The target of the image at `found`, and the options that a unix image says it has."""
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .. import errors
+from ..messages import errors
 from . import layout
 
 # One of these is set in every build of the original's, be it one that deploys or not.

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import errors
+from ..messages import errors
 
 if TYPE_CHECKING:
-    from ..report import Reporter
-    from .parcel import Wanted
+    from ..messages.report import Reporter
+    from .bundle import Wanted
     from .prune import Pruned
     from .publish import Published
 
@@ -62,7 +62,7 @@ def commands(command: Callable[..., Any]) -> None:
 
 
 def init(given: argparse.Namespace) -> int:
-    from ..report import Reporter, plain
+    from ..messages.report import Reporter, plain
     from .making import advice, questions, scaffold
 
     report = Reporter()
@@ -77,8 +77,8 @@ def init(given: argparse.Namespace) -> int:
 
 
 def publish(given: argparse.Namespace) -> int:
-    from ..report import Reporter, plain
-    from . import answer, ci
+    from ..messages.report import Reporter, plain
+    from . import ci, replies
     from . import publish as publishing
 
     os.chdir(given.repository)
@@ -90,13 +90,13 @@ def publish(given: argparse.Namespace) -> int:
     want = wanted(given, os.environ)
     with _pushing(report):
         published = publishing.publish(want)
-    verdict = answer.verdict(published.answer, want.name)
+    verdict = replies.verdict(published.answer, want.name)
     _report(report, published, publishing.told(published, verdict), given.json)
     return int(verdict.refused)
 
 
 def prune(given: argparse.Namespace) -> int:
-    from ..report import Reporter
+    from ..messages.report import Reporter
     from . import prune as pruning
 
     os.chdir(given.repository)
@@ -112,7 +112,7 @@ def prune(given: argparse.Namespace) -> int:
 def _pushing(report: Reporter) -> Iterator[None]:
     """Ended by a signal, as a CI ends a build, the deploy key does not stay behind in its file; and
     what the other side says when it declines is for a person to read."""
-    from ..report import plain
+    from ..messages.report import plain
     from . import deployment
 
     def end(number: int, _: object) -> None:
@@ -143,7 +143,7 @@ def _report(report: Reporter, done: Published | Pruned, told: list[str], as_json
 
 def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     """The command line, completed from the CI's variables; raises Refused for what is missing."""
-    from . import checkout, ci, parcel
+    from . import bundle, checkout, ci
 
     if given.image == '':
         raise errors.Usage('IMAGE is empty')
@@ -158,7 +158,7 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
             f'{name!r} cannot be the name of a unikernel',
             hint='--name: at most 40 letters, digits, dots and dashes, a letter or digit first',
         )
-    return parcel.Wanted(
+    return bundle.Wanted(
         image=path, to=to, name=name, source=_commit(source), layout=given.layout,
         compress=given.compress, keep=given.keep, branch=given.branch, dry_run=given.dry_run,
     )

@@ -16,9 +16,9 @@ import git
 import git.exc
 import msgspec
 
-from .. import errors
-from ..report import masked
-from . import answer, checkout
+from ..messages import errors
+from ..messages.report import masked
+from . import checkout, replies
 
 FILTER = '--filter=blob:none'
 PROGRAM, PLAIN = '100755', '100644'  # modes of files
@@ -197,7 +197,7 @@ class Deployment:
             return self._run(['git', *self._personal, 'config', '--type=bool', '--default=false',
                               '--get', 'commit.gpgsign']) == 'true'
         except git.exc.GitCommandError as error:
-            raise errors.Refused(f'git: {answer.why(_said(error))}') from None
+            raise errors.Refused(f'git: {replies.why(_said(error))}') from None
 
     def push(self, commit: str, *, backup: str = '') -> Pushed:
         """Make the branch `commit`. With `backup` what the branch was goes to that reference and
@@ -214,27 +214,27 @@ class Deployment:
         status, out, err = git.cmd.Git().execute(
             command, env=self._environment, with_extended_output=True, with_exceptions=False
         )
-        said = tuple(answer.remote(str(err)))
+        said = tuple(replies.remote(str(err)))
         if status == 0:
             self._run_or_tell(['git', 'update-ref', reference, commit])
             return Pushed(commit, said)
-        reasons = answer.reasons(str(out))
+        reasons = replies.reasons(str(out))
         before = self.tip
         if reasons:
             self.refresh()
-        if reasons and (self.tip != before or answer.raced(reasons)):
+        if reasons and (self.tip != before or replies.raced(reasons)):
             raise Raced
         raise self._refused(reasons, said, str(err))
 
     def _refused(self, reasons: list[str], lines: tuple[str, ...], err: str) -> errors.Refused:
         if not reasons:
-            why = masked(answer.why(err))
-            return errors.Unavailable(f'cannot push to {self.shown}: {why}', hint=answer.hint(err))
+            why = masked(replies.why(err))
+            return errors.Unavailable(f'cannot push to {self.shown}: {why}', hint=replies.hint(err))
         # What is pushed beside what was rejected is rejected for that alone.
         why = next((reason for reason in reasons if 'atomic' not in reason), reasons[0])
         return Declined(
             f'{self.shown} refuses the push: {why}',
-            hint=answer.hint('\n'.join((why, *lines))), answer=lines,
+            hint=replies.hint('\n'.join((why, *lines))), answer=lines,
         )
 
     def _index(self, changes: Mapping[str, File | None]) -> bytes:
@@ -280,8 +280,8 @@ class Deployment:
 
     def _unavailable(self, error: git.exc.GitCommandError) -> errors.Unavailable:
         return errors.Unavailable(
-            f'{self.shown}: {masked(answer.why(_said(error)))}',
-            hint=answer.hint(_said(error)),
+            f'{self.shown}: {masked(replies.why(_said(error)))}',
+            hint=replies.hint(_said(error)),
         )
 
 

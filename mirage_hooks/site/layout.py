@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from .. import errors, tree
+from ..git import tree
+from ..messages import errors
 
 ORIGINAL = '{target}/{commit}'
 POINTER = 'latest'

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from .. import errors
-from ..report import plain
+from ..messages import errors
+from ..messages.report import plain
 from . import ci, deployment, releases
 
 BACKUP = 'refs/mirage-hooks/before-prune/'

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from .. import errors, image
-from ..report import plain
-from . import answer, ci, deployment, layout, parcel, releases
+from .. import image
+from ..messages import errors
+from ..messages.report import plain
+from . import bundle, ci, deployment, layout, releases, replies
 
 # Every round of a race has a winner: this outlasts some dozens of publishers at once.
 ATTEMPTS = 60
@@ -37,7 +38,7 @@ class Published(msgspec.Struct, frozen=True):
     new_beside: tuple[str, ...] = ()
 
 
-def publish(wanted: parcel.Wanted) -> Published:
+def publish(wanted: bundle.Wanted) -> Published:
     """Put the image into the deployment repository; raises Refused for what its host would refuse
     and for what the other side refuses, Unavailable when that is out of reach."""
     with tempfile.TemporaryDirectory() as work, ci.ssh(os.environ) as environment:
@@ -50,7 +51,7 @@ def publish(wanted: parcel.Wanted) -> Published:
             wanted.layout, target=identity.target, commit=wanted.source, name=wanted.name,
             branch=clone.branch, compress=wanted.compress,
         )
-        blobs = parcel.files(wanted, identity, place, raw, clone)
+        blobs = bundle.files(wanted, identity, place, raw, clone)
         for attempt in range(ATTEMPTS):
             try:
                 return _once(wanted, identity, place, blobs, clone)
@@ -63,7 +64,7 @@ def publish(wanted: parcel.Wanted) -> Published:
     )
 
 
-def told(published: Published, verdict: answer.Verdict = answer.SILENCE) -> list[str]:
+def told(published: Published, verdict: replies.Verdict = replies.SILENCE) -> list[str]:
     """What a person should know; the other side's words never reach the terminal raw."""
     what = f'{published.place.image} ({image.describe(published.image)})'
     if published.same:
@@ -82,7 +83,7 @@ def told(published: Published, verdict: answer.Verdict = answer.SILENCE) -> list
     ]
 
 
-def _judged(verdict: answer.Verdict) -> list[str]:
+def _judged(verdict: replies.Verdict) -> list[str]:
     others = ', '.join(verdict.others)
     if verdict.refused:
         what = f'it, or what it calls {others},' if others else 'it,'
@@ -93,7 +94,7 @@ def _judged(verdict: answer.Verdict) -> list[str]:
 
 
 def _once(
-    wanted: parcel.Wanted, identity: image.Image, place: layout.Place,
+    wanted: bundle.Wanted, identity: image.Image, place: layout.Place,
     blobs: Mapping[str, deployment.File], clone: deployment.Deployment,
 ) -> Published:
     files = clone.files()
@@ -107,7 +108,7 @@ def _once(
     if wanted.keep and place.pointer:
         old = releases.beyond(clone, {**files, **blobs}, wanted.keep, place)
     commit = clone.commit(
-        parcel.message(wanted, identity, place, old),
+        bundle.message(wanted, identity, place, old),
         {**releases.without(files, old), **gone, **taken, **blobs},
     )
     published = Published(

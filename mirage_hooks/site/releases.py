@@ -22,16 +22,16 @@ def beyond(
     clone: deployment.Deployment, files: Mapping[str, deployment.File], keep: int,
     fresh: layout.Place | None = None,
 ) -> tuple[str, ...]:
-    """The release folders in `files` beyond the newest `keep` of each shelf; with `fresh`, only
-    those on its shelf. A folder that a pointer names always stays."""
+    """The release folders in `files` beyond the newest `keep` of each releases; with `fresh`, only
+    those on its releases. A folder that a pointer names always stays."""
     shelves = layout.shelves(files)
     if fresh is not None:
-        shelf = str(PurePosixPath(fresh.folder).parent)
-        shelves = {shelf: shelves.get(shelf, ())}
-    crowded = {shelf: folders for shelf, folders in shelves.items() if len(folders) > keep}
+        releases = str(PurePosixPath(fresh.folder).parent)
+        shelves = {releases: shelves.get(releases, ())}
+    crowded = {releases: folders for releases, folders in shelves.items() if len(folders) > keep}
     if not crowded:
         return ()
-    held = {folder for shelf in crowded for folder in _pointed(clone, files, shelf)}
+    held = {folder for releases in crowded for folder in _pointed(clone, files, releases)}
     held |= {fresh.folder} if fresh else set()
     ages = _ages(clone, files, [folder for folders in crowded.values() for folder in folders])
     old: list[str] = []
@@ -66,7 +66,7 @@ def beside(
 
 def folders(files: Iterable[str]) -> tuple[str, ...]:
     """The release folders of a tree."""
-    return tuple(folder for shelf in layout.shelves(files).values() for folder in shelf)
+    return tuple(folder for releases in layout.shelves(files).values() for folder in releases)
 
 
 def without(
@@ -79,14 +79,14 @@ def without(
 
 
 def _pointed(
-    clone: deployment.Deployment, files: Mapping[str, deployment.File], shelf: str
+    clone: deployment.Deployment, files: Mapping[str, deployment.File], releases: str
 ) -> set[str]:
-    """The folders that the pointers on `shelf` name: `latest`, and others that people made."""
-    pointers = [path for path in files if str(PurePosixPath(path).parent) == shelf][:SMALL]
+    """The folders that the pointers on `releases` name: `latest`, and others that people made."""
+    pointers = [path for path in files if str(PurePosixPath(path).parent) == releases][:SMALL]
     named = set()
     for path in pointers:
         text = clone.read(files[path].oid).decode(errors='replace').strip()
-        named.add(f'{shelf}/{text}'.removeprefix('./'))
+        named.add(f'{releases}/{text}'.removeprefix('./'))
     return named
 
 

@@ -8,7 +8,7 @@ import urllib.parse
 
 import msgspec
 
-from .. import model
+from .. import config
 from . import health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
@@ -19,9 +19,9 @@ class Asked(msgspec.Struct, frozen=True):
     """What a trial is asked, at its `own` addresses whatever the questions name, and what is `left`
     for after the switch."""
 
-    now: tuple[model.Health, ...]
+    now: tuple[config.Health, ...]
     own: tuple[str, ...]
-    left: tuple[model.Health, ...] = ()
+    left: tuple[config.Health, ...] = ()
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -29,14 +29,14 @@ class Asked(msgspec.Struct, frozen=True):
         return tuple(LATER.format(one.http or one.tcp or one.ping) for one in self.left)
 
 
-def on_port(wanted: model.Unikernel, port: int) -> Asked:
+def on_port(wanted: config.Unikernel, port: int) -> Asked:
     """For a trial on `port` of this host in place of the configured one."""
     own = (health.host(wanted), *(() if _listens_at(wanted) else ('localhost', '::1')))
     moved = [(one, _moved(one, wanted, port)) for one in health.questions(wanted)]
     return _asked(moved, own, port)
 
 
-def on_stage(wanted: model.Unikernel, own: tuple[str, ...]) -> Asked:
+def on_stage(wanted: config.Unikernel, own: tuple[str, ...]) -> Asked:
     """For a trial at its `own` addresses, which there all names lead to. Where its arguments name
     its port, what asks another place at another port is a proxy's to answer."""
     questions, port = health.questions(wanted, own[0]), _named(wanted)
@@ -46,8 +46,8 @@ def on_stage(wanted: model.Unikernel, own: tuple[str, ...]) -> Asked:
 
 
 def again(
-    wanted: model.Unikernel, own: tuple[str, ...], address: str
-) -> tuple[model.Health, ...]:
+    wanted: config.Unikernel, own: tuple[str, ...], address: str
+) -> tuple[config.Health, ...]:
     """What is asked once more after the switch, at the `address` of its `own` ones, from where
     visitors ask: the questions of the stage that go over a network, and no others than a person
     wrote, if one wrote any. What names none of its addresses goes to the first. It served before,
@@ -60,26 +60,26 @@ def again(
     if not found and not wanted.health:
         found = [one for one in health.at_address(wanted, address) if not one.alive]
     return tuple(
-        msgspec.structs.replace(one, within=min(one.within, WITHIN, key=model.seconds))
+        msgspec.structs.replace(one, within=min(one.within, WITHIN, key=config.seconds))
         for one in found
     )
 
 
-def _named_host(question: model.Health) -> str:
+def _named_host(question: config.Health) -> str:
     """The host that `question` asks, '' for one that asks none."""
     place = _place(question)
     return health.plain(question.ping or (place[0] if place else ''))
 
 
 def _asked(
-    moved: list[tuple[model.Health, model.Health | None]], own: tuple[str, ...], port: int
+    moved: list[tuple[config.Health, config.Health | None]], own: tuple[str, ...], port: int
 ) -> Asked:
     now = tuple(found for _, found in moved if found is not None)
     left = tuple(one for one, found in moved if found is None)
-    return Asked(now or (model.Health(tcp=f'{health.bracketed(own[0])}:{port}'),), own, left)
+    return Asked(now or (config.Health(tcp=f'{health.bracketed(own[0])}:{port}'),), own, left)
 
 
-def _moved(question: model.Health, wanted: model.Unikernel, port: int) -> model.Health | None:
+def _moved(question: config.Health, wanted: config.Unikernel, port: int) -> config.Health | None:
     """`question` as the release on the spare `port` is asked it, None where it cannot be."""
     if question.ping:
         return None  # this host answers, whatever the release does
@@ -93,7 +93,7 @@ def _moved(question: model.Health, wanted: model.Unikernel, port: int) -> model.
     return _at(question, health.host(wanted), port)
 
 
-def _here(host: str, wanted: model.Unikernel) -> bool:
+def _here(host: str, wanted: config.Unikernel) -> bool:
     """Whether `host` may be where the release listens: on all addresses where none is said. A name
     is its own, unless it listens on a loopback address alone."""
     address = _listens_at(wanted)
@@ -106,15 +106,15 @@ def _here(host: str, wanted: model.Unikernel) -> bool:
     return False
 
 
-def _listens_at(wanted: model.Unikernel) -> str:
+def _listens_at(wanted: config.Unikernel) -> str:
     """The one address at which mirage.yml says that it listens, '' for all."""
     network = wanted.network
-    if not isinstance(network, model.Socket) or network.ipv4 is None:
+    if not isinstance(network, config.Socket) or network.ipv4 is None:
         return ''
     return '' if network.address == '0.0.0.0' else network.address  # noqa: S104
 
 
-def _staged(question: model.Health, own: tuple[str, ...], port: int) -> model.Health | None:
+def _staged(question: config.Health, own: tuple[str, ...], port: int) -> config.Health | None:
     """`question` as a release that says its `port` is asked it on the stage, None where another
     may be the one to answer."""
     place = _place(question)
@@ -123,7 +123,7 @@ def _staged(question: model.Health, own: tuple[str, ...], port: int) -> model.He
     return None
 
 
-def _place(question: model.Health) -> tuple[str, int] | None:
+def _place(question: config.Health) -> tuple[str, int] | None:
     """The host and the port that `question` names, None when it asks no place of that kind."""
     if question.tcp:
         host, _, port = question.tcp.rpartition(':')
@@ -134,7 +134,7 @@ def _place(question: model.Health) -> tuple[str, int] | None:
     return None
 
 
-def _at(question: model.Health, host: str, port: int) -> model.Health:
+def _at(question: config.Health, host: str, port: int) -> config.Health:
     """`question` asked of `host` and `port`; the page is still asked for by its own name."""
     place = f'{health.bracketed(host)}:{port}'
     if question.tcp:
@@ -145,7 +145,7 @@ def _at(question: model.Health, host: str, port: int) -> model.Health:
     return msgspec.structs.replace(question, http=moved, host=name)
 
 
-def _named(wanted: model.Unikernel) -> int | None:
+def _named(wanted: config.Unikernel) -> int | None:
     """The port that the arguments of a stack of its own name."""
     ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
     return int(ports[0]) if ports and ports[0].isdigit() else None

@@ -9,8 +9,9 @@ import ssl
 import urllib.parse
 from collections.abc import Callable
 
-from .. import errors, model
+from .. import config
 from ..host import forked, system
+from ..messages import errors
 
 CONNECT = 1.0  # seconds; whoever hears nothing by then asks again sooner than the kernel would
 PAGE_LIMIT = 1024 * 1024  # bytes of a page that are searched
@@ -22,7 +23,7 @@ Printed = Callable[[], str]
 
 
 def ask(
-    question: model.Health, printed: Printed, limit: float, own: tuple[str, ...],
+    question: config.Health, printed: Printed, limit: float, own: tuple[str, ...],
     wanted: Callable[[], None],
 ) -> str:
     """What is wrong with the answer, '' for nothing, within `limit` seconds whatever is answered.
@@ -36,7 +37,7 @@ def ask(
         return f'{_where(question)} did not answer ({stuck})'
 
 
-def _asked(question: model.Health, printed: Printed, own: tuple[str, ...]) -> str:
+def _asked(question: config.Health, printed: Printed, own: tuple[str, ...]) -> str:
     try:
         if question.http:
             return _http(question, own)
@@ -62,7 +63,7 @@ def _reach(host: str, port: int, own: tuple[str, ...]) -> socket.socket:
     return reached
 
 
-def _http(question: model.Health, own: tuple[str, ...]) -> str:
+def _http(question: config.Health, own: tuple[str, ...]) -> str:
     url = urllib.parse.urlsplit(question.http or '')
     # Always with a port: http.client takes one from the end of a bare IPv6 address.
     port = url.port or {'http': 80, 'https': 443}[url.scheme]
@@ -87,7 +88,7 @@ def _http(question: model.Health, own: tuple[str, ...]) -> str:
 
 
 def _connection(
-    scheme: str, host: str, port: int, question: model.Health
+    scheme: str, host: str, port: int, question: config.Health
 ) -> http.client.HTTPConnection:
     if scheme == 'http':
         return http.client.HTTPConnection(host, port)
@@ -98,7 +99,7 @@ def _connection(
     return http.client.HTTPSConnection(host, port, context=context)
 
 
-def _where(question: model.Health) -> str:
+def _where(question: config.Health) -> str:
     return question.http or question.tcp or question.ping or 'the console'
 
 

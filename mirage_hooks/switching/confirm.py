@@ -9,8 +9,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .. import errors, model, store
-from ..host import namespace, staging, visitor, wire
+from .. import config
+from ..host import link, namespace, staging, visitor
+from ..messages import errors
+from ..state import model
+from ..state.releases import Releases
 from . import asked, health, switch
 
 LOOK = '1s'  # what a release that serves has to answer from a place
@@ -59,11 +62,11 @@ def places(
 
 
 def answered(
-    asked_from: tuple[Place, ...], one: model.Release, wanted: model.Unikernel, say: switch.Say
+    asked_from: tuple[Place, ...], one: model.Release, wanted: config.Unikernel, say: switch.Say
 ) -> tuple[Place, ...]:
     """Those places from which release `one`, which serves, answers. The others are said: from
     there nothing can be told of what takes its place."""
-    own, found = wire.addresses(wire.static(one)), []
+    own, found = link.addresses(link.static(one)), []
     for place in asked_from:
         questions = tuple(msgspec.structs.replace(each, within=LOOK)
                           for each in asked.again(wanted, own, place.address))
@@ -78,18 +81,18 @@ def answered(
 
 
 def serves(
-    shelf: store.Shelf, new: model.Release, wanted: model.Unikernel, asked_from: tuple[Place, ...]
+    releases: Releases, new: model.Release, wanted: config.Unikernel, asked_from: tuple[Place, ...]
 ) -> None:
     """Return when `new`, to which all that is new goes by now, has answered from everywhere and
     lived for `confirm`; raises Refused when it does not serve."""
-    own, ended = wire.addresses(wire.static(new)), switch.dead(shelf, new)
+    own, ended = link.addresses(link.static(new)), switch.dead(releases, new)
     for place in asked_from:
         _ask(place, asked.again(wanted, own, place.address), ended)
     health.prove(asked.on_stage(wanted, own).left, lambda: '', ended)
-    health.watch(model.seconds(wanted.confirm), ended)
+    health.watch(config.seconds(wanted.confirm), ended)
 
 
-def _ask(place: Place, questions: tuple[model.Health, ...], ended: health.Dead) -> None:
+def _ask(place: Place, questions: tuple[config.Health, ...], ended: health.Dead) -> None:
     try:
         with place.entered():
             health.prove(questions, lambda: '', ended, (place.address,))

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from .. import errors, model, store, tree
-from ..host import neighbours, network, wire, xen
+from .. import config
+from ..git import tree
+from ..host import link, neighbours, network, xen
+from ..messages import errors
+from ..state import model, store
 
 ANSWER = 0.15  # seconds that an answer may take: it is asked twice, and a push waits for it
 
@@ -43,11 +46,11 @@ class _Ours(msgspec.Struct, frozen=True):
     name: str
     macs: frozenset[str]
     taps: frozenset[str]
-    place: model.Static | None
+    place: config.Static | None
 
 
 def of(
-    state: store.Store, name: str, wanted: model.Unikernel | None,
+    state: store.Store, name: str, wanted: config.Unikernel | None,
     release: model.Release | None = None, seen: Seen | None = None,
 ) -> list[Conflict]:
     """Who is in the way of `name`, which runs as `release`, or is to run as `wanted`, of those who
@@ -67,7 +70,7 @@ def of(
 
 
 def look(
-    state: store.Store, places: Iterable[model.Static | None], on_xen: bool
+    state: store.Store, places: Iterable[config.Static | None], on_xen: bool
 ) -> Seen:
     """Who answers for the addresses of `places`, and, with `on_xen`, the domains."""
     running = tuple(_running()) if on_xen else ()
@@ -82,7 +85,7 @@ def seen_by(state: store.Store, releases: Iterable[model.Release]) -> Seen:
 
 
 def require_none(
-    state: store.Store, name: str, wanted: model.Unikernel | None, release: model.Release
+    state: store.Store, name: str, wanted: config.Unikernel | None, release: model.Release
 ) -> None:
     """Raise Unavailable when another one has what `release`, which does not run, would take: two
     with one address are worse than one."""
@@ -92,14 +95,14 @@ def require_none(
 
 
 def _ours(
-    state: store.Store, name: str, wanted: model.Unikernel | None, release: model.Release | None
+    state: store.Store, name: str, wanted: config.Unikernel | None, release: model.Release | None
 ) -> _Ours:
     running = [*state.of(name).wanted(), *([release] if release else [])]
     taps = [tap for one in running for tap in one.plan.taps]
     macs = [tap.mac for tap in taps]
     if wanted is not None:
         macs += [one.mac or '' for one in wanted.interfaces.values()
-                 if isinstance(one, model.Direct)]
+                 if isinstance(one, config.Direct)]
     place = release.network if release else wanted.alone if wanted else None
     return _Ours(
         name, frozenset(mac.lower() for mac in macs if mac),
@@ -109,9 +112,9 @@ def _ours(
 
 def domains(state: store.Store) -> Iterator[str]:
     """The names of the domains of every release here, whatever runs."""
-    for shelf in (*map(state.of, state.names()), *state.proofs()):
-        for number in shelf.numbers():
-            if (release := shelf.release(number)) and release.plan.domain:
+    for releases in (*map(state.of, state.names()), *state.proofs()):
+        for number in releases.numbers():
+            if (release := releases.release(number)) and release.plan.domain:
                 yield release.plan.domain
 
 
@@ -150,14 +153,14 @@ def _destroy(domain: str) -> str:
     return f'xl destroy {shlex.quote(domain)}, then mirage-hooks deploy'
 
 
-def _heard(places: Iterable[model.Static | None]) -> Answers:
+def _heard(places: Iterable[config.Static | None]) -> Answers:
     """Who answers for the addresses of `places`, and of their gateways; all are asked at once. An
     ordinary user cannot ask."""
     asked: dict[str, list[str]] = {}
     for one in places:
         if one is not None and one.bridge and network.exists(one.bridge):
             gateways = [gateway for gateway in (one.gateway, one.ipv6_gateway) if gateway]
-            asked.setdefault(one.bridge, []).extend((*wire.addresses(one), *gateways))
+            asked.setdefault(one.bridge, []).extend((*link.addresses(one), *gateways))
     found: Answers = {}
     for bridge, addresses in asked.items():
         with contextlib.suppress(errors.Unavailable):
@@ -175,7 +178,7 @@ def _answering(ours: _Ours, answers: Answers) -> list[tuple[str, str]]:
     gateways = [answers.get((place.bridge, one or ''), frozenset())
                 for one in (place.gateway, place.ipv6_gateway)]
     return sorted(
-        (address, mac) for address in wire.addresses(place)
+        (address, mac) for address in link.addresses(place)
         for mac in answers.get((place.bridge, address), frozenset()) - ours.macs
         if not any(mac in one for one in gateways)
         and network.port_of(mac, place.bridge) not in ours.taps

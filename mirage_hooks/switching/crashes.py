@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
-from .. import errors, model, settled, store
 from ..host import supervisor
+from ..messages import errors
+from ..state import files, model, proc
+from ..state.releases import Releases
 from ..targets.unit import FOR_GOOD
 from . import ended, launcher
 from .ended import End
@@ -29,45 +31,45 @@ class Waiting(errors.Refused):
         self.told = told
 
 
-def count(shelf: store.Shelf, release: model.Release, end: End) -> None:
+def count(releases: Releases, release: model.Release, end: End) -> None:
     """Write down that `release` is started again after its `end`; raises Waiting when it must not
     be started now."""
-    now, boot = time.time(), settled.boot()
-    known, lived = _known(shelf, release), _lived(shelf, release)
+    now, boot = time.time(), proc.boot()
+    known, lived = _known(releases, release), _lived(releases, release)
     fresh = model.Crashes(release.number, 1, now, boot, end.code, reason=end.reason, hint=end.hint)
     if end.code in FOR_GOOD and lived is not None and lived < SHORT:
         told = known is not None and known.final and known.code == end.code
-        shelf.set_crashes(msgspec.structs.replace(
+        releases.set_crashes(msgspec.structs.replace(
             fresh, count=known.count if known else 0, told=True, final=True
         ))
         raise Waiting(*_for_good(release, end, lived), told)
     left = _left(known, now) if known else 0
     if known and left > 0:
-        shelf.set_crashes(msgspec.structs.replace(
+        releases.set_crashes(msgspec.structs.replace(
             known, code=end.code, reason=end.reason, hint=end.hint, told=True
         ))
         raise Waiting(*_later(release, known, end, left), known.told or left < TOLD)
     times = known.count + 1 if known and not _calm(known, lived, now) else 1
-    shelf.set_crashes(msgspec.structs.replace(fresh, count=times))
+    releases.set_crashes(msgspec.structs.replace(fresh, count=times))
 
 
-def due(shelf: store.Shelf, release: model.Release) -> float | None:
+def due(releases: Releases, release: model.Release) -> float | None:
     """Seconds until `release`, which does not run, may be started again; None when that is not
     known, or never."""
-    known = _known(shelf, release)
+    known = _known(releases, release)
     if known is None or known.final:
         return None
     left = _left(known, time.time())
     return left if left > 0 else None
 
 
-def explain(shelf: store.Shelf, release: model.Release) -> tuple[str, str]:
+def explain(releases: Releases, release: model.Release) -> tuple[str, str]:
     """What `status` says of a release that ended by itself and is down, and what to do about it;
     '' for nothing."""
-    known = _known(shelf, release)
+    known = _known(releases, release)
     if known is None:
-        code = launcher.ended(shelf, release)
-        end = ended.how(shelf, release, code)
+        code = launcher.ended(releases, release)
+        end = ended.how(releases, release, code)
         return (end.briefly, end.hint) if code is not None or end.hint else ('', '')
     why = End(known.code, known.reason).briefly
     if known.final:
@@ -77,22 +79,22 @@ def explain(shelf: store.Shelf, release: model.Release) -> tuple[str, str]:
     return f'{why + ", " if why else ""}restarted {often(known.count)}, {when}', known.hint
 
 
-def restarts(shelf: store.Shelf, release: model.Release) -> dict[str, Any]:
+def restarts(releases: Releases, release: model.Release) -> dict[str, Any]:
     """For programs: how often `release` was started again since it last ran for ten minutes, when
     last, and why; {} for never."""
     if release.plan.unit:
-        return _by_systemd(shelf, release)
-    known = _known(shelf, release)
+        return _by_systemd(releases, release)
+    known = _known(releases, release)
     if known is None or not known.count:
         return {}
     return {'times': known.count, 'at': known.at, 'reason': known.reason, 'hint': known.hint}
 
 
-def _by_systemd(shelf: store.Shelf, release: model.Release) -> dict[str, Any]:
+def _by_systemd(releases: Releases, release: model.Release) -> dict[str, Any]:
     found = supervisor.state(release.plan)
     if not found.restarts:
         return {}
-    end = ended.how(shelf, release, None)
+    end = ended.how(releases, release, None)
     known = end if end.hint else ended.End(None, '')
     return {'times': found.restarts, 'reason': known.reason, 'hint': known.hint}
 
@@ -131,10 +133,10 @@ def _left(known: model.Crashes, now: float) -> float:
     return known.at + pause(known.count) - now if known.at <= now + 1 else 0.0
 
 
-def _known(shelf: store.Shelf, release: model.Release) -> model.Crashes | None:
+def _known(releases: Releases, release: model.Release) -> model.Crashes | None:
     """What is known of `release` since this boot."""
-    known = shelf.crashes()
-    same = known and (known.release, known.boot) == (release.number, settled.boot())
+    known = releases.crashes()
+    same = known and (known.release, known.boot) == (release.number, proc.boot())
     return known if same else None
 
 
@@ -145,17 +147,17 @@ def _calm(known: model.Crashes, lived: float | None, now: float) -> bool:
     return now - known.at > 2 * pause(known.count) + SETTLED
 
 
-def _lived(shelf: store.Shelf, release: model.Release) -> float | None:
+def _lived(releases: Releases, release: model.Release) -> float | None:
     """Seconds that the process of `release` lived; None when nobody saw its end, or it was before
     this boot."""
     if release.plan.unit:
         return supervisor.state(release.plan).lived
-    folder = shelf.folder(release.number)
-    run = shelf.run(release.number)
-    if run is None or run.boot != settled.boot():
+    folder = releases.folder(release.number)
+    run = releases.run(release.number)
+    if run is None or run.boot != proc.boot():
         return None
     try:
-        end, start = (folder / store.ENDED).stat(), (folder / store.RUN).stat()
+        end, start = (folder / files.ENDED).stat(), (folder / files.RUN).stat()
     except FileNotFoundError:
         return None
     return max(0.0, end.st_mtime - start.st_mtime)

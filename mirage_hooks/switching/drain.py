@@ -10,8 +10,10 @@ import os
 
 import msgspec
 
-from .. import errors, model, store
-from ..host import flows, network, system, wire
+from ..host import flows, link, network, system
+from ..messages import errors
+from ..state import model, proc, store
+from ..state.releases import Releases
 from . import launcher
 
 LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 0.1.0, since 1970
@@ -21,14 +23,14 @@ RELEARN = 1.1  # seconds; Linux takes no second change of a neighbour within one
 def settle(state: store.Store, owner: str) -> list[str]:
     """Make what is there equal the state: end what has drained or belongs to nobody, keep the
     connections of what has not, take away rules that nobody needs. Says what it ended."""
-    names = wire.rules(owner) if _steerable(state) else frozenset()
+    names = link.rules(owner) if _steerable(state) else frozenset()
     steered = [name for name in state.names() if state.of(name).overlap() or flows.of(name, names)]
     said = []
     for name in steered:
         said += _drained(state.of(name), name, owner)
         _keep(state.of(name), name, owner, names)
-    for shelf in map(state.of, state.names()):
-        _on_its_bridge(shelf)
+    for releases in map(state.of, state.names()):
+        _on_its_bridge(releases)
     said += launcher.reap(state, owner)
     for name in steered:
         _release(state.of(name), name, owner)
@@ -43,7 +45,7 @@ def draining(state: store.Store) -> bool:
 def due(state: store.Store, owner: str) -> bool:
     """Whether `settle` has something to do."""
     overlaps = {name: overlap for name in state.names() if (overlap := state.of(name).overlap())}
-    names = wire.rules(owner) if overlaps else frozenset()
+    names = link.rules(owner) if overlaps else frozenset()
     return any(
         not flows.of(name, names)  # somebody flushed the rules
         or _is_over(overlap) or _left(state.of(name), name, owner, overlap) != overlap
@@ -58,15 +60,15 @@ def _steerable(state: store.Store) -> bool:
     return own and os.geteuid() == 0 and bool(system.find('nft'))
 
 
-def _drained(shelf: store.Shelf, name: str, owner: str) -> list[str]:
+def _drained(releases: Releases, name: str, owner: str) -> list[str]:
     """Write down who need no longer be kept; says who."""
-    overlap = shelf.overlap()
+    overlap = releases.overlap()
     if overlap is None:
         return []
-    left = _left(shelf, name, owner, overlap)
+    left = _left(releases, name, owner, overlap)
     if left == overlap:
         return []
-    shelf.set_overlap(left)
+    releases.set_overlap(left)
     if left is None:
         return []  # what is live is gone, and no connection is worth more than starting it again
     kept = {side.release for side in left.sides}
@@ -75,33 +77,33 @@ def _drained(shelf: store.Shelf, name: str, owner: str) -> list[str]:
 
 
 def _left(
-    shelf: store.Shelf, name: str, owner: str, overlap: model.Overlap
+    releases: Releases, name: str, owner: str, overlap: model.Overlap
 ) -> model.Overlap | None:
     """What is left of `overlap` now; None when what is live has ended."""
-    current = shelf.current()
-    if current is None or not launcher.alive(shelf, current):
+    current = releases.current()
+    if current is None or not launcher.alive(releases, current):
         return None
     sides = tuple(
         side for side in overlap.sides
         if side.release == current.number
-        or (_pending(side.until) and _busy(shelf, name, owner, overlap, side))
+        or (_pending(side.until) and _busy(releases, name, owner, overlap, side))
     )
     if len(sides) > 1 or overlap.over:
         return msgspec.structs.replace(overlap, sides=sides)
     # Alone, it has all the flows there are, and they are no longer told apart.
     patience = RELEARN if current.plan.target == 'unix' else 0
     return msgspec.structs.replace(
-        overlap, sides=sides, base=current.number, over=model.clock() + patience
+        overlap, sides=sides, base=current.number, over=proc.clock() + patience
     )
 
 
 def _busy(
-    shelf: store.Shelf, name: str, owner: str, overlap: model.Overlap, side: model.Side
+    releases: Releases, name: str, owner: str, overlap: model.Overlap, side: model.Side
 ) -> bool:
     """Whether a drained release lives and may have connections. All of the base's are not known:
     it has its whole time."""
-    release = shelf.release(side.release)
-    if release is None or not launcher.alive(shelf, release):
+    release = releases.release(side.release)
+    if release is None or not launcher.alive(releases, release):
         return False
     if side.release == overlap.base:
         return True
@@ -114,50 +116,50 @@ def _busy(
         return False  # the rules are gone, and with them the way to it
 
 
-def _keep(shelf: store.Shelf, name: str, owner: str, names: frozenset[str]) -> None:
+def _keep(releases: Releases, name: str, owner: str, names: frozenset[str]) -> None:
     """Make the rules say what the state says, as far as anything is to be said."""
-    current, overlap = shelf.current(), shelf.overlap()
-    if current is None or current.network is None or not launcher.alive(shelf, current):
-        return wire.transact(flows.removed(owner, name, names))
-    live = wire.side(current, wire.mac(shelf, current))
-    overlap = overlap or wire.overlap(current, (live,))
+    current, overlap = releases.current(), releases.overlap()
+    if current is None or current.network is None or not launcher.alive(releases, current):
+        return link.transact(flows.removed(owner, name, names))
+    live = link.side(current, link.mac(releases, current))
+    overlap = overlap or link.overlap(current, (live,))
     others = [side for side in overlap.sides if side.release != current.number]
-    wire.pin(live)
+    link.pin(live)
     try:
-        wire.transact(flows.steered(owner, wire.steering(overlap, live, others), names))
+        link.transact(flows.steered(owner, link.steering(overlap, live, others), names))
     except errors.Unavailable:  # nft went away: what is live matters more than connections
-        shelf.set_overlap(None)
+        releases.set_overlap(None)
 
 
-def _release(shelf: store.Shelf, name: str, owner: str) -> None:
+def _release(releases: Releases, name: str, owner: str) -> None:
     """When one release is alone: tell the neighbours, then take the rules away."""
-    current, overlap = shelf.current(), shelf.overlap()
+    current, overlap = releases.current(), releases.overlap()
     if overlap is not None and not overlap.over:
         return
-    if current is not None and current.network is not None and launcher.alive(shelf, current):
-        mac = wire.mac(shelf, current)
+    if current is not None and current.network is not None and launcher.alive(releases, current):
+        mac = link.mac(releases, current)
         if mac and current.plan.target == 'unix':  # the other one had another hardware address
-            wire.announce(current, mac)
+            link.announce(current, mac)
         if overlap is not None and not _is_over(overlap):
             return  # once more, later: some may have learned the other one just now
         if mac:
             network.unpin(mac, current.plan.taps[0].name)
-    wire.transact(flows.removed(owner, name, wire.rules(owner)))
-    shelf.set_overlap(None)
+    link.transact(flows.removed(owner, name, link.rules(owner)))
+    releases.set_overlap(None)
 
 
 def _pending(when: float) -> bool:
-    return model.clock() < when < model.clock() + LONGEST
+    return proc.clock() < when < proc.clock() + LONGEST
 
 
 def _is_over(overlap: model.Overlap) -> bool:
     return overlap.over > 0 and not _pending(overlap.over)
 
 
-def _on_its_bridge(shelf: store.Shelf) -> None:
+def _on_its_bridge(releases: Releases) -> None:
     """Put the live domain's vif where it belongs: killed while ports were exchanged, it may be on
     no bridge. (A tap is put back by whoever finds its process alive.)"""
-    current = shelf.current()
+    current = releases.current()
     if current is None or not current.plan.domain or current.network is None:
         return
     for tap in current.plan.taps:

@@ -6,8 +6,10 @@ import re
 
 import msgspec
 
-from .. import errors, model, store
 from ..host import cgroups, supervisor
+from ..messages import errors
+from ..state import model
+from ..state.releases import Releases
 from . import launcher
 
 CODES = {
@@ -49,9 +51,9 @@ class End(msgspec.Struct, frozen=True):
         return errors.Refused(self.reason, self.hint)
 
 
-def how(shelf: store.Shelf, release: model.Release, code: int | None) -> End:
+def how(releases: Releases, release: model.Release, code: int | None) -> End:
     """How `release` ended, with `code` as far as it is known."""
-    said = '\n'.join(launcher.last_words(shelf, release, LAST))
+    said = '\n'.join(launcher.last_words(releases, release, LAST))
     if _starved(release.plan) or SHORT_OF_MEMORY.search(said):
         return End(code, f'{_with(code)}: out of memory', _more_memory(release))
     closed = CLOSED.search(said)

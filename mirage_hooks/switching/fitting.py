@@ -8,10 +8,13 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from .. import errors, model, targets, tree
+from .. import config, targets
+from ..git import tree
+from ..git.repository import Repository
 from ..host import facts
-from ..repository import Repository
-from . import demands
+from ..image import device
+from ..messages import errors
+from . import preflight
 
 DIRECT = 'network: {mode: direct, bridge: br0}'
 STATIC = 'network: {mode: static, bridge: xenbr0, ipv4: ADDRESS/PREFIX, gateway: ADDRESS}'
@@ -27,7 +30,7 @@ UNPACKERS = {'.bz2': ' | bunzip2', '.gz': ' | gunzip', '.xz': ' | unxz', '.zst':
 
 
 def missing(
-    name: str, wanted: model.Unikernel, target: str, devices: tuple[model.Device, ...] | None,
+    name: str, wanted: config.Unikernel, target: str, devices: tuple[device.Device, ...] | None,
     options: frozenset[str] | None,
 ) -> errors.Refused | None:
     """The network that the image of `name` may want and does not get, with what to write; None
@@ -38,7 +41,7 @@ def missing(
             f'mirage.yml gives {name} no network, and a {target} image does not say whether it '
             'wants one', hint=f'in mirage.yml: {bridge}',
         )
-    sockets = all(isinstance(one, model.Socket) for one in wanted.interfaces.values())
+    sockets = all(isinstance(one, config.Socket) for one in wanted.interfaces.values())
     if target == 'unix' and sockets and stacked(options):
         got = 'mode: socket' if wanted.interfaces else 'no network'
         return errors.Refused(
@@ -49,10 +52,10 @@ def missing(
 
 
 def require_stack(
-    name: str, wanted: model.Unikernel, target: str, options: frozenset[str] | None
+    name: str, wanted: config.Unikernel, target: str, options: frozenset[str] | None
 ) -> None:
     """Raise Refused when mirage.yml gives a tap to a unix image that has no use for one."""
-    own = [one for one in wanted.interfaces.values() if isinstance(one, model.Direct)]
+    own = [one for one in wanted.interfaces.values() if isinstance(one, config.Direct)]
     if own and target == 'unix' and stacked(options) is False:
         raise errors.Refused(
             f'the image of {name} uses the sockets of this host (it has no --interface), and '
@@ -76,14 +79,14 @@ def options(state: Path, name: str, folder: Path) -> frozenset[str] | None:
     here = facts.look()
     if not here.sandbox:
         return None
-    socket = model.Unikernel(image='image', network=model.Socket())
-    return demands.options(targets.Request(
+    socket = config.Unikernel(image='image', network=config.Socket())
+    return preflight.options(targets.Request(
         name, 0, 'blue', str(folder), socket, 'unix', facts.owner(state), host=here
     ))
 
 
 def disks(
-    where: Repository, found: model.Found, target: str, wanted: model.Unikernel | None = None
+    where: Repository, found: tree.Found, target: str, wanted: config.Unikernel | None = None
 ) -> Iterator[str]:
     """How to give the image at `found` the disk images that lie next to it; nothing where `wanted`
     gives it disks already."""
@@ -92,7 +95,7 @@ def disks(
             yield _granted(where, found, path, target)
 
 
-def _granted(where: Repository, found: model.Found, path: str, target: str) -> str:
+def _granted(where: Repository, found: tree.Found, path: str, target: str) -> str:
     file = PurePosixPath(path)
     packed = file.suffix in UNPACKERS
     disk = f'/srv/{file.stem if packed else file.name}'

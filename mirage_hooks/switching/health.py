@@ -6,8 +6,9 @@ import ipaddress
 import time
 from collections.abc import Callable
 
-from .. import errors, model
+from .. import config
 from ..host import system
+from ..messages import errors
 from . import asking
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5  # seconds between two questions
@@ -17,30 +18,30 @@ Dead = Callable[[], errors.Refused | None]
 """Why the release no longer runs, and what to do about it; None while it does."""
 
 
-def questions(wanted: model.Unikernel, address: str = '') -> tuple[model.Health, ...]:
+def questions(wanted: config.Unikernel, address: str = '') -> tuple[config.Health, ...]:
     """The configured questions, or the best that the network allows: at `address`, where a stack
     of its own can be reached from where it is asked."""
     if wanted.health:
         return wanted.health
     if wanted.port is not None:
-        return (model.Health(tcp=f'{host(wanted)}:{wanted.port}'),)
+        return (config.Health(tcp=f'{host(wanted)}:{wanted.port}'),)
     if address:
         return at_address(wanted, address)
-    return (model.Health(alive='1s'),)
+    return (config.Health(alive='1s'),)
 
 
-def at_address(wanted: model.Unikernel, address: str) -> tuple[model.Health, ...]:
+def at_address(wanted: config.Unikernel, address: str) -> tuple[config.Health, ...]:
     """The best question that a stack of its own can be asked at `address`."""
     ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
     if ports and ports[0].isdigit():
-        return (model.Health(tcp=f'{bracketed(address)}:{ports[0]}'),)
+        return (config.Health(tcp=f'{bracketed(address)}:{ports[0]}'),)
     if system.find('ping'):
-        return (model.Health(ping=address),)
-    return (model.Health(alive='1s'),)  # and it must answer ARP
+        return (config.Health(ping=address),)
+    return (config.Health(alive='1s'),)  # and it must answer ARP
 
 
 def prove(
-    asked: tuple[model.Health, ...], printed: asking.Printed, dead: Dead, own: tuple[str, ...] = ()
+    asked: tuple[config.Health, ...], printed: asking.Printed, dead: Dead, own: tuple[str, ...] = ()
 ) -> None:
     """Return when every question is answered; raises Refused with the last answer otherwise. With
     `own`, the release is alone on its wire at these addresses: it is asked whatever the questions
@@ -67,11 +68,11 @@ def _require_alive(dead: Dead) -> None:
 
 
 def _insist(
-    question: model.Health, printed: asking.Printed, dead: Dead, own: tuple[str, ...]
+    question: config.Health, printed: asking.Printed, dead: Dead, own: tuple[str, ...]
 ) -> None:
     if question.alive:
-        return watch(model.seconds(question.alive), dead)
-    limit = time.monotonic() + model.seconds(question.within)
+        return watch(config.seconds(question.alive), dead)
+    limit = time.monotonic() + config.seconds(question.within)
     pause = FIRST_PAUSE
     while True:
         _require_alive(dead)
@@ -99,7 +100,7 @@ def bracketed(host: str) -> str:
     return f'[{host}]' if ':' in host else host
 
 
-def host(wanted: model.Unikernel) -> str:
+def host(wanted: config.Unikernel) -> str:
     """Where this host asks what runs on its sockets."""
-    address = wanted.network.address if isinstance(wanted.network, model.Socket) else '127.0.0.1'
+    address = wanted.network.address if isinstance(wanted.network, config.Socket) else '127.0.0.1'
     return '127.0.0.1' if address == '0.0.0.0' else address  # noqa: S104

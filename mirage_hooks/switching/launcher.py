@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from .. import model, secret, settled, store, targets
+from .. import targets
 from ..host import cgroups, devices, filters, network, supervisor, system, xen
+from ..state import fastpath, files, model, secret, store
+from ..state.releases import Releases
 from . import asking
 
 CONSOLE_KEPT = 1 << 20  # bytes of a console that are left when it has grown too long
@@ -20,13 +22,13 @@ _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
 
 
-def start(shelf: store.Shelf, release: model.Release, owner: str) -> asking.Printed:
+def start(releases: Releases, release: model.Release, owner: str) -> asking.Printed:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
-    folder = shelf.folder(release.number)
+    folder = releases.folder(release.number)
     plan = secret.filled(release.plan, targets.write)
-    with store.writing(folder):
-        (folder / store.ENDED).unlink(missing_ok=True)
-        trim(folder / store.CONSOLE)
+    with files.writing(folder):
+        (folder / files.ENDED).unlink(missing_ok=True)
+        trim(folder / files.CONSOLE)
     for tap in plan.taps:
         if not plan.domain:
             network.attach(tap, owner)
@@ -35,22 +37,22 @@ def start(shelf: store.Shelf, release: model.Release, owner: str) -> asking.Prin
     for device, node in plan.nodes.items():
         devices.make(device, node)
     for name, text in plan.files.items():
-        with store.writing(folder):
+        with files.writing(folder):
             (folder / name).write_text(text)
-    printed = printing(lambda: console(shelf, release))
+    printed = printing(lambda: console(releases, release))
     if plan.filtered:
-        with store.writing(folder):
-            (folder / store.FILTER).write_bytes(filters.program())
-    with store.writing(folder):
-        (folder / store.BEGAN).write_text(str(_size(console(shelf, release))))
+        with files.writing(folder):
+            (folder / files.FILTER).write_bytes(filters.program())
+    with files.writing(folder):
+        (folder / files.BEGAN).write_text(str(_size(console(releases, release))))
     if plan.domain:
         xen.create(plan)
     elif plan.unit:
         pid = supervisor.start(_scripted(folder, release.plan))
-        shelf.set_run(release.number, system.identity(pid))
+        releases.set_run(release.number, system.identity(pid))
     else:
         spawn(folder, release.plan)
-        shelf.set_run(release.number, system.identity(_children[str(folder)].pid))
+        releases.set_run(release.number, system.identity(_children[str(folder)].pid))
     return printed
 
 
@@ -65,9 +67,9 @@ def _scripted(folder: Path, plan: model.Plan) -> model.Plan:
     line = shlex.join(filled.command)
     if plan.filtered:
         line = shlex.join((filled.command[0], '--seccomp', '9', *filled.command[1:]))
-        line += f' 9<{shlex.quote(str(folder / store.FILTER))}'
+        line += f' 9<{shlex.quote(str(folder / files.FILTER))}'
     script = folder / 'start.sh'
-    with store.writing(folder):
+    with files.writing(folder):
         script.touch(0o600)
         script.write_text(f'exec {line}\n')
     return msgspec.structs.replace(
@@ -78,25 +80,25 @@ def _scripted(folder: Path, plan: model.Plan) -> model.Plan:
 def spawn(folder: Path, plan: model.Plan) -> None:
     """Run `plan` as the process of the release in `folder`."""
     command = secret.filled(plan, targets.write).command
-    with store.writing(folder):
+    with files.writing(folder):
         _children[str(folder)] = system.spawn(
-            command, folder, folder / store.CONSOLE, folder / store.ENDED, plan.group,
-            folder / store.FILTER if plan.filtered else None,
+            command, folder, folder / files.CONSOLE, folder / files.ENDED, plan.group,
+            folder / files.FILTER if plan.filtered else None,
         )
 
 
-def alive(shelf: store.Shelf, release: model.Release) -> bool:
+def alive(releases: Releases, release: model.Release) -> bool:
     """Whether `release` runs, asked of the host."""
     if release.plan.domain:
         return xen.runs(release.plan.domain)
     if release.plan.unit:
-        return _kept(shelf, release)
+        return _kept(releases, release)
     if not _attached(release):
         return False  # its process may live on, but nothing reaches it
-    folder = shelf.folder(release.number)
+    folder = releases.folder(release.number)
     if exited(folder) is not None:
         return False
-    run = shelf.run(release.number)
+    run = releases.run(release.number)
     if run is not None and system.identity(run.pid) == run:
         return True
     # Killed between starting it and writing its number down: its mark is still on it.
@@ -115,12 +117,12 @@ def mend(release: model.Release) -> list[str]:
     return [tap.name for tap in release.plan.taps if network.rejoin(tap)]
 
 
-def _kept(shelf: store.Shelf, release: model.Release) -> bool:
+def _kept(releases: Releases, release: model.Release) -> bool:
     """Whether systemd keeps `release`; a process that it started anew is written down."""
     found = supervisor.state(release.plan)
     run = system.identity(found.pid) if found.pid else None
-    if found.active and run is not None and run != shelf.run(release.number):
-        shelf.set_run(release.number, run)
+    if found.active and run is not None and run != releases.run(release.number):
+        releases.set_run(release.number, run)
     return found.active
 
 
@@ -132,21 +134,21 @@ def exited(folder: Path) -> int | None:
     return 128 - code if code is not None and code < 0 else code
 
 
-def ended(shelf: store.Shelf, release: model.Release) -> int | None:
+def ended(releases: Releases, release: model.Release) -> int | None:
     """How the process of `release` ended, as far as anybody saw it: we, systemd or bubblewrap.
     None, too, when its interface was taken away: the code says nothing of the image then."""
     if release.plan.domain or not _attached(release):
         return None
     if release.plan.unit:
         return supervisor.state(release.plan).code
-    folder = shelf.folder(release.number)
+    folder = releases.folder(release.number)
     code = exited(folder)
-    return system.reported(folder / store.ENDED) if code is None else code
+    return system.reported(folder / files.ENDED) if code is None else code
 
 
-def stop(shelf: store.Shelf, release: model.Release) -> None:
+def stop(releases: Releases, release: model.Release) -> None:
     """End `release` and take its interfaces away; nothing to do when it is gone."""
-    folder = shelf.folder(release.number)
+    folder = releases.folder(release.number)
     if release.plan.domain:
         xen.destroy(release.plan.domain)
     if release.plan.unit:
@@ -156,7 +158,7 @@ def stop(shelf: store.Shelf, release: model.Release) -> None:
         if tap.ours and not release.plan.domain:
             network.remove(tap.name)
     if folder.exists():
-        shelf.set_run(release.number, None)
+        releases.set_run(release.number, None)
 
 
 def listens(folder: Path, port: int) -> bool:
@@ -177,13 +179,13 @@ def reap(state: store.Store, owner: str) -> list[str]:
     """End what is ours and no longer needed: all but the live releases and those that are
     drained. Says what."""
     live = {
-        shelf.folder(release.number): release
-        for shelf in map(state.of, state.names())
-        for release in shelf.wanted()
+        releases.folder(release.number): release
+        for releases in map(state.of, state.names())
+        for release in releases.wanted()
     }
     for folder, release in live.items():
         if not release.plan.domain:  # xenconsoled's own is rotated by its own means
-            trim(folder / store.CONSOLE)
+            trim(folder / files.CONSOLE)
     strays = {mark for mark, _ in system.marked(state.root) if mark not in live}
     for folder in strays:
         end(folder)
@@ -197,11 +199,11 @@ def reap(state: store.Store, owner: str) -> list[str]:
     return said + _reap_units(state, live) + _reap_domains(state, live)
 
 
-def console(shelf: store.Shelf, release: model.Release) -> Path:
+def console(releases: Releases, release: model.Release) -> Path:
     """The file that holds the console of `release`."""
     if release.plan.domain:
         return xen.console(release.plan.domain)
-    return shelf.folder(release.number) / store.CONSOLE
+    return releases.folder(release.number) / files.CONSOLE
 
 
 def printing(path: Callable[[], Path]) -> asking.Printed:
@@ -222,11 +224,11 @@ def printing(path: Callable[[], Path]) -> asking.Printed:
     return printed
 
 
-def last_words(shelf: store.Shelf, release: model.Release, lines: int) -> tuple[str, ...]:
+def last_words(releases: Releases, release: model.Release, lines: int) -> tuple[str, ...]:
     """The last `lines` lines that `release` printed since it was started last."""
-    path = console(shelf, release)
+    path = console(releases, release)
     try:
-        began = int((shelf.folder(release.number) / store.BEGAN).read_text())
+        began = int((releases.folder(release.number) / files.BEGAN).read_text())
     except (OSError, ValueError):
         began = 0
     size = _size(path)
@@ -239,10 +241,10 @@ def _size(path: Path) -> int:
 
 
 def trim(path: Path) -> None:
-    """Leave only the end of a console that has grown beyond settled.CONSOLE_LIMIT: whoever writes
+    """Leave only the end of a console that has grown beyond fastpath.CONSOLE_LIMIT: whoever writes
     to it appends, and goes on behind what is left."""
     try:
-        if path.stat().st_size <= settled.CONSOLE_LIMIT:
+        if path.stat().st_size <= fastpath.CONSOLE_LIMIT:
             return
         with path.open('r+b') as file:
             file.seek(-CONSOLE_KEPT, os.SEEK_END)
@@ -269,9 +271,9 @@ def tail(path: Path, lines: int = 10, most: int = 16384) -> tuple[str, ...]:
 def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str]:
     dead = [
         release.plan
-        for shelf in map(state.of, state.names())
-        for release in shelf.releases()
-        if release.plan.unit and shelf.folder(release.number) not in live
+        for releases in map(state.of, state.names())
+        for release in releases.served()
+        if release.plan.unit and releases.folder(release.number) not in live
     ]
     for plan in (gone := supervisor.units(dead)):
         supervisor.stop(plan)
@@ -282,9 +284,9 @@ def _reap_domains(state: store.Store, live: dict[Path, model.Release]) -> list[s
     kept = {release.plan.domain for release in live.values()}
     dead = [
         release.plan.domain
-        for shelf in (*map(state.of, state.names()), *state.proofs())
-        for number in shelf.numbers()  # also of releases that a kill kept from serving
-        if (release := shelf.release(number)) is not None
+        for releases in (*map(state.of, state.names()), *state.proofs())
+        for number in releases.numbers()  # also of releases that a kill kept from serving
+        if (release := releases.release(number)) is not None
         and release.plan.domain and release.plan.domain not in kept
     ]
     running = xen.domains() if dead else {}

@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from .. import errors, store
 from ..host import network, system, xen
+from ..messages import errors
+from ..state import store
 from . import conflicts
 
 
@@ -18,9 +19,9 @@ def left(state: store.Store, owner: str) -> list[str]:
 
 def _unfinished(state: store.Store) -> Iterator[str]:
     for name in state.names():
-        shelf = state.of(name)
-        current, served = shelf.current(), {one.number for one in shelf.releases()}
-        for number in shelf.numbers():
+        releases = state.of(name)
+        current, served = releases.current(), {one.number for one in releases.served()}
+        for number in releases.numbers():
             if number not in served and (current is None or current.number != number):
                 yield f'release {number} of {name}, which was being deployed'
     for proof in state.proofs():
@@ -29,8 +30,8 @@ def _unfinished(state: store.Store) -> Iterator[str]:
 
 def _things(state: store.Store, owner: str) -> Iterator[str]:
     wanted = {
-        shelf.folder(release.number): release
-        for shelf in map(state.of, state.names()) for release in shelf.wanted()
+        releases.folder(release.number): release
+        for releases in map(state.of, state.names()) for release in releases.wanted()
     }
     for folder in sorted({folder for folder, _ in system.marked(state.root)} - wanted.keys()):
         yield f'a process of {folder.parent.parent.name}, release {folder.name}'

@@ -13,18 +13,21 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .. import errors, model, store
-from ..host import flows, neighbours, network, staging, wire
+from .. import config
+from ..host import flows, link, neighbours, network, staging
+from ..messages import errors
+from ..state import model, proc
+from ..state.releases import Releases
 from . import asked, confirm, health, launcher, switch
 
 
-def beside(old: model.Release | None, new: model.Release, wanted: model.Unikernel) -> bool:
+def beside(old: model.Release | None, new: model.Release, wanted: config.Unikernel) -> bool:
     """Whether `new` can be proved and serve beside `old`: an ordinary user makes no namespace."""
     alone = all(release is None or release.network for release in (old, new))
     return alone and wanted.overlapped is not None and os.geteuid() == 0
 
 
-def located(shelf: store.Shelf, old: model.Release, new: model.Release) -> model.Release:
+def located(releases: Releases, old: model.Release, new: model.Release) -> model.Release:
     """`old`, which serves, and from now on with the network of `new` where it was started without
     one but answers for its addresses on the same bridge: a compiled-in address that mirage.yml has
     come to name."""
@@ -33,54 +36,54 @@ def located(shelf: store.Shelf, old: model.Release, new: model.Release) -> model
         return old
     mac = (network.learned(taps[0].name) if old.plan.target == 'unix' else taps[0].mac).lower()
     if taps[0].bridge != static.bridge or not mac or any(
-        neighbours.ask(static.bridge, address) != mac for address in wire.addresses(static)
+        neighbours.ask(static.bridge, address) != mac for address in link.addresses(static)
     ):
         return old
     found = msgspec.structs.replace(old, network=static)
-    shelf.save(found)
+    releases.save(found)
     return found
 
 
 def take_over(
-    shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release,
-    wanted: model.Unikernel, say: switch.Say,
+    releases: Releases, owner: str, old: model.Release | None, new: model.Release,
+    wanted: config.Unikernel, say: switch.Say,
 ) -> None:
     """Prove `new` beside `old`, send it what is new, point to it. Raises Refused when it does not
     serve; what serves was not touched then, or has everything again."""
-    known = wire.side_of(shelf, new)
+    known = link.side_of(releases, new)
     if known is not None and old is not None:  # still there for its connections: a quick way back
-        met = staging.met(wire.static(new))
-        return _exchange(shelf, owner, old, new, known.mac, met, wanted, say)
+        met = staging.met(link.static(new))
+        return _exchange(releases, owner, old, new, known.mac, met, wanted, say)
     network.require(new.plan.taps[0].bridge)
     say(f'starting release {new.number} on a stage')
-    with _proved(shelf, owner, new, wanted, say) as (stage, mac):
+    with _proved(releases, owner, new, wanted, say) as (stage, mac):
         say(f'release {new.number} serves there')
         met = stage.introduced()
         if old is None or not _same_place(old, new):
-            _join(shelf, owner, old, new, mac, met, wanted, say)
+            _join(releases, owner, old, new, mac, met, wanted, say)
         else:
-            _exchange(shelf, owner, old, new, mac, met, wanted, say)
+            _exchange(releases, owner, old, new, mac, met, wanted, say)
 
 
 def rehearse(
-    shelf: store.Shelf, owner: str, release: model.Release, wanted: model.Unikernel,
+    releases: Releases, owner: str, release: model.Release, wanted: config.Unikernel,
     say: switch.Say,
 ) -> None:
     """Prove `release` on a stage, and end it again; raises Refused when it does not serve there.
     What serves has the same address, and never hears of it."""
     say(f'trying release {release.number} on a stage')
-    with _proved(shelf, owner, release, wanted, say):
-        launcher.stop(shelf, release)
+    with _proved(releases, owner, release, wanted, say):
+        launcher.stop(releases, release)
 
 
 @contextlib.contextmanager
 def _proved(
-    shelf: store.Shelf, owner: str, new: model.Release, wanted: model.Unikernel,
+    releases: Releases, owner: str, new: model.Release, wanted: config.Unikernel,
     say: switch.Say,
 ) -> Iterator[tuple[staging.Stage, str]]:
     """`new` on a stage, serving: the stage, its hardware address. It is ended when it does not
     serve, or when what is done with it fails."""
-    static, own = wire.static(new), wire.addresses(wire.static(new))
+    static, own = link.static(new), link.addresses(link.static(new))
     questions = asked.on_stage(wanted, own)
     for text in questions.said:
         say(text)
@@ -90,56 +93,56 @@ def _proved(
                 say(f'nobody on {stage.real} answers for the gateway {one.address} yet')
         staged = msgspec.structs.replace(new, plan=staging.moved(new.plan, stage.bridge))
         try:
-            printed = launcher.start(shelf, staged, owner)
+            printed = launcher.start(releases, staged, owner)
             stage.admit()
             with stage.entered():
-                health.prove(questions.now, printed, switch.dead(shelf, new), own)
+                health.prove(questions.now, printed, switch.dead(releases, new), own)
             macs = [stage.mac(address) for address in own]  # it answers for each of them
             yield stage, macs[0]
         except BaseException:
-            launcher.stop(shelf, new)
+            launcher.stop(releases, new)
             raise
 
 
 def _exchange(
-    shelf: store.Shelf, owner: str, old: model.Release, new: model.Release, mac: str,
-    met: tuple[staging.Neighbour, ...], wanted: model.Unikernel, say: switch.Say,
+    releases: Releases, owner: str, old: model.Release, new: model.Release, mac: str,
+    met: tuple[staging.Neighbour, ...], wanted: config.Unikernel, say: switch.Say,
 ) -> None:
     """Send `new` what is new, ask and watch it, point to it; `old` keeps its connections for a
     while."""
-    here, there = wire.side(old, wire.mac(shelf, old)), wire.side(new, mac)
-    before = shelf.overlap() or wire.overlap(old, (here,))
+    here, there = link.side(old, link.mac(releases, old)), link.side(new, mac)
+    before = releases.overlap() or link.overlap(old, (here,))
     others = [side for side in before.sides if side.release not in (old.number, new.number)]
     devices = (here.device, there.device)
     with confirm.places(owner, new, mac, met, devices, say) as places:
-        guard = wire.steering(
-            before, here, [*others, *([there] if wire.side_of(shelf, new) else [])])
+        guard = link.steering(
+            before, here, [*others, *([there] if link.side_of(releases, new) else [])])
         # First that all is as it is, by rules: nothing may change when the new one joins.
         if not _pinnable(owner, old, guard, say):
             places = confirm.answered(places, old, wanted, say)
-            return _swap(shelf, old, here, new, there, places, wanted)
-        wire.pin(here)
+            return _swap(releases, old, here, new, there, places, wanted)
+        link.pin(here)
         places = confirm.answered(places, old, wanted, say)
         network.join(there.device, before.bridge)
         try:
-            took = _turn(owner, wire.steering(before, there, [*others, here]))
+            took = _turn(owner, link.steering(before, there, [*others, here]))
             say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
-            confirm.serves(shelf, new, wanted, places)
+            confirm.serves(releases, new, wanted, places)
         except BaseException:  # also when a person interrupts it
             _turn(owner, guard)
             raise
-    here = msgspec.structs.replace(here, until=model.clock() + model.seconds(wanted.drain))
-    shelf.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
-    shelf.point(new.number)
+    here = msgspec.structs.replace(here, until=proc.clock() + config.seconds(wanted.drain))
+    releases.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
+    releases.point(new.number)
 
 
 def _turn(owner: str, steering: flows.Steering) -> float:
     """New connections to `steering.live`, in one transaction, and then what the rules do not see;
     the seconds that the transaction took."""
     began = time.monotonic()
-    wire.transact(flows.switched(owner, steering))
+    link.transact(flows.switched(owner, steering))
     took = time.monotonic() - began
-    wire.pin(steering.live)
+    link.pin(steering.live)
     return took
 
 
@@ -150,7 +153,7 @@ def _pinnable(
     try:
         if network.tagged(guard.bridge):
             raise errors.Unavailable(f'{guard.bridge} tells VLANs apart')
-        wire.transact(flows.steered(owner, guard, wire.rules(owner)))
+        link.transact(flows.steered(owner, guard, link.rules(owner)))
     except errors.Unavailable as missing:
         say(f'connections of release {old.number} will break: {missing.reason}')
         return False
@@ -158,44 +161,44 @@ def _pinnable(
 
 
 def _swap(
-    shelf: store.Shelf, old: model.Release, here: model.Side, new: model.Release,
-    there: model.Side, places: tuple[confirm.Place, ...], wanted: model.Unikernel,
+    releases: Releases, old: model.Release, here: model.Side, new: model.Release,
+    there: model.Side, places: tuple[confirm.Place, ...], wanted: config.Unikernel,
 ) -> None:
     """Without rules: exchange the ports of the bridge, point to `new`, stop `old`."""
     bridge = new.plan.taps[0].bridge
     try:
         network.swap(there.device, here.device, bridge)
-        wire.announce(new, there.mac)
-        confirm.serves(shelf, new, wanted, places)
+        link.announce(new, there.mac)
+        confirm.serves(releases, new, wanted, places)
     except BaseException:
         network.swap(here.device, there.device, bridge)
         if here.mac:
-            wire.announce(old, here.mac)
+            link.announce(old, here.mac)
         raise
-    shelf.set_overlap(None)
-    shelf.point(new.number)
-    launcher.stop(shelf, old)
+    releases.set_overlap(None)
+    releases.point(new.number)
+    launcher.stop(releases, old)
 
 
 def _join(
-    shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release, mac: str,
-    met: tuple[staging.Neighbour, ...], wanted: model.Unikernel, say: switch.Say,
+    releases: Releases, owner: str, old: model.Release | None, new: model.Release, mac: str,
+    met: tuple[staging.Neighbour, ...], wanted: config.Unikernel, say: switch.Say,
 ) -> None:
     """Put `new` where nobody has its address, and point to it. Where it does not answer from is
     said: nothing served there before, or it has served so."""
     tap = new.plan.taps[0]
     network.join(tap.name, tap.bridge)
-    wire.announce(new, mac)
+    link.announce(new, mac)
     with confirm.places(owner, new, mac, met, (tap.name,), say) as places:
         confirm.answered(places, new, wanted, say)
-    confirm.serves(shelf, new, wanted, ())
-    shelf.set_overlap(None)
-    shelf.point(new.number)
+    confirm.serves(releases, new, wanted, ())
+    releases.set_overlap(None)
+    releases.point(new.number)
     if old is not None:
-        launcher.stop(shelf, old)
+        launcher.stop(releases, old)
 
 
 def _same_place(one: model.Release, other: model.Release) -> bool:
-    places = [(release.plan.taps[0].bridge, wire.addresses(wire.static(release)))
+    places = [(release.plan.taps[0].bridge, link.addresses(link.static(release)))
               for release in (one, other)]
     return places[0] == places[1]

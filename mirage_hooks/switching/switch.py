@@ -13,8 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from .. import errors, model, store
-from ..host import neighbours, wire, xen
+from .. import config
+from ..host import link, neighbours, xen
+from ..messages import errors
+from ..state import files, model
+from ..state.releases import Releases
 from . import asked, ended, health, launcher
 
 EPHEMERAL = Path('/proc/sys/net/ipv4/ip_local_port_range')
@@ -37,20 +40,20 @@ def spare_port() -> int:
 
 
 def rehearse(
-    shelf: store.Shelf, release: model.Release, plan: model.Plan,
+    releases: Releases, release: model.Release, plan: model.Plan,
     questions: asked.Asked, spare: int, say: Say,
 ) -> None:
     """Run `plan`, the release on the port `spare`, and end it again; raises Refused when it does
     not serve there. What serves is not touched."""
-    folder = shelf.folder(release.number)
+    folder = releases.folder(release.number)
     say(f'trying release {release.number} on a spare port')
     for text in questions.said:
         say(text)
     try:
-        printed = launcher.printing(lambda: folder / store.CONSOLE)
+        printed = launcher.printing(lambda: folder / files.CONSOLE)
         launcher.spawn(folder, plan)
         tried = msgspec.structs.replace(release, plan=plan)
-        health.prove(questions.now, printed, _tried(shelf, tried), questions.own)
+        health.prove(questions.now, printed, _tried(releases, tried), questions.own)
         over_tcp = any(question.http or question.tcp for question in questions.now)
         if over_tcp and not launcher.listens(folder, spare):
             raise errors.Unavailable(
@@ -62,38 +65,38 @@ def rehearse(
 
 
 def replace(
-    shelf: store.Shelf, owner: str, old: model.Release | None, new: model.Release,
-    wanted: model.Unikernel, say: Say,
+    releases: Releases, owner: str, old: model.Release | None, new: model.Release,
+    wanted: config.Unikernel, say: Say,
 ) -> None:
     """Stop `old`, start `new`, prove it, point to it. When `new` fails, `old` is started again and
     Refused says why."""
     if old is not None:
         say(f'stopping release {old.number}')
-        launcher.stop(shelf, old)
+        launcher.stop(releases, old)
     try:
-        begin(shelf, owner, new, wanted, say)
+        begin(releases, owner, new, wanted, say)
     except BaseException:  # also when a person interrupts it: nothing serves now
-        launcher.stop(shelf, new)
+        launcher.stop(releases, new)
         if old is not None:
             say(f'starting release {old.number} again')
             with contextlib.suppress(errors.Refused):  # the caller tries again, and says so
-                launcher.start(shelf, old, owner)
+                launcher.start(releases, old, owner)
         raise
-    shelf.point(new.number)
+    releases.point(new.number)
 
 
 def begin(
-    shelf: store.Shelf, owner: str, release: model.Release, wanted: model.Unikernel, say: Say
+    releases: Releases, owner: str, release: model.Release, wanted: config.Unikernel, say: Say
 ) -> None:
     """Start `release` and wait until it serves; raises Refused when it does not."""
-    if isinstance(wanted.network, model.Socket) and wanted.network.port is not None:
+    if isinstance(wanted.network, config.Socket) and wanted.network.port is not None:
         _free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
-    printed = launcher.start(shelf, release, owner)
-    gone = dead(shelf, release)
+    printed = launcher.start(releases, release, owner)
+    gone = dead(releases, release)
     _introduce(release, gone)
     health.prove(health.questions(wanted), printed, gone)
-    health.watch(model.seconds(wanted.confirm), gone)
+    health.watch(config.seconds(wanted.confirm), gone)
 
 
 def _introduce(release: model.Release, gone: health.Dead) -> None:
@@ -102,30 +105,30 @@ def _introduce(release: model.Release, gone: health.Dead) -> None:
     kernel has seen that its tap was opened, which may take a second."""
     if release.plan.target != 'unix' or release.network is None or os.geteuid() != 0:
         return
-    address, bridge = wire.addresses(release.network)[0], release.plan.taps[0].bridge
+    address, bridge = link.addresses(release.network)[0], release.plan.taps[0].bridge
     limit = time.monotonic() + HEARD
     while not gone() and time.monotonic() < limit:
         if mac := neighbours.ask(bridge, address, within=0.2):
-            return wire.announce(release, mac)
+            return link.announce(release, mac)
 
 
-def dead(shelf: store.Shelf, release: model.Release) -> health.Dead:
+def dead(releases: Releases, release: model.Release) -> health.Dead:
     """Why `release` no longer runs, whenever asked. What systemd starts again has ended."""
     def refusal() -> errors.Refused | None:
         xen.forget()
-        again = release.plan.unit and launcher.ended(shelf, release) is not None
-        if launcher.alive(shelf, release) and not again:
+        again = release.plan.unit and launcher.ended(releases, release) is not None
+        if launcher.alive(releases, release) and not again:
             return None
-        return ended.how(shelf, release, launcher.ended(shelf, release)).refusal
+        return ended.how(releases, release, launcher.ended(releases, release)).refusal
 
     return refusal
 
 
-def _tried(shelf: store.Shelf, release: model.Release) -> health.Dead:
+def _tried(releases: Releases, release: model.Release) -> health.Dead:
     """The same of a trial, which is a child of ours."""
     def refusal() -> errors.Refused | None:
-        code = launcher.exited(shelf.folder(release.number))
-        return None if code is None else ended.how(shelf, release, code).refusal
+        code = launcher.exited(releases.folder(release.number))
+        return None if code is None else ended.how(releases, release, code).refusal
 
     return refusal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import model
+from ..state import model
 from . import arguments, qemu, sandbox, solo5, unit, unix, xen
 from .request import Request, tender
 from .sandbox import FIRST_USER, user

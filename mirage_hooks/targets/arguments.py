@@ -8,7 +8,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from .. import errors, model
+from .. import config
+from ..messages import errors
+from ..state import model
 
 # The first MirageOS release with each way of speaking to an image.
 RUN_TIME_FLAGS = (2, 7)
@@ -26,7 +28,7 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def flags(
-    wanted: model.Unikernel, taps: dict[str, str], options: frozenset[str] | None = None
+    wanted: config.Unikernel, taps: dict[str, str], options: frozenset[str] | None = None
 ) -> list[str]:
     """The network's flags, then the application's own arguments; `taps` names the host's
     interface for each network of a unix image. Of the network's flags only those in `options`
@@ -44,7 +46,7 @@ def flags(
     return fitting + own
 
 
-def secrets(wanted: model.Unikernel, encoding: model.Encoding) -> dict[str, model.Secret]:
+def secrets(wanted: config.Unikernel, encoding: model.Encoding) -> dict[str, model.Secret]:
     """What takes the place of \\0KEY\\0 in the command or the xl file, just before the start."""
     return {key: model.Secret(file, encoding) for key, file in wanted.secrets.items()}
 
@@ -97,20 +99,20 @@ def _checked(argument: str) -> str:
     return argument
 
 
-def _network(network: model.Network, mirage: tuple[int, ...], tap: str) -> list[str]:
-    if isinstance(network, model.Socket):
+def _network(network: config.Network, mirage: tuple[int, ...], tap: str) -> list[str]:
+    if isinstance(network, config.Socket):
         found = _socket(network, mirage)
         return [*found, f'--port={network.port}'] if network.port else found
     prefix = f'--{network.group}-' if network.group else '--'
     interface = 'interface' if mirage >= CIDR_FLAGS else 'network'
     found = [f'{prefix}{interface}={tap}'] if tap else []
-    if isinstance(network, model.Static) and not network.compiled_in:
+    if isinstance(network, config.Static) and not network.compiled_in:
         modern = _cidr if mirage >= CIDR_FLAGS else _netmask
         found += [f'{prefix}{key}={value}' for key, value in modern(network, mirage)]
     return found
 
 
-def _socket(network: model.Socket, mirage: tuple[int, ...]) -> list[str]:
+def _socket(network: config.Socket, mirage: tuple[int, ...]) -> list[str]:
     if network.ipv4 is None:
         return []
     if mirage >= DUAL_STACK:
@@ -118,7 +120,7 @@ def _socket(network: model.Socket, mirage: tuple[int, ...]) -> list[str]:
     return [f'--interfaces={ipaddress.ip_interface(network.ipv4).ip}']
 
 
-def _cidr(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str]]:
+def _cidr(network: config.Static, mirage: tuple[int, ...]) -> list[tuple[str, str]]:
     found = [('ipv4', network.ipv4), ('ipv4-gateway', network.gateway)]
     if mirage >= DUAL_STACK:
         found += [('ipv6', network.ipv6), ('ipv6-gateway', network.ipv6_gateway)]
@@ -131,7 +133,7 @@ def _cidr(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str
     return [(key, value) for key, value in found if value]
 
 
-def _netmask(network: model.Static, mirage: tuple[int, ...]) -> list[tuple[str, str]]:
+def _netmask(network: config.Static, mirage: tuple[int, ...]) -> list[tuple[str, str]]:
     if network.ipv4 is None:
         return []
     address = ipaddress.ip_interface(network.ipv4)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from .. import errors, model
+from .. import config
+from ..messages import errors
+from ..state import model
 from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
@@ -45,7 +47,7 @@ def plan(request: Request) -> model.Plan:
 
 
 def _needs(
-    request: Request, taps: dict[str, model.Tap], disks: dict[str, model.Block]
+    request: Request, taps: dict[str, model.Tap], disks: dict[str, config.Block]
 ) -> sandbox.Needs:
     return sandbox.Needs(
         reads=(*sandbox.program(request), *(b.path for b in disks.values() if b.read_only)),

@@ -6,8 +6,10 @@ import hashlib
 
 import msgspec
 
-from .. import errors, model
-from ..host import network
+from .. import config
+from ..image import device
+from ..messages import errors
+from ..state import model, taps
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -20,11 +22,11 @@ class Request(msgspec.Struct, frozen=True):
     number: int
     slot: model.Slot
     folder: str
-    wanted: model.Unikernel
+    wanted: config.Unikernel
     target: str
     seed: str
     style: str = ''
-    devices: tuple[model.Device, ...] | None = None
+    devices: tuple[device.Device, ...] | None = None
     host: model.Host = model.Host()
     program: str = ''
     options: frozenset[str] | None = None
@@ -39,7 +41,7 @@ class Request(msgspec.Struct, frozen=True):
         return self.program or tender(self.target, self.wanted)
 
 
-def tender(target: str, wanted: model.Unikernel) -> str:
+def tender(target: str, wanted: config.Unikernel) -> str:
     """The program that runs an image built for `target`, as the configuration calls it; '' for
     unix, which is run itself."""
     names = {'spt': 'solo5-spt', 'hvt': 'solo5-hvt', 'virtio': 'qemu-system-x86_64', 'xen': 'xl'}
@@ -51,7 +53,7 @@ def interfaces(request: Request) -> dict[str, model.Tap]:
     own = {
         device: network
         for device, network in _bound(request, request.wanted.interfaces, 'net').items()
-        if not isinstance(network, model.Socket)
+        if not isinstance(network, config.Socket)
     }
     return {
         device: _tap(request, device, network, index)
@@ -59,7 +61,7 @@ def interfaces(request: Request) -> dict[str, model.Tap]:
     }
 
 
-def blocks(request: Request) -> dict[str, model.Block]:
+def blocks(request: Request) -> dict[str, config.Block]:
     """The disk of each of the image's block devices, by the image's device name."""
     return _bound(request, request.wanted.blocks, 'block')
 
@@ -100,7 +102,7 @@ def _lines(kind: str, names: list[str], had: list[str]) -> str:
     return f'in mirage.yml{place}: networks: {{{all_of_them}}}'
 
 
-def _tap(request: Request, device: str, own: model.Direct, index: int) -> model.Tap:
+def _tap(request: Request, device: str, own: config.Direct, index: int) -> model.Tap:
     mac = own.mac.lower() if own.mac else _mac(f'{request.seed}/{request.unikernel}/{device}')
     if own.interface:
         return model.Tap(own.interface, mac=mac, ours=False)
@@ -109,7 +111,7 @@ def _tap(request: Request, device: str, own: model.Direct, index: int) -> model.
             f'{request.unikernel} has neither a bridge nor an interface for its network',
             hint='add one in mirage.yml, as `bridge: br0`',
         )
-    name = network.name(request.unikernel, request.seed, request.number, index)
+    name = taps.name(request.unikernel, request.seed, request.number, index)
     return model.Tap(name, own.bridge, mac)
 
 

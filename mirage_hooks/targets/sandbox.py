@@ -11,7 +11,8 @@ import hashlib
 
 import msgspec
 
-from .. import errors, model
+from ..messages import errors
+from ..state import model
 from .request import Request
 
 FIRST_USER = 1879048192

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .. import errors, model
+from .. import config
+from ..messages import errors
+from ..state import model
 from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
@@ -35,7 +37,7 @@ def plan(request: Request) -> model.Plan:
 
 
 def _devices(
-    request: Request, taps: dict[str, model.Tap], disks: dict[str, model.Block]
+    request: Request, taps: dict[str, model.Tap], disks: dict[str, config.Block]
 ) -> list[str]:
     found = []
     for device, tap in taps.items():

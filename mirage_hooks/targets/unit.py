@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .. import model
+from ..state import model
 from . import sandbox
 from .request import Request
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .. import errors, model
+from .. import config
+from ..messages import errors
+from ..state import model
 from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
@@ -36,7 +38,7 @@ def plan(request: Request) -> model.Plan:
     filtered = bool(taps) and request.host.filters
     if taps and not filtered:
         command = ('/bin/sh', '-c', AGAIN, 'sh', *command)
-    low = isinstance(wanted.network, model.Socket) and (wanted.port or 1) < LOW_PORTS
+    low = isinstance(wanted.network, config.Socket) and (wanted.port or 1) < LOW_PORTS
     needs = sandbox.Needs(
         shows={f'/{name}': block.path for name, block in disks.items() if block.read_only},
         writes={f'/{name}': block.path for name, block in disks.items() if not block.read_only},

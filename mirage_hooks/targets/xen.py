@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .. import errors, model
+from ..messages import errors
+from ..state import model
 from . import arguments
 from .request import Request, blocks, interfaces
 

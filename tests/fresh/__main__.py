@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mirage_hooks.errors import Refused
+from mirage_hooks.messages.errors import Refused
 
 from . import USER, lacking, machine
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mirage_hooks.errors import Refused
+from mirage_hooks.messages.errors import Refused
 
 from . import SHARE, Rig, RigError
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mirage_hooks.errors import Refused
+from mirage_hooks.messages.errors import Refused
 
 from . import steps
 

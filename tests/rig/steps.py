@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from mirage_hooks.errors import Refused
+from mirage_hooks.messages.errors import Refused
 
 DOM0 = Path(__file__).parent / 'dom0'
 SOURCES = (Path('/etc/apt/sources.list.d/debian.sources'), Path('/etc/apt/sources.list'))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mirage_hooks.errors import Unavailable
+from mirage_hooks.messages.errors import Unavailable
 
 CLONE = Path(__file__).parents[2]
 PYTHON = '3.11'  # Debian 12's

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ... import errors
+from ...messages import errors
 from .. import checkout
 from . import earlier
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ... import errors
+from ...messages import errors
 from . import lacking, questions
 
 TEMPLATES = Path(__file__).parent / 'templates'

@@ -1,0 +1,81 @@
+"""One converge, or one gate, told to whoever called: their exit codes are those of all commands."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from ..messages import errors
+
+
+def guarded(act: Callable[[], int], repository: Path) -> int:
+    try:
+        return act()
+    except errors.Refused as refused:
+        from ..messages.report import Reporter
+
+        Reporter(stream=sys.stderr).refused(refused.reason, refused.hint)
+        return 1
+    except errors.Usage as usage:
+        print(f'mirage-hooks: {usage}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('mirage-hooks: interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception:
+        print(f'mirage-hooks: our own fault, please report it{_kept(repository)}', file=sys.stderr)
+        return 3
+
+
+def _kept(repository: Path) -> str:
+    """Keep the traceback where the state is, or print it; how the message goes on."""
+    text = traceback.format_exc()
+    try:
+        from ..git.repository import Repository
+        from ..state import store
+
+        path = store.opened(Repository(repository).state).root / 'fault.log'
+        with path.open('a') as file:
+            file.write(text)
+        return f': {text.strip().splitlines()[-1]} (the whole of it in {path})'
+    except Exception:  # whatever went wrong first matters more
+        return f':\n{text}'
+
+
+def converge(
+    folder: Path, trigger: str, quiet: bool = False, anew: tuple[str, ...] = (),
+    stopped: dict[str, bool] | None = None, only: str = '',
+) -> int:
+    from ..deploying import deploy, notify, told
+    from ..deploying.context import Intent
+    from ..git.repository import Repository
+    from ..messages.report import Reporter
+
+    repository, report = Repository(folder), Reporter(quiet)
+    outcomes = deploy.converge(repository, Intent(trigger, anew, stopped or {}), report)
+    shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
+    if not outcomes and not quiet:
+        report.line('mirage.yml names no unikernel: nothing to run')
+    told.outcomes(report, shown)
+    notify.tell(repository, outcomes, trigger, report)
+    return int(any(outcome.failed for outcome in shown))
+
+
+def gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:
+    from ..deploying import deploy, notify, told
+    from ..deploying.context import Intent
+    from ..git.repository import Repository
+    from ..messages.report import Reporter
+
+    repository, report = Repository(git_dir), Reporter()
+    refused = deploy.prove(repository, pushed, Intent(trigger), report)
+    told.outcomes(report, refused)
+    if refused:
+        report.line('mirage-hooks: the push is refused; the branch stays where it was')
+    notify.tell(repository, refused, trigger, report)
+    return int(bool(refused))

@@ -1,0 +1,14 @@
+"""What mirage.yml may say, as frozen data; `reading` makes it from YAML. Knows nothing of this host
+and of git, and touches the one file that it is given."""
+
+from .fields import Duration, Endpoint, File, Interface, Mac, Name, Port, Target, Url, seconds
+from .health import Health
+from .network import Block, Direct, Network, Socket, Static
+from .settings import Notify, Settings, Trust
+from .unikernel import Unikernel
+
+__all__ = [
+    'Block', 'Direct', 'Duration', 'Endpoint', 'File', 'Health', 'Interface', 'Mac', 'Name',
+    'Network', 'Notify', 'Port', 'Settings', 'Socket', 'Static', 'Target', 'Trust', 'Unikernel',
+    'Url', 'seconds',
+]

@@ -1,0 +1,54 @@
+"""Ends what keeps its connections for a while after a switch, as the keeper has it done. When it is
+killed, the next converge does the same."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from ..git.repository import Repository
+from ..host import facts
+from ..state import journal, store
+from ..switching import drain
+from . import keeping
+
+PAUSE = 1.0  # seconds between two looks
+
+
+def wait(repository: Repository) -> None:
+    """Return when nothing is drained any more; at once when another process sees to it."""
+    state = store.opened(repository.state)
+    owner = facts.owner(state.root)
+    with _only(state) as lock:
+        while lock is not None:
+            # Without the repository's lock: a push that comes meanwhile does not wait.
+            while drain.draining(state) and not drain.due(state, owner):
+                time.sleep(PAUSE)
+            with state.lock('drain', store.PATIENCE):
+                for text in drain.settle(state, owner):
+                    journal.append(state.history, journal.Entry(
+                        at=journal.now(), unikernel='mirage-hooks', event='drained',
+                        trigger='drain', reason=text,
+                    ))
+                if not drain.draining(state):
+                    # While the repository is ours: who drains next starts a process of its own.
+                    keeping.leave(state, repository.git_dir)
+                    return fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def _only(state: store.Store) -> Iterator[int | None]:
+    """Held by the only process of its kind for this repository; None for another one."""
+    descriptor = os.open(state.root / 'drain.lock', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,191 @@
+"""What is written down of a deployment, as frozen data: how a release is run, what became of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .. import config
+
+Slot = Literal['blue', 'green']
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What a plan must know of this host: whether we are root here, whether bubblewrap works,
+    which systemd may keep a release alive, the node that a release opens for a device, where that
+    is not the host's own; whether cgroups of ours can limit it, whether the kernel counts the
+    processes of each release apart, whether bubblewrap can forbid further user namespaces, and
+    whether we have a seccomp filter for its processor."""
+
+    root: bool = False
+    sandbox: bool = False
+    systemd: Literal['', 'system', 'user'] = ''
+    nodes: dict[str, str] = {}
+    cgroups: bool = False
+    counted: bool = False
+    sealed: bool = False
+    filters: bool = False
+
+
+class Tap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A network interface of a release; `ours` ones are made for it and removed with it. `user`
+    is the number of the one who may open it (None: whoever makes it)."""
+
+    name: str
+    bridge: str = ''
+    mac: str = ''
+    ours: bool = True
+    user: int | None = None
+
+
+Encoding = Literal['plain', 'line', 'xl']
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """The file whose text is an argument's value, and how that value is to be written."""
+
+    file: str
+    encoding: Encoding
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The control group of a release: the most memory (MB) and processes that all in it take."""
+
+    name: str
+    memory: int
+    tasks: int
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a release is run, as data. `domain` is set where Xen runs it: `command` then creates it;
+    else `command` is the process that lives as long as the unikernel, under the systemd unit
+    `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY. `nodes`
+    are the device nodes that are made for it: device and node; `group` is set where no unit and no
+    domain limits it; `filtered`, where it runs under the filter of `host.filters`."""
+
+    target: str
+    command: tuple[str, ...]
+    domain: str = ''
+    taps: tuple[Tap, ...] = ()
+    files: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    unit: str = ''
+    nodes: dict[str, str] = {}
+    group: Group | None = None
+    filtered: bool = False
+
+
+class Release(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One image with everything it is started with; `digest` is the sha256 of its unpacked bytes,
+    `size` their number, `memory` the MB that it has (0: written down before that was)."""
+
+    unikernel: str
+    number: int
+    commit: str
+    path: str
+    blob: str
+    digest: str
+    size: int
+    description: str
+    fingerprint: str
+    slot: Slot
+    created: float
+    plan: Plan
+    network: config.Static | None = None  # set where it can be proved and run beside another one
+    memory: int = 0
+
+
+class Side(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A release on the bridge next to another one: its interface, its hardware address, and when
+    (seconds since boot, see `clock`) it has to end; 0 while it is live."""
+
+    release: int
+    device: str
+    mac: str
+    until: float = 0
+
+
+class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Releases that serve side by side; what belongs to no known flow is the `base` release's.
+    `over` is set when one is alone again: when (seconds since boot) no rule is needed any more."""
+
+    unikernel: str
+    bridge: str
+    addresses: tuple[str, ...]
+    base: int
+    sides: tuple[Side, ...]
+    over: float = 0
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The process of a release: its number, its start in clock ticks since boot, and the boot."""
+
+    pid: int
+    started: int
+    boot: str
+
+
+class Crashes(msgspec.Struct, frozen=True):
+    """A release that ends by itself: how often it was brought back and when last (seconds since
+    1970); `code` is how it ended, where that is known, `reason` and `hint` say so in words;
+    `told`, whether people know; `final`, that it is not started again."""
+
+    release: int
+    count: int
+    at: float
+    boot: str
+    code: int | None = None
+    told: bool = False
+    reason: str = ''
+    hint: str = ''
+    final: bool = False
+
+
+class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person decided, which holds until the tree's image is no longer `blob`
+    (a stop: until start)."""
+
+    stopped: bool = False
+    release: int = 0
+    blob: str = ''
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """The commit of `branch` that was last deployed and trusted: what comes must contain it."""
+
+    branch: str
+    commit: str
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A bad image, remembered: not tried again while blob and fingerprint stay the same.
+    `retry` is when (seconds since 1970) to try all the same, 0 for never."""
+
+    blob: str
+    fingerprint: str
+    reason: str
+    at: float
+    hint: str = ''
+    count: int = 1
+    retry: float = 0
+
+
+Kind = Literal[
+    'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered'
+]
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a converge did to one unikernel, and what runs now."""
+
+    unikernel: str
+    kind: Kind
+    running: Release | None = None
+    reason: str = ''
+    hint: str = ''
+    console: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.kind in ('refused', 'remembered')

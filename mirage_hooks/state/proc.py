@@ -1,0 +1,30 @@
+"""What the kernel alone says of processes, of this boot and of the time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def identity(pid: int) -> tuple[int, int, str] | None:
+    """What tells process `pid` from a later one of the same number: the number, its start in
+    clock ticks since boot, and the boot; None when it has ended."""
+    try:
+        fields = Path(f'/proc/{pid}/stat').read_bytes().rpartition(b')')[2].split()
+        since = boot()
+    except OSError:
+        return None
+    # Fields 3, 20 and 22 of proc(5), counted after the command's name: state, threads, start. A
+    # process whose main thread has ended is said to be a zombie while others still hold its port.
+    gone = fields[0] == b'X' or (fields[0] == b'Z' and int(fields[17]) <= 1)
+    return None if gone else (pid, int(fields[19]), since)
+
+
+def boot() -> str:
+    """What tells this boot of the host from every other one."""
+    return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+
+
+def clock() -> float:
+    """Seconds since boot: nobody sets this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,187 @@
+"""The releases of one unikernel: the pointer to the live one, and what is remembered of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..messages import errors
+from . import files, model
+
+XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
+
+
+class Releases:
+    """The releases of one unikernel."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.failed_console = root / 'failed.log'
+
+    def folder(self, number: int) -> Path:
+        return self.root / 'releases' / str(number)
+
+    def current(self) -> model.Release | None:
+        """The release that should be live: one pointer, moved atomically."""
+        pointer = self.root / 'current'
+        try:
+            return self.release(int(pointer.readlink().name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError):
+            raise errors.Refused(
+                f'{pointer} is damaged: it is no link to a release',
+                hint='move it away and run `mirage-hooks deploy`: it is made anew',
+            ) from None
+
+    def release(self, number: int) -> model.Release | None:
+        return files.read(self.folder(number) / 'release.json', model.Release)
+
+    def served(self) -> list[model.Release]:
+        """Every release that has served, oldest first."""
+        served = [n for n in self.numbers() if (self.folder(n) / 'served').exists()]
+        return [r for n in served if (r := self.release(n)) is not None]
+
+    def numbers(self) -> list[int]:
+        folder = self.root / 'releases'
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def last(self) -> int:
+        """The number that was given last, 0 before the first."""
+        return max([files.read(self.root / 'counter', int) or 0, *self.numbers()])
+
+    def begin(self, after: int = 0) -> int:
+        """The number of a new release, above `after` and never used before, with its folder."""
+        with files.writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            number = max(self.last(), after) + 1
+            files.write(self.root / 'counter', number)
+            self.folder(number).mkdir(parents=True)
+        return number
+
+    def save(self, release: model.Release) -> None:
+        files.write(self.folder(release.number) / 'release.json', release)
+
+    def point(self, number: int) -> None:
+        """Make `number` the live release, and remember which one it came after."""
+        current = self.current()
+        if not (self.folder(number) / 'served').exists():
+            files.write(self.folder(number) / 'served', current.number if current else 0)
+        with files.writing(self.root):
+            fresh = self.root / 'current.new'
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(Path('releases') / str(number))
+            fresh.replace(self.root / 'current')
+            files.sync(self.root)
+
+    def unpoint(self) -> None:
+        with files.writing(self.root):
+            (self.root / 'current').unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        current = self.current()
+        for number in self.numbers():
+            served = (self.folder(number) / 'served').exists()
+            if not served and (current is None or current.number != number):
+                self.discard(number)
+        with files.writing(self.root):
+            for path in self.root.rglob('*.new'):
+                path.unlink()
+
+    def discard(self, number: int) -> None:
+        with files.writing(self.root):
+            shutil.rmtree(self.folder(number), ignore_errors=False)
+
+    def fail(self, number: int, console: Path) -> None:
+        """Discard a release that did not serve; only its `console` stays, as failed.log."""
+        with files.writing(self.root):
+            if console.exists() and console.is_relative_to(self.root):
+                console.replace(self.failed_console)
+            elif console.exists():  # xenconsoled's own
+                self.failed_console.write_bytes(console.read_bytes()[-XEN_CONSOLE_KEPT:])
+        self.discard(number)
+
+    def forget_console(self) -> None:
+        with files.writing(self.root):
+            self.failed_console.unlink(missing_ok=True)
+
+    def previous(self) -> model.Release | None:
+        """The release that a rollback goes to: the one that was live before the current one."""
+        current = self.current()
+        if current is None:
+            return None
+        before = files.read(self.folder(current.number) / 'served', int)
+        return self.release(before) if before else None
+
+    def prune(self, keep: int) -> list[int]:
+        """Discard all but the live release and the `keep` newest before it."""
+        current = self.current()
+        if current is None:
+            return []
+        kept = {r.number for r in self.served() if r.number < current.number}
+        previous = self.previous()
+        kept = set(sorted(kept)[-keep:]) | {current.number, previous.number if previous else 0}
+        kept |= {release.number for release in self.wanted()}
+        gone = [number for number in self.numbers() if number not in kept]
+        for number in gone:
+            self.discard(number)
+        return gone
+
+    def wanted(self) -> list[model.Release]:
+        """What may run: the live release, and those that keep their connections for a while."""
+        current, overlap = self.current(), self.overlap()
+        if current is None:
+            return []
+        beside = [side.release for side in overlap.sides] if overlap else []
+        others = [self.release(number) for number in beside if number != current.number]
+        return [current, *(release for release in others if release is not None)]
+
+    def overlap(self) -> model.Overlap | None:
+        return files.read(self.root / 'overlap.json', model.Overlap)
+
+    def set_overlap(self, overlap: model.Overlap | None) -> None:
+        if overlap is not None or (self.root / 'overlap.json').exists():
+            files.write(self.root / 'overlap.json', overlap)
+
+    def pin(self) -> model.Pin | None:
+        return files.read(self.root / 'pin.json', model.Pin)
+
+    def set_pin(self, pin: model.Pin | None) -> None:
+        files.write(self.root / 'pin.json', pin)
+
+    def failure(self) -> model.Failure | None:
+        return files.read(self.root / 'failure.json', model.Failure)
+
+    def set_failure(self, failure: model.Failure | None) -> None:
+        if failure is not None or (self.root / 'failure.json').exists():
+            files.write(self.root / 'failure.json', failure)
+
+    def floor(self, branch: str) -> str:
+        """The commit of `branch` that was last deployed and trusted, '' when there is none."""
+        floor = files.read(self.root / 'floor.json', model.Floor)
+        return floor.commit if floor is not None and floor.branch == branch else ''
+
+    def set_floor(self, floor: model.Floor) -> None:
+        if floor != files.read(self.root / 'floor.json', model.Floor):
+            files.write(self.root / 'floor.json', floor)
+
+    def forget_floor(self) -> bool:
+        """Whether there was one."""
+        with files.writing(self.root):
+            had = (self.root / 'floor.json').exists()
+            (self.root / 'floor.json').unlink(missing_ok=True)
+        return had
+
+    def run(self, number: int) -> model.Run | None:
+        return files.read(self.folder(number) / files.RUN, model.Run)
+
+    def crashes(self) -> model.Crashes | None:
+        return files.read(self.root / 'crashes.json', model.Crashes)
+
+    def set_crashes(self, crashes: model.Crashes | None) -> None:
+        if crashes is not None or (self.root / 'crashes.json').exists():
+            files.write(self.root / 'crashes.json', crashes)
+
+    def set_run(self, number: int, run: model.Run | None) -> None:
+        files.write(self.folder(number) / files.RUN, run)
