@@ -79,6 +79,7 @@ class Store:
         with files.writing(self.root):
             for path in self.root.glob('*.new'):
                 path.unlink()
+            (self.root / 'settled.json').unlink(missing_ok=True)  # 0.1.0's fastpath.json
         for name in self.names():
             self.of(name).sweep()
 
