@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks import watch
-from tests import test_solo5
+from tests.targets import test_solo5
 
 ADDRESS = '10.0.0.2'  # compiled into test_net
 

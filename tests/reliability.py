@@ -20,12 +20,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / 'docs' / 'reliability.md'
 PARTS = {
-    'Killed anywhere': ('killed',),
-    'All at once': ('concurrency',),
-    'Under load': ('load', 'overlap'),
-    'Faults of the host': ('faults',),
-    'Hostile repositories': ('hostile', 'bad_inputs'),
-    'Fuzz': ('fuzz', 'image_fuzz'),
+    'Killed anywhere': ('whole/test_killed.py',),
+    'All at once': ('deploying/test_concurrency.py',),
+    'Under load': ('switching/test_load.py', 'switching/test_overlap.py'),
+    'Faults of the host': ('deploying/test_faults.py',),
+    'Hostile repositories': ('whole/test_hostile.py', 'whole/test_bad_inputs.py'),
+    'Fuzz': ('whole/test_fuzz.py', 'image/test_image_fuzz.py'),
 }
 ABOUT = {
     'Killed anywhere': 'After each kill one converge follows; then exactly one healthy release '
@@ -99,8 +99,8 @@ def version(program: str) -> str:
 
 
 def ran(file: str) -> Result | None:
-    """The result of tests/test_`file`.py, None when there is none."""
-    path = ROOT / 'tests' / f'test_{file}.py'
+    """The result of tests/`file`, None when there is none."""
+    path = ROOT / 'tests' / file
     if not path.exists():
         return None
     with tempfile.TemporaryDirectory() as folder:

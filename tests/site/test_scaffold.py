@@ -22,7 +22,7 @@ from mirage_hooks.site.making import lacking, questions, scaffold
 from tests import elf
 from tests.deployment import ROOT, git, run
 from tests.patience import PATIENCE
-from tests.test_publish import VARIABLES, XEN, tree
+from tests.site.test_publish import VARIABLES, XEN, tree
 
 ANSWERS = {'name': 'mort.io', 'author': 'A "B": C', 'ipv4': '46.43.42.137/28',
            'gateway': '46.43.42.129', 'deployment': 'mor1/mort-deployment', 'branch': 'main'}

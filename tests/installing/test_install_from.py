@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import git
-from tests.test_install_sh import NOBODY, Person, _no_wheels_left, offline, person, wheels
+from tests.installing.test_install_sh import (
+    NOBODY,
+    Person,
+    _no_wheels_left,
+    offline,
+    person,
+    wheels,
+)
 
 __all__ = ['_no_wheels_left', 'offline', 'person', 'wheels']
 

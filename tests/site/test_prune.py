@@ -10,7 +10,7 @@ from mirage_hooks.site import prune, releases
 from tests.deployment import git, run
 from tests.guests.scene import needs
 from tests.signing import sign_with, ssh_key
-from tests.test_publish import A, B, C, D, here, hub, mirage, put, released, show, spt, tree
+from tests.site.test_publish import A, B, C, D, here, hub, mirage, put, released, show, spt, tree
 
 __all__ = ['here', 'hub']  # fixtures
 

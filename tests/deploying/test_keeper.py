@@ -16,7 +16,7 @@ from pytest_mock import MockerFixture
 
 from mirage_hooks import keeper
 from mirage_hooks.state import fastpath, ownership, pipe, proc
-from tests.deployment import Deployment, run, web
+from tests.deployment import ROOT, Deployment, run, web
 from tests.patience import PATIENCE, until
 
 KILLED = 'killed by somebody, or by the kernel for want of memory (`dmesg` tells)'
@@ -98,7 +98,7 @@ def test_a_deployment_that_was_killed_between_two_releases_is_finished(serving: 
     """It ended the old one, and died before the new one served."""
     serving.configure(confirm='60s')
     serving.publish(web('two'), 'b' * 40)
-    command = (sys.executable, '-I', str(Path(__file__).with_name('killed.py')), '6', 'after', '-C',
+    command = (sys.executable, '-I', str(ROOT / 'tests' / 'killed.py'), '6', 'after', '-C',
                str(serving.host), 'pull')
     assert run(*command, cwd=serving.folder).returncode == -signal.SIGKILL
     serving.configure()

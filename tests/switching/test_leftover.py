@@ -15,7 +15,7 @@ from mirage_hooks.switching import leftover
 from tests import wired
 from tests.deployment import Deployment, git
 from tests.patience import until
-from tests.test_conflicts import OURS, domains, site, state
+from tests.switching.test_conflicts import OURS, domains, site, state
 from tests.wired import Wired
 
 __all__ = ['site', 'state']

@@ -17,8 +17,8 @@ from mirage_hooks.installing import adopt, compiled, draft, install, slim, start
 from mirage_hooks.messages import errors
 from tests import elf
 from tests.deployment import Deployment, git, run
+from tests.git.test_shapes import log
 from tests.spool import Spool, lacking
-from tests.test_shapes import log
 
 __all__ = ['log']
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,11 +18,11 @@ import pytest
 
 from mirage_hooks.host import system
 from mirage_hooks.state import model, proc
-from tests.deployment import Deployment, git, run, web
+from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import PATIENCE, until
-from tests.test_bad_inputs import told
+from tests.whole.test_bad_inputs import told
 
-ALTERED = Path(__file__).with_name('altered.py')
+ALTERED = ROOT / 'tests' / 'altered.py'
 YEAR = 365 * 86400  # seconds
 
 

@@ -16,11 +16,11 @@ import pytest
 
 from mirage_hooks.host import system
 from tests import wired
-from tests.deployment import Deployment, git, run, web
+from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import until
 from tests.wired import Wired
 
-KILLED = Path(__file__).with_name('killed.py')
+KILLED = ROOT / 'tests' / 'killed.py'
 RANDOM = int(os.environ.get('MIRAGE_HOOKS_KILLS', '24'))
 """How many random moments to kill at; the figures in docs/reliability.md take 1000."""
 STRIDE = int(os.environ.get('MIRAGE_HOOKS_STRIDE', '5'))

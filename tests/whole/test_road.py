@@ -12,9 +12,9 @@ import pytest
 from tests import spool
 from tests.deployment import PYTHON, ROOT, Deployment, git, run
 from tests.patience import until
+from tests.site.test_publish import VARIABLES
+from tests.site.test_scaffold import needs
 from tests.sshd import Sshd
-from tests.test_publish import VARIABLES
-from tests.test_scaffold import needs
 
 MIRAGE = (sys.executable, '-m', 'mirage_hooks')
 # Stands in for `mirage`: its image is the demo's, with the pages of htdocs inside.

@@ -52,8 +52,8 @@ def test_the_demo_tells_its_story_to_the_end_and_leaves_nothing(
 @BOTH
 def test_the_tests_are_green(machine: fresh.Machine, user: str) -> None:
     """Those of taps, of pushes and of rights; as an ordinary user, those that can run."""
-    done = machine.run('tests/run', '-q', 'tests/test_direct.py', 'tests/test_hooks.py',
-                       'tests/test_privilege.py', 'tests/test_arguments.py', user=user)
+    done = machine.run('tests/run', '-q', 'tests/targets/test_direct.py', 'tests/cli/test_hooks.py',
+                       'tests/host/test_privilege.py', 'tests/targets/test_arguments.py', user=user)
     assert done.returncode == 0, done.stdout
     assert ' passed' in done.stdout.splitlines()[-1]
     if user == 'root':

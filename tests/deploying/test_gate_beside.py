@@ -18,7 +18,7 @@ from mirage_hooks.state import model, store
 from tests import wired
 from tests.deployment import git, run
 from tests.patience import PATIENCE, until
-from tests.test_overlap import NOTHING, Load, costs
+from tests.switching.test_overlap import NOTHING, Load, costs
 from tests.wired import Wired
 
 pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
