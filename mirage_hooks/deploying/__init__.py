@@ -1,1 +1,3 @@
-"""What a deployment is made of: the way, the candidate, the gate, what is live, a refusal."""
+"""From a push to what serves: what should run is worked out, what runs is asked, the difference is
+made good; the gate, the rollback and the refusal, too. Knows all rooms below it; touches the state,
+under its lock, and the host by the doors below it; only `notify` speaks to somebody else."""

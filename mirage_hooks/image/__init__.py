@@ -1,4 +1,5 @@
-"""What an image is, from its bytes alone: target, ABI, devices. File names are not believed."""
+"""What an image is, from its bytes alone: target, ABI, devices. File names are not believed. Knows
+nothing of mirage.yml and of git; touches the file that it is given, and the one that it unpacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What an image can run on: each target turns unikernel + image + slot into a Plan, purely."""
+"""What an image can run on: each target turns unikernel + image + slot into a Plan, purely. Knows
+what its Request says of this host, and touches nothing: no file, no process, no network."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from tests.deployment import ROOT, run
 
 PACKAGE = Path(mirage_hooks.__file__).parent
 
+PAGE = ROOT / 'docs' / 'architecture.md'
+
 FLOORS = (
     ('messages',),
     ('config', 'image'),
@@ -64,6 +66,14 @@ def drawn() -> set[tuple[str, str]]:
     }
 
 
+def defined(path: Path) -> set[str]:
+    """Every function and class in the file at `path`; none where there is no file."""
+    if not path.exists():
+        return set()
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {one.name for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, kinds)}
+
+
 def test_every_room_is_on_a_floor() -> None:
     known = {one for floor in FLOORS for one in floor} | ENTRANCES
     assert {room(path) for path in FILES} - {'__init__'} == known
@@ -72,6 +82,20 @@ def test_every_room_is_on_a_floor() -> None:
 def test_imports_go_down() -> None:
     floor = {one: index for index, rooms in enumerate((*FLOORS, ENTRANCES)) for one in rooms}
     assert {(a, b) for a, b in drawn() if floor[a] <= floor[b]} == set()
+
+
+def test_the_page_draws_these_floors() -> None:
+    picture = PAGE.read_text().split('```')[1]
+    floors = [set(re.findall(r'│ (\w+)', part)) for part in re.split('─+┼─+', picture)]
+    assert floors == [set(rooms) for rooms in (ENTRANCES, *reversed(FLOORS))]
+
+
+def test_the_page_names_what_there_is() -> None:
+    """As `deploying/deploy.py` `converge`, `_unchanged`: a file, and what it defines."""
+    found = re.findall(r'`([\w/]+\.py)`((?:,? `\w+`)+)', PAGE.read_text())
+    named = [(file, name) for file, names in found for name in re.findall(r'\w+', names)]
+    lost = [(file, name) for file, name in named if name not in defined(PACKAGE / file)]
+    assert named and lost == []
 
 
 def test_only_the_edges_know_their_packages() -> None:
