@@ -10,7 +10,7 @@ import os
 
 import msgspec
 
-from ..host import flows, link, network, system
+from ..host import flows, link, network, programs
 from ..messages import errors
 from ..state import model, proc, store
 from ..state.releases import Releases
@@ -57,7 +57,7 @@ def _steerable(state: store.Store) -> bool:
     """Whether rules of ours can be there at all."""
     releases = [state.of(name).current() for name in state.names()]
     own = any(release is not None and release.network is not None for release in releases)
-    return own and os.geteuid() == 0 and bool(system.find('nft'))
+    return own and os.geteuid() == 0 and bool(programs.find('nft'))
 
 
 def _drained(releases: Releases, name: str, owner: str) -> list[str]:
@@ -109,7 +109,7 @@ def _busy(
         return True
     try:
         return any(
-            flows.count(system.run('nft', '-j', 'list', 'set', 'netdev', flows.table(owner), one))
+            flows.count(programs.run('nft', '-j', 'list', 'set', 'netdev', flows.table(owner), one))
             for one in flows.sets(name, side.release, overlap.addresses)
         )
     except errors.Unavailable:

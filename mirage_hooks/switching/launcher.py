@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import targets
-from ..host import cgroups, devices, filters, network, supervisor, system, xen
+from ..host import cgroups, devices, filters, network, processes, supervisor, xen
 from ..state import fastpath, files, model, secret, store
 from ..state.releases import Releases
 from . import asking
@@ -49,10 +49,10 @@ def start(releases: Releases, release: model.Release, owner: str) -> asking.Prin
         xen.create(plan)
     elif plan.unit:
         pid = supervisor.start(_scripted(folder, release.plan))
-        releases.set_run(release.number, system.identity(pid))
+        releases.set_run(release.number, processes.identity(pid))
     else:
         spawn(folder, release.plan)
-        releases.set_run(release.number, system.identity(_children[str(folder)].pid))
+        releases.set_run(release.number, processes.identity(_children[str(folder)].pid))
     return printed
 
 
@@ -81,7 +81,7 @@ def spawn(folder: Path, plan: model.Plan) -> None:
     """Run `plan` as the process of the release in `folder`."""
     command = secret.filled(plan, targets.write).command
     with files.writing(folder):
-        _children[str(folder)] = system.spawn(
+        _children[str(folder)] = processes.spawn(
             command, folder, folder / files.CONSOLE, folder / files.ENDED, plan.group,
             folder / files.FILTER if plan.filtered else None,
         )
@@ -99,10 +99,10 @@ def alive(releases: Releases, release: model.Release) -> bool:
     if exited(folder) is not None:
         return False
     run = releases.run(release.number)
-    if run is not None and system.identity(run.pid) == run:
+    if run is not None and processes.identity(run.pid) == run:
         return True
     # Killed between starting it and writing its number down: its mark is still on it.
-    return any(mark == folder for mark, _ in system.marked(folder.parent))
+    return any(mark == folder for mark, _ in processes.marked(folder.parent))
 
 
 def _attached(release: model.Release) -> bool:
@@ -120,7 +120,7 @@ def mend(release: model.Release) -> list[str]:
 def _kept(releases: Releases, release: model.Release) -> bool:
     """Whether systemd keeps `release`; a process that it started anew is written down."""
     found = supervisor.state(release.plan)
-    run = system.identity(found.pid) if found.pid else None
+    run = processes.identity(found.pid) if found.pid else None
     if found.active and run is not None and run != releases.run(release.number):
         releases.set_run(release.number, run)
     return found.active
@@ -143,7 +143,7 @@ def ended(releases: Releases, release: model.Release) -> int | None:
         return supervisor.state(release.plan).code
     folder = releases.folder(release.number)
     code = exited(folder)
-    return system.reported(folder / files.ENDED) if code is None else code
+    return processes.reported(folder / files.ENDED) if code is None else code
 
 
 def stop(releases: Releases, release: model.Release) -> None:
@@ -163,13 +163,13 @@ def stop(releases: Releases, release: model.Release) -> None:
 
 def listens(folder: Path, port: int) -> bool:
     """Whether the release in `folder` listens on TCP `port`: its answers are not a stranger's."""
-    return any(system.listens(process, port)
-               for mark, process in system.marked(folder.parent) if mark == folder)
+    return any(processes.listens(process, port)
+               for mark, process in processes.marked(folder.parent) if mark == folder)
 
 
 def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
-    system.end([process for mark, process in system.marked(folder.parent) if mark == folder])
+    processes.end([process for mark, process in processes.marked(folder.parent) if mark == folder])
     child = _children.pop(str(folder), None)
     if child:
         child.wait()
@@ -186,7 +186,7 @@ def reap(state: store.Store, owner: str) -> list[str]:
     for folder, release in live.items():
         if not release.plan.domain:  # xenconsoled's own is rotated by its own means
             trim(folder / files.CONSOLE)
-    strays = {mark for mark, _ in system.marked(state.root) if mark not in live}
+    strays = {mark for mark, _ in processes.marked(state.root) if mark not in live}
     for folder in strays:
         end(folder)
     said = [f'ended a leftover process of {folder.parent.parent.name}' for folder in sorted(strays)]
