@@ -9,7 +9,7 @@ from .. import config
 from ..messages import errors
 from ..state import model
 from ..state.releases import Releases
-from . import flows, neighbours, network, programs
+from . import flows, neighbours, network, nft, programs
 
 
 def side(release: model.Release, mac: str) -> model.Side:
@@ -65,10 +65,10 @@ def steering(
 def rules(owner: str) -> frozenset[str]:
     """What is in our table; nothing where nft does not work."""
     try:
-        said = programs.run('nft', '-j', '-t', 'list', 'table', 'netdev', flows.table(owner))
+        said = programs.run('nft', '-j', '-t', 'list', 'table', 'netdev', nft.table(owner))
     except errors.Unavailable:
         return frozenset()
-    return flows.known(said)
+    return nft.known(said)
 
 
 def transact(transaction: str) -> None:

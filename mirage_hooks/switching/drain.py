@@ -10,7 +10,7 @@ import os
 
 import msgspec
 
-from ..host import flows, link, network, programs
+from ..host import flows, link, network, nft, programs
 from ..messages import errors
 from ..state import model, proc, store
 from ..state.releases import Releases
@@ -24,7 +24,7 @@ def settle(state: store.Store, owner: str) -> list[str]:
     """Make what is there equal the state: end what has drained or belongs to nobody, keep the
     connections of what has not, take away rules that nobody needs. Says what it ended."""
     names = link.rules(owner) if _steerable(state) else frozenset()
-    steered = [name for name in state.names() if state.of(name).overlap() or flows.of(name, names)]
+    steered = [name for name in state.names() if state.of(name).overlap() or nft.of(name, names)]
     said = []
     for name in steered:
         said += _drained(state.of(name), name, owner)
@@ -47,7 +47,7 @@ def due(state: store.Store, owner: str) -> bool:
     overlaps = {name: overlap for name in state.names() if (overlap := state.of(name).overlap())}
     names = link.rules(owner) if overlaps else frozenset()
     return any(
-        not flows.of(name, names)  # somebody flushed the rules
+        not nft.of(name, names)  # somebody flushed the rules
         or _is_over(overlap) or _left(state.of(name), name, owner, overlap) != overlap
         for name, overlap in overlaps.items()
     )
@@ -109,7 +109,7 @@ def _busy(
         return True
     try:
         return any(
-            flows.count(programs.run('nft', '-j', 'list', 'set', 'netdev', flows.table(owner), one))
+            nft.count(programs.run('nft', '-j', 'list', 'set', 'netdev', nft.table(owner), one))
             for one in flows.sets(name, side.release, overlap.addresses)
         )
     except errors.Unavailable:
