@@ -14,7 +14,7 @@ from ..host import flows, link, network, nft, programs
 from ..messages import errors
 from ..state import model, proc, store
 from ..state.releases import Releases
-from . import launcher
+from . import launcher, reaping
 
 LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 0.1.0, since 1970
 RELEARN = 1.1  # seconds; Linux takes no second change of a neighbour within one (locktime)
@@ -31,7 +31,7 @@ def settle(state: store.Store, owner: str) -> list[str]:
         _keep(state.of(name), name, owner, names)
     for releases in map(state.of, state.names()):
         _on_its_bridge(releases)
-    said += launcher.reap(state, owner)
+    said += reaping.reap(state, owner)
     for name in steered:
         _release(state.of(name), name, owner)
     return said
