@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from mirage_hooks.state import journal, model, store
 from tests.patience import PATIENCE
 
@@ -150,7 +150,7 @@ class Deployment:
 
     def processes(self, git_dir: Path | None = None) -> list[tuple[Path, psutil.Process]]:
         """Every living process of a release, its sandbox aside, with the release's folder."""
-        return [(folder, process) for folder, process in system.marked(self.state(git_dir).root)
+        return [(folder, process) for folder, process in processes.marked(self.state(git_dir).root)
                 if process.name() != 'bwrap']
 
     def current(self, name: str = 'www', git_dir: Path | None = None) -> model.Release:
@@ -167,7 +167,7 @@ class Deployment:
         """End what runs behind mirage-hooks' back, as a crash or a reboot does, and the keeper
         first, so that whatever is asked next sees it."""
         self.dismiss()
-        system.end([process for _, process in self.processes()])
+        processes.end([process for _, process in self.processes()])
 
     def keepers(self) -> list[psutil.Process]:
         """The keeper of any repository of this deployment, and what it has begun."""
@@ -193,7 +193,7 @@ class Deployment:
         """End every process that this deployment started."""
         self.dismiss()
         for git_dir in (self.host / '.git', self.host, self.hub, self.folder / 'bare.git'):
-            system.end([process for _, process in system.marked(self.state(git_dir).root)])
+            processes.end([process for _, process in processes.marked(self.state(git_dir).root)])
 
 
 def _keeps(process: psutil.Process, folder: Path) -> bool:

@@ -15,12 +15,13 @@ from typing import Any
 
 from mirage_hooks import image
 from mirage_hooks.cli.main import main
-from mirage_hooks.host import system
+from mirage_hooks.host import processes, programs
 from mirage_hooks.state import files, journal
 from mirage_hooks.state.releases import Releases
 
 DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (system, ('run', 'swiftly', 'spawn', 'end')),
+    (programs, ('run', 'swiftly')),
+    (processes, ('spawn', 'end')),
     (files, ('write',)),
     (Releases, ('begin', 'point', 'unpoint', 'fail', 'discard')),
     (image, ('take',)),

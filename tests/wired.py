@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from mirage_hooks.host import facts, system
+from mirage_hooks.host import facts, processes
 from mirage_hooks.state import store
 from tests import guests
 from tests.deployment import Deployment, run
@@ -216,7 +216,7 @@ class Pushed(Wired):
     def crash(self) -> None:
         """Kill everything of every release, its walls included, and the keeper first."""
         self.dismiss()
-        for _, process in list(system.marked(self.state().root)):
+        for _, process in list(processes.marked(self.state().root)):
             with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
                 process.kill()
 

@@ -19,7 +19,7 @@ from ..messages import errors
 from ..messages.report import Reporter, age, encoded, plain, table
 from ..state import journal, model, pipe, proc, secret, store
 from ..state.releases import Releases
-from ..switching import conflicts, crashes, launcher, leftover
+from ..switching import conflicts, consoles, crashes, launcher, leftover
 
 
 def status(repository: Repository, as_json: bool) -> int:
@@ -69,13 +69,13 @@ def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bo
     if failed:
         path = releases.failed_console
     elif current is not None:
-        path = launcher.console(releases, current)
+        path = consoles.of(releases, current)
     else:
         raise errors.Refused(f'{name} has no release', hint='`mirage-hooks status` lists what has')
     if not path.exists():
         domain = current is not None and current.plan.domain and not failed
         raise errors.Refused(f'{name} has no console at {path}', hint=xen.SILENT if domain else '')
-    for text in launcher.tail(path, lines, 1 << 20):
+    for text in consoles.tail(path, lines, 1 << 20):
         print(plain(text), flush=True)
     if follow:
         _follow(path, releases)
@@ -215,7 +215,7 @@ def _follow(path: Path, releases: Releases) -> None:
         now = releases.current()
         if now is not None and current is not None and now.number != current.number:
             file.close()
-            current, file = now, launcher.console(releases, now).open('rb')
+            current, file = now, consoles.of(releases, now).open('rb')
             print(f'--- release {now.number} ---', flush=True)
         time.sleep(0.2)
 

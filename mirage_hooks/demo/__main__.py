@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from .. import targets
-from ..host import system
+from ..host import processes
 from ..messages import errors, report
 from ..state import ownership, pipe
 from ..switching import switch
@@ -216,7 +216,7 @@ class Stage:
         """End what was started and remove the folder, whatever happened before."""
         state = self.host / '.git' / ownership.FOLDER
         pipe.dismiss(state)
-        system.end([process for _, process in system.marked(state)])
+        processes.end([process for _, process in processes.marked(state)])
         shutil.rmtree(self.root, ignore_errors=True)
         self.said.line(f'\nAll of it is stopped, and {self.root} removed.')
 

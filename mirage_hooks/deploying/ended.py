@@ -8,7 +8,7 @@ from ..host import xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
-from ..switching import fitting, launcher
+from ..switching import consoles, fitting
 
 LATE = 1.0  # seconds after a domain's end in which xenconsoled may still write what it printed
 
@@ -17,7 +17,7 @@ def explain(refused: errors.Refused, releases: Releases, release: model.Release)
     """Discard `release`, keep its console as the failed one, and give `refused`, where it has none,
     the hint that it calls for. For a domain without a console what xl and Xen say is kept."""
     printed = console(releases, release)
-    releases.fail(release.number, launcher.console(releases, release))
+    releases.fail(release.number, consoles.of(releases, release))
     fitting.explain(refused, printed)
     if printed or not release.plan.domain:
         return
@@ -30,7 +30,7 @@ def explain(refused: errors.Refused, releases: Releases, release: model.Release)
 def console(releases: Releases, release: model.Release) -> tuple[str, ...]:
     """The last lines of what `release`, which has ended, printed."""
     limit = time.monotonic() + (LATE if release.plan.domain else 0)
-    while not (said := launcher.tail(launcher.console(releases, release))):
+    while not (said := consoles.tail(consoles.of(releases, release))):
         if time.monotonic() >= limit:
             break
         time.sleep(0.05)

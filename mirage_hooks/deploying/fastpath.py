@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..host import network
 from ..state import files, model
-from ..switching import drain, launcher
+from ..switching import consoles, drain
 from .context import Context
 
 
@@ -23,6 +23,6 @@ def leave(context: Context, outcomes: list[model.Outcome]) -> None:
         if run is None:
             return
         context.seen.runs.append((run.pid, run.started, run.boot))
-        context.seen.consoles.append(str(launcher.console(releases, release)))
+        context.seen.consoles.append(str(consoles.of(releases, release)))
         context.seen.ports |= {tap.name: network.bridge_of(tap.name) for tap in release.plan.taps}
     files.write(context.state.fastpath, vars(context.seen))

@@ -7,7 +7,7 @@ from ..git import shared
 from ..messages import errors
 from ..state import model
 from ..state.releases import Releases
-from ..switching import launcher
+from ..switching import consoles, launcher
 from . import candidate, refusal, trial
 from .candidate import Candidates
 from .context import Context
@@ -42,7 +42,7 @@ class Gate:
             self._proved(name, releases, proof, settings, commit)
         except errors.Refused as refused:
             tried = proof.release(proof.last())
-            console = launcher.tail(launcher.console(proof, tried)) if tried else ()
+            console = consoles.tail(consoles.of(proof, tried)) if tried else ()
             self.context.note(name, 'refused', None, reason=refused.reason)
             current = releases.current()
             serving = current if current and launcher.alive(releases, current) else None

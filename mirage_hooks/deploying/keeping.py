@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..host import system
+from ..host import processes
 from ..messages import errors
 from ..state import files, pipe, proc, store
 from ..state.releases import Releases
@@ -28,7 +28,7 @@ def leave(state: store.Store, git_dir: Path) -> None:
         calls = pipe.hold(state.root)
     if calls is not None:
         keeper = (sys.executable, '-I', '-m', 'mirage_hooks.keeper', str(git_dir), str(calls))
-        system.detach(keeper, calls)
+        processes.detach(keeper, calls)
         os.close(calls)  # it has its own
 
 

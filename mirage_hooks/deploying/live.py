@@ -59,7 +59,7 @@ class Live:
         """Start `release` if it does not run, and see it serve as `wanted`; how it had ended, None
         when it runs."""
         if launcher.alive(releases, release):
-            for interface in launcher.mend(release):
+            for interface in launcher.rejoin(release):
                 self.context.report.step(name, f'put {interface} back on its bridge')
             return None
         conflicts.require_none(self.context.state, name, wanted, release)

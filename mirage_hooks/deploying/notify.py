@@ -15,7 +15,7 @@ import msgspec
 
 from .. import __version__
 from ..git.repository import Repository
-from ..host import system
+from ..host import programs
 from ..messages import errors, report
 from ..state import journal, model, store
 from . import told
@@ -79,7 +79,7 @@ def _command(command: tuple[str, ...], message: bytes) -> str:
     if not command:
         return ''
     try:
-        system.hand(command, message, LIMIT)
+        programs.hand(command, message, LIMIT)
     except errors.Refused as refused:
         return refused.reason
     return ''

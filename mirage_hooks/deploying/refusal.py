@@ -10,7 +10,7 @@ from ..git import tree
 from ..messages import errors
 from ..state import journal, model
 from ..state.releases import Releases
-from ..switching import crashes, launcher
+from ..switching import consoles, crashes
 from .candidate import Candidates
 from .context import Context
 from .live import Live
@@ -61,7 +61,7 @@ class Refusals:
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))
         self.context.note(name, 'refused', None, reason=refused.reason)
-        return self.kept(name, refused, launcher.tail(releases.failed_console) if found else ())
+        return self.kept(name, refused, consoles.tail(releases.failed_console) if found else ())
 
     def all_kept(self, refused: errors.Refused) -> list[model.Outcome]:
         """The outcomes while mirage.yml itself is refused."""
@@ -101,5 +101,5 @@ class Refusals:
             return model.Outcome(name, 'remembered', None, waiting.reason, waiting.hint)
         self.context.note(name, 'crashed', releases.current(), reason=waiting.reason)
         current = releases.current()
-        console = launcher.tail(launcher.console(releases, current)) if current else ()
+        console = consoles.tail(consoles.of(releases, current)) if current else ()
         return model.Outcome(name, 'refused', None, waiting.reason, waiting.hint, console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import config
 from ..messages import errors
 from ..state import files, model
-from ..switching import launcher
+from ..switching import consoles
 from .candidate import Candidates
 from .context import Context
 from .live import Live
@@ -44,7 +44,7 @@ class Rollback:
         except errors.Refused as refused:
             releases.set_pin(before)
             self.context.note(name, 'not rolled back', earlier, reason=refused.reason)
-            console = launcher.tail(launcher.console(releases, earlier))
+            console = consoles.tail(consoles.of(releases, earlier))
             return self.refusals.kept(name, refused, console)
         finally:
             self.context.leave()

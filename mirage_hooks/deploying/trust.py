@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import config
 from ..git import commitform
 from ..git.repository import Repository
-from ..host import system
+from ..host import programs
 from ..messages import errors
 from ..state import files
 
@@ -128,7 +128,7 @@ def _readable(repository: Repository, key: str, name: str) -> None:
 
 def _program(path: Path, text: str, package: str, **words: str) -> Path:
     """The small program at `path` that git is to run in place of the one of the same name."""
-    real = system.find(path.name)
+    real = programs.find(path.name)
     if real is None:
         raise errors.Refused(
             f'{path.name} is not installed, so no commit can be trusted',

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from ..messages import errors
-from . import system
+from . import programs
 
 WITHOUT_KVM = 'QEMU runs it without KVM, many times slower: /dev/kvm is of no use: {}'
 TUN, KVM = '/dev/net/tun', '/dev/kvm'
@@ -43,7 +43,7 @@ def make(device: str, node: str) -> None:
     if number == _number(node) and (number is None or Path(node).stat().st_mode & 0o666 == 0o666):
         return
     if os.geteuid() != 0:
-        system.run(*command())
+        programs.run(*command())
         return
     try:
         FOLDER.mkdir(mode=0o700, exist_ok=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..messages import errors
-from . import system
+from . import programs
 
 MARGIN = 256 << 20  # bytes that a copy leaves free, for what serves and for git
 PATIENCE = 60.0  # seconds that one copy may take: meanwhile nothing else is deployed
@@ -61,11 +61,11 @@ def _require_room(copies: dict[Path, Path]) -> None:
 
 def _copy(disk: Path, copy: Path) -> None:
     with contextlib.suppress(errors.Unavailable):  # most file systems share no blocks
-        system.run('cp', '--reflink=always', '--', str(disk), str(copy), timeout=PATIENCE)
+        programs.run('cp', '--reflink=always', '--', str(disk), str(copy), timeout=PATIENCE)
         return
     for _ in range(TRIES):
         before = disk.stat().st_mtime_ns
-        system.run('cp', '--sparse=always', '--', str(disk), str(copy), timeout=PATIENCE)
+        programs.run('cp', '--sparse=always', '--', str(disk), str(copy), timeout=PATIENCE)
         if disk.stat().st_mtime_ns == before:
             return
     raise errors.Unavailable(f'{disk} is written to all the time')

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..state import model
-from . import cgroups, devices, filters, system
+from . import cgroups, devices, filters, programs
 
 SYSTEMD = Path('/run/systemd/system')
 
@@ -33,7 +33,7 @@ def _bubblewrap(*spaces: str) -> bool:
     """Whether bubblewrap works with `spaces`: some hosts have it and forbid user namespaces, and
     before 0.8 it cannot forbid further ones."""
     tried = ('bwrap', '--unshare-pid', *spaces, '--ro-bind', '/', '/', '--proc', '/proc', 'true')
-    return system.ask(tried, timeout=10)[0] == 0
+    return programs.ask(tried, timeout=10)[0] == 0
 
 
 def _apart() -> bool:
@@ -45,7 +45,7 @@ def _apart() -> bool:
 
 def _systemd(root: bool) -> Literal['', 'system', 'user']:
     """Which systemd keeps a release alive after the hook's own session ends."""
-    if not SYSTEMD.is_dir() or system.find('systemd-run') is None:
+    if not SYSTEMD.is_dir() or programs.find('systemd-run') is None:
         return ''
     if root:
         return 'system'

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
-import re
 from collections.abc import Iterator
 
 import msgspec
 
 from ..state import model
+from . import nft
 
 PRIORITY = 500
 SIZE = 131072  # flows that one release can have while two serve
@@ -43,43 +42,14 @@ class Steering(msgspec.Struct, frozen=True):
     ports: tuple[str, ...]
 
 
-def table(owner: str) -> str:
-    """The table of the repository `owner`: ours alone."""
-    return f'mirage_hooks_{owner[:8]}'
-
-
-def key(unikernel: str) -> str:
-    """What the names of its chains and sets end in; a unikernel's own name may be too free."""
-    return hashlib.sha256(unikernel.encode()).hexdigest()[:8]
-
-
 def flows(unikernel: str, release: int, version: int) -> str:
     """The set of the flows that began at `release`."""
-    return f'flows{release}_{version}_{key(unikernel)}'
+    return f'flows{release}_{version}_{nft.key(unikernel)}'
 
 
 def sets(unikernel: str, release: int, addresses: tuple[str, ...]) -> list[str]:
     """The sets of `release` for `addresses`."""
     return [flows(unikernel, release, ipaddress.ip_address(one).version) for one in addresses]
-
-
-def known(listing: str) -> frozenset[str]:
-    """The names of the chains and sets in `listing`, what `nft -j -t list table` says."""
-    entries = json.loads(listing)['nftables']
-    return frozenset(
-        entry[kind]['name'] for entry in entries for kind in ('chain', 'set') if kind in entry
-    )
-
-
-def count(listing: str) -> int:
-    """How many flows are in a set, from what `nft -j list set` says."""
-    sets = [entry['set'] for entry in json.loads(listing)['nftables'] if 'set' in entry]
-    return sum(len(one.get('elem', ())) for one in sets)
-
-
-def of(unikernel: str, names: frozenset[str]) -> list[str]:
-    """Those of `names` that belong to `unikernel`."""
-    return sorted(name for name in names if name.endswith(f'_{key(unikernel)}'))
 
 
 def switched(owner: str, steering: Steering) -> str:
@@ -95,67 +65,31 @@ def steered(owner: str, steering: Steering, names: frozenset[str]) -> str:
     """The transaction after which our table says `steering`, where it has `names` now. Known
     flows stay known."""
     hooks = _hooks(steering)
-    lines = [f'add table netdev {table(owner)}', switched(owner, steering).rstrip()]
-    stale = [n for n in of(steering.unikernel, names) if n.startswith(('in', 'out'))]
-    lines += _deleted(owner, [name for name in stale if name not in hooks])
+    lines = [f'add table netdev {nft.table(owner)}', switched(owner, steering).rstrip()]
+    stale = [n for n in nft.of(steering.unikernel, names) if n.startswith(('in', 'out'))]
+    lines += nft.deleted(owner, [name for name in stale if name not in hooks])
     for name, hook in hooks.items():
         if name not in names:
-            lines += [f'add chain netdev {table(owner)} {name} {{ {hook} }}',
+            lines += [f'add chain netdev {nft.table(owner)} {name} {{ {hook} }}',
                       *_entrances(owner, steering, name)]
     wanted = {flows(steering.unikernel, side.release, version)
               for side in (steering.live, *steering.others) for version in _versions(steering)}
-    lines += _deleted(owner, [n for n in of(steering.unikernel, names)
+    lines += nft.deleted(owner, [n for n in nft.of(steering.unikernel, names)
                               if n.startswith('flows') and n not in wanted])
     return '\n'.join(lines) + '\n'
 
 
-def turned(
-    owner: str, unikernel: str, devices: tuple[str, ...], answers: list[tuple[str, str]],
-    to: tuple[str, str],
-) -> str:
-    """The transaction that turns what comes from `devices` for a visitor's address to the port and
-    hardware address `to`: only what was sent to the gateway's own one, the second of each of
-    `answers`; the rest is dropped."""
-    chain = f'{table(owner)} {_turning(unikernel)}'
-    port, mac = to
-    kind = f'type filter hook ingress devices = {{ {_quoted(devices)} }} priority {-PRIORITY};'
-    lines = [f'add table netdev {table(owner)}', f'add chain netdev {chain} {{ {kind} }}',
-             f'flush chain netdev {chain}']
-    for address, gateway in answers:
-        answer = f'{_ip(address)} daddr {address}'
-        lines += [
-            f'add rule netdev {chain} {answer} ether daddr {gateway} ether daddr set {mac} '
-            f'fwd to "{port}"',
-            f'add rule netdev {chain} {answer} drop',
-        ]
-    return '\n'.join(lines) + '\n'
-
-
-def unturned(owner: str, unikernel: str, names: frozenset[str]) -> str:
-    """The transaction that takes away what `turned` made, where our table has `names`."""
-    chain = _turning(unikernel)
-    if chain not in names:
-        return ''
-    if len(names) == 1:
-        return f'delete table netdev {table(owner)}\n'
-    return '\n'.join(_deleted(owner, [chain])) + '\n'
-
-
-def _turning(unikernel: str) -> str:
-    return f'turn_{key(unikernel)}'
-
-
 def removed(owner: str, unikernel: str, names: frozenset[str]) -> str:
     """The transaction that takes away all that is there for `unikernel`; '' for nothing."""
-    mine = of(unikernel, names)
+    mine = nft.of(unikernel, names)
     if not mine:
         return ''
     if len(mine) == len(names):
-        return f'delete table netdev {table(owner)}\n'
+        return f'delete table netdev {nft.table(owner)}\n'
     # A chain goes before the chains it leads to, and these before the sets they use.
     inner = ('pick', 'answers')
     order = sorted(mine, key=lambda n: (n.startswith('flows'), n.startswith(inner)))
-    return '\n'.join(_deleted(owner, order)) + '\n'
+    return '\n'.join(nft.deleted(owner, order)) + '\n'
 
 
 def _versions(steering: Steering) -> list[int]:
@@ -165,7 +99,7 @@ def _versions(steering: Steering) -> list[int]:
 def _sets(owner: str, steering: Steering, version: int) -> list[str]:
     kind = f'type ipv{version}_addr . inet_service; flags dynamic,timeout; size {SIZE};'
     return [
-        f'add set netdev {table(owner)} {flows(steering.unikernel, side.release, version)} '
+        f'add set netdev {nft.table(owner)} {flows(steering.unikernel, side.release, version)} '
         f'{{ {kind} }}'
         for side in _tracked(steering)
     ]
@@ -177,7 +111,7 @@ def _tracked(steering: Steering) -> list[model.Side]:
 
 
 def _picking(owner: str, steering: Steering, version: int) -> list[str]:
-    chain = f'{table(owner)} pick_{version}_{key(steering.unikernel)}'
+    chain = f'{nft.table(owner)} pick_{version}_{nft.key(steering.unikernel)}'
     rules = _rules(steering, version) if steering.others else [_to(steering.live)]
     return [f'add chain netdev {chain}', f'flush chain netdev {chain}',
             *(f'add rule netdev {chain} {rule}' for rule in rules)]
@@ -185,7 +119,7 @@ def _picking(owner: str, steering: Steering, version: int) -> list[str]:
 
 def _answering(owner: str, steering: Steering, version: int) -> list[str]:
     """What neighbours answer reaches all: each asked by itself, with an address that they share."""
-    chain = f'{table(owner)} {_answers(steering.unikernel, version)}'
+    chain = f'{nft.table(owner)} {_answers(steering.unikernel, version)}'
     sides = (steering.live, *steering.others)
     macs = ', '.join(sorted({side.mac for side in sides if side.mac}))
     lines = [f'add chain netdev {chain}', f'flush chain netdev {chain}']
@@ -197,7 +131,7 @@ def _answering(owner: str, steering: Steering, version: int) -> list[str]:
 
 
 def _answers(unikernel: str, version: int) -> str:
-    return f'answers_{version}_{key(unikernel)}'
+    return f'answers_{version}_{nft.key(unikernel)}'
 
 
 def _rules(steering: Steering, version: int) -> Iterator[str]:
@@ -226,36 +160,20 @@ def _to(side: model.Side) -> str:
 
 
 def _hooks(steering: Steering) -> dict[str, str]:
-    quoted = _quoted(steering.ports)
+    quoted = nft.quoted(steering.ports)
     mark = hashlib.sha256(quoted.encode()).hexdigest()[:6]  # other ports, another chain
     kind = f'type filter hook {{}} priority {PRIORITY};'
-    ours = key(steering.unikernel)
+    ours = nft.key(steering.unikernel)
     hooks = {f'out_{ours}': kind.format(f'egress device "{steering.bridge}"')}
     if quoted:
         hooks[f'in_{mark}_{ours}'] = kind.format(f'ingress devices = {{ {quoted} }}')
     return hooks
 
 
-def _quoted(devices: tuple[str, ...]) -> str:
-    known = sorted(one for one in devices if re.fullmatch(r'[A-Za-z0-9._@-]+', one))
-    return ', '.join(f'"{one}"' for one in known)
-
-
 def _entrances(owner: str, steering: Steering, name: str) -> list[str]:
     rules = [f'{ANSWER[version]} jump {_answers(steering.unikernel, version)}'
              for version in dict.fromkeys(_versions(steering))]
-    rules += [f'{_ip(address)} daddr {address} {UNICAST} '
-              f'goto pick_{ipaddress.ip_address(address).version}_{key(steering.unikernel)}'
+    rules += [f'{nft.ip(address)} daddr {address} {UNICAST} '
+              f'goto pick_{ipaddress.ip_address(address).version}_{nft.key(steering.unikernel)}'
               for address in steering.addresses]
-    return [f'add rule netdev {table(owner)} {name} {rule}' for rule in rules]
-
-
-def _ip(address: str) -> str:
-    return {4: 'ip', 6: 'ip6'}[ipaddress.ip_address(address).version]
-
-
-def _deleted(owner: str, names: list[str]) -> list[str]:
-    return [
-        f'delete {"set" if name.startswith("flows") else "chain"} netdev {table(owner)} {name}'
-        for name in names
-    ]
+    return [f'add rule netdev {nft.table(owner)} {name} {rule}' for rule in rules]

@@ -9,7 +9,7 @@ from .. import config
 from ..messages import errors
 from ..state import model
 from ..state.releases import Releases
-from . import flows, neighbours, network, system
+from . import flows, neighbours, network, nft, programs
 
 
 def side(release: model.Release, mac: str) -> model.Side:
@@ -65,15 +65,15 @@ def steering(
 def rules(owner: str) -> frozenset[str]:
     """What is in our table; nothing where nft does not work."""
     try:
-        said = system.run('nft', '-j', '-t', 'list', 'table', 'netdev', flows.table(owner))
+        said = programs.run('nft', '-j', '-t', 'list', 'table', 'netdev', nft.table(owner))
     except errors.Unavailable:
         return frozenset()
-    return flows.known(said)
+    return nft.known(said)
 
 
 def transact(transaction: str) -> None:
     if transaction:
-        system.swiftly('nft', '-f', '-', feed=transaction)
+        programs.swiftly('nft', '-f', '-', feed=transaction)
 
 
 def pin(side: model.Side) -> None:
@@ -86,4 +86,6 @@ def announce(release: model.Release, mac: str) -> None:
     bridge = release.plan.taps[0].bridge
     for address in addresses(static(release)):
         neighbours.announce(bridge, address, mac)
-        system.run('ip', 'neigh', 'replace', address, 'lladdr', mac, 'dev', bridge, 'nud', 'stale')
+        programs.run(
+            'ip', 'neigh', 'replace', address, 'lladdr', mac, 'dev', bridge, 'nud', 'stale'
+        )

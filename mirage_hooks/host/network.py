@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..messages import errors
 from ..state import model
-from . import system
+from . import programs
 
 INTERFACES = Path('/sys/class/net')
 OWNER = 'mirage-hooks'
@@ -47,16 +47,16 @@ def attach(tap: model.Tap, owner: str) -> None:
         remove(tap.name)
     if not exists(tap.name):
         user = os.geteuid() if tap.user is None else tap.user
-        system.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', 'user', str(user))
-    system.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
-    system.run(*joined(tap.name, tap.bridge))
+        programs.run('ip', 'tuntap', 'add', 'dev', tap.name, 'mode', 'tap', 'user', str(user))
+    programs.run('ip', 'link', 'set', 'dev', tap.name, 'alias', f'{OWNER} {owner}')
+    programs.run(*joined(tap.name, tap.bridge))
 
 
 def join(name: str, bridge: str, within: float = 45) -> None:
     """Move the interface `name` to `bridge` and wait until it forwards there: at once, or after
     the spanning tree's delay. Raises Unavailable after `within` seconds."""
     if bridge_of(name) != bridge:
-        system.run('ip', 'link', 'set', 'dev', name, 'master', bridge)
+        programs.run('ip', 'link', 'set', 'dev', name, 'master', bridge)
     limit = time.monotonic() + within
     while (INTERFACES / name / 'brport' / 'state').read_text().strip() != FORWARDING:
         if time.monotonic() > limit:
@@ -80,26 +80,26 @@ def tagged(bridge: str) -> bool:
 
 def pin(mac: str, name: str) -> None:
     """Frames to `mac` go to the port `name` of its bridge, whoever else sends from `mac`."""
-    system.run('bridge', 'fdb', 'replace', mac, 'dev', name, 'master', 'static', 'sticky')
+    programs.run('bridge', 'fdb', 'replace', mac, 'dev', name, 'master', 'static', 'sticky')
 
 
 def unpin(mac: str, name: str) -> None:
     """The bridge learns again where `mac` is."""
-    said = system.run('bridge', 'fdb', 'show', 'brport', name)
+    said = programs.run('bridge', 'fdb', 'show', 'brport', name)
     if re.search(rf'^{mac} .*\bstatic\b', said, re.M):
-        system.run('bridge', 'fdb', 'delete', mac, 'dev', name, 'master')
+        programs.run('bridge', 'fdb', 'delete', mac, 'dev', name, 'master')
 
 
 def learned(name: str) -> str:
     """The one hardware address that its bridge knows behind the port `name`, '' for none."""
-    said = system.run('bridge', 'fdb', 'show', 'brport', name)
+    said = programs.run('bridge', 'fdb', 'show', 'brport', name)
     found = re.findall(rf'^({MAC}) (?!.*\bpermanent\b)', said, re.M)
     return found[0] if len(found) == 1 else ''
 
 
 def port_of(mac: str, bridge: str) -> str:
     """The port of `bridge` behind which it knows `mac`, '' for none."""
-    said = system.run('bridge', 'fdb', 'show', 'br', bridge)
+    said = programs.run('bridge', 'fdb', 'show', 'br', bridge)
     found = re.search(rf'^{mac} dev (\S+) (?!.*\bpermanent\b)', said, re.M)
     return found[1] if found else ''
 
@@ -107,7 +107,7 @@ def port_of(mac: str, bridge: str) -> str:
 def swap(come: str, go: str, bridge: str) -> None:
     """Put `come` on `bridge` and take `go` off: in this order, else the bridge may have no port
     for a moment and lose its carrier."""
-    system.run('ip', '-batch', '-', feed=(
+    programs.run('ip', '-batch', '-', feed=(
         f'link set dev {come} master {bridge}\nlink set dev {go} nomaster\n'
     ))
 
@@ -117,7 +117,7 @@ def rejoin(tap: model.Tap) -> bool:
     if not tap.ours or not exists(tap.name) or bridge_of(tap.name):
         return False
     require(tap.bridge)
-    system.run(*joined(tap.name, tap.bridge))
+    programs.run(*joined(tap.name, tap.bridge))
     return True
 
 
@@ -132,7 +132,7 @@ def bridge_of(name: str) -> str:
 def remove(name: str) -> None:
     """Remove the interface `name`, if it is still there."""
     if exists(name):
-        system.run('ip', 'link', 'delete', 'dev', name)
+        programs.run('ip', 'link', 'delete', 'dev', name)
 
 
 def joined(name: str, bridge: str) -> tuple[str, ...]:

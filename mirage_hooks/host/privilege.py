@@ -8,7 +8,7 @@ import re
 
 from .. import config
 from ..state import taps
-from . import devices, network, system
+from . import devices, network, programs
 
 SPECIAL = re.compile(r'([\\,:=\s])')  # what sudoers takes apart, sudoers(5)
 
@@ -38,16 +38,16 @@ def needed(
 
 def line(command: tuple[str, ...], user: str) -> str:
     """The sudoers line that lets `user` run `command` as root without a password."""
-    program = system.find(command[0]) or f'/usr/sbin/{command[0]}'
+    program = programs.find(command[0]) or f'/usr/sbin/{command[0]}'
     words = ' '.join([program, *(SPECIAL.sub(r'\\\1', word) for word in command[1:])])
     return f'{user} ALL=(root) NOPASSWD: {words}'
 
 
 def allowed(command: tuple[str, ...]) -> bool:
     """Whether sudo lets us run `command` now, its patterns filled with an example."""
-    program = system.find(command[0]) or command[0]
+    program = programs.find(command[0]) or command[0]
     example = (re.sub(r'\[([0-9a-z])[^]]*\]', r'\1', word) for word in command[1:])
-    code, _ = system.ask(('sudo', '-n', '-l', program, *example), 5)
+    code, _ = programs.ask(('sudo', '-n', '-l', program, *example), 5)
     return code == 0
 
 

@@ -16,7 +16,7 @@ import psutil
 from .. import config
 from ..messages import errors
 from ..state import model
-from . import namespace, neighbours, network, system
+from . import namespace, neighbours, network, programs
 
 RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at the first question
 ASKED, AGAIN = 0.5, 2.0  # seconds that a neighbour on the real bridge has to say who it is
@@ -95,11 +95,11 @@ def stage(owner: str, static: config.Static) -> Iterator[Stage]:
         try:
             for name in reversed(outer):
                 network.remove(name)
-            system.run('ip', '-batch', '-', feed=outside(owner, beyond.path, played))
+            programs.run('ip', '-batch', '-', feed=outside(owner, beyond.path, played))
             with beyond.entered():
                 # Each neighbour answers on its own interface alone.
                 Path('/proc/sys/net/ipv4/conf/all/arp_ignore').write_text('1')
-                system.run('ip', '-batch', '-', feed=inside(owner, played))
+                programs.run('ip', '-batch', '-', feed=inside(owner, played))
             yield Stage(bridge, wires[0], wires[1], beyond, static.bridge or '', played)
         finally:
             for name in reversed(outer):

@@ -6,7 +6,7 @@ import msgspec
 
 from ..messages import errors
 from ..state import model
-from . import system
+from . import programs
 
 
 class State(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ def start(plan: model.Plan) -> int:
     """Run `plan`'s unit; its process. Raises Refused when it does not even start."""
     stop(plan)  # a failed unit of the same name would be in the way
     try:
-        system.run(*plan.command, shown=1)
+        programs.run(*plan.command, shown=1)
     except errors.Unavailable as error:
         raise errors.Unavailable(
             error.reason, hint=f'`{" ".join(_systemctl(plan))} status {plan.unit}` tells more'
@@ -36,7 +36,7 @@ def start(plan: model.Plan) -> int:
 
 def state(plan: model.Plan) -> State:
     """`plan`'s unit now; a unit that systemd does not know is not active."""
-    said = system.run(
+    said = programs.run(
         *_systemctl(plan), 'show', '--property=ActiveState,MainPID,ExecMainCode,ExecMainStatus,'
         'NRestarts,Result,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic', plan.unit
     )
@@ -57,11 +57,11 @@ def state(plan: model.Plan) -> State:
 def stop(plan: model.Plan) -> None:
     """End `plan`'s unit, and let systemd forget how it ended."""
     command = _systemctl(plan)
-    known = system.run(*command, 'list-units', '--all', '--plain', '--no-legend', plan.unit)
+    known = programs.run(*command, 'list-units', '--all', '--plain', '--no-legend', plan.unit)
     if known.strip():
-        system.run(*command, 'stop', plan.unit)
-    if system.run(*command, 'list-units', '--all', '--plain', '--no-legend', plan.unit).strip():
-        system.run(*command, 'reset-failed', plan.unit)
+        programs.run(*command, 'stop', plan.unit)
+    if programs.run(*command, 'list-units', '--all', '--plain', '--no-legend', plan.unit).strip():
+        programs.run(*command, 'reset-failed', plan.unit)
 
 
 def units(plans: list[model.Plan]) -> list[model.Plan]:

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from ..messages import errors
-from . import flows, link, namespace, network, staging, system
+from . import link, namespace, network, programs, staging, turning
 
 FROM = {4: ('192.0.2.1', '198.51.100.1'), 6: ('2001:db8::1', '3fff::1')}
 
@@ -28,16 +28,16 @@ def beyond(
     with namespace.made() as made:
         try:
             network.remove(port)
-            system.run('ip', '-batch', '-', feed=outside(owner, made.path))
+            programs.run('ip', '-batch', '-', feed=outside(owner, made.path))
             with made.entered():
-                system.run('ip', '-batch', '-', feed=inside(owner, gateways))
+                programs.run('ip', '-batch', '-', feed=inside(owner, gateways))
             network.join(port, bridge)
             answers = [(address(one), one.mac) for one in gateways]
-            link.transact(flows.turned(owner, unikernel, devices, answers, (port, own)))
+            link.transact(turning.turned(owner, unikernel, devices, answers, (port, own)))
             yield made
         finally:
             with contextlib.suppress(errors.Unavailable):  # the next converge takes it away
-                link.transact(flows.unturned(owner, unikernel, link.rules(owner)))
+                link.transact(turning.unturned(owner, unikernel, link.rules(owner)))
                 network.remove(port)
 
 

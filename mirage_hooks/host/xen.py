@@ -11,7 +11,7 @@ import msgspec
 
 from ..messages import errors
 from ..state import model
-from . import system
+from . import programs
 
 # xenconsoled's own default, and what some distributions tell it.
 CONSOLES = (Path('/var/log/xen/console'), Path('/var/log/xen'))
@@ -31,7 +31,7 @@ _said: dict[str, tuple[float, dict[str, bool]]] = {}
 def domains() -> dict[str, bool]:
     """Every domain's name and whether it runs: `xl list` shows s, c or d for one that does not."""
     found = {}
-    for line in system.run('xl', 'list').splitlines()[1:]:
+    for line in programs.run('xl', 'list').splitlines()[1:]:
         name, _, _, _, state, _ = line.rsplit(None, 5)
         found[name] = not set(state) & set('scd')
     return found
@@ -63,7 +63,7 @@ class Domain(msgspec.Struct, frozen=True):
 def described() -> list[Domain]:
     """The domains that run, and their interfaces."""
     running = [name for name, runs in domains().items() if runs and name != 'Domain-0']
-    listed = system.run('xl', 'list', '-l') if running else '[]'
+    listed = programs.run('xl', 'list', '-l') if running else '[]'
     try:
         known = msgspec.json.decode(listed, type=list[_Listed])
     except msgspec.DecodeError:  # before Xen 4.5 it was no JSON
@@ -97,7 +97,7 @@ def create(plan: model.Plan) -> None:
     destroy(plan.domain)
     _said.clear()
     try:
-        system.run(*plan.command)
+        programs.run(*plan.command)
     except errors.Unavailable as error:
         if 'memory' not in error.reason.lower():
             raise
@@ -114,7 +114,7 @@ def destroy(domain: str) -> None:
     limit = time.monotonic() + PATIENCE
     while (known := domains()) and domain in known:
         try:
-            system.run('xl', 'destroy', domain)
+            programs.run('xl', 'destroy', domain)
         except errors.Unavailable:
             if time.monotonic() > limit:
                 if domains().get(domain, False):
@@ -143,15 +143,15 @@ def last_words(domain: str) -> tuple[str, ...]:
     logged = []
     if number is not None:
         with contextlib.suppress(errors.Unavailable):  # an ordinary user may not ask
-            logged = [line for line in system.run('xl', 'dmesg').splitlines()
+            logged = [line for line in programs.run('xl', 'dmesg').splitlines()
                       if re.match(rf'\(XEN\) .*\bd{number}(v\d+)?\b|\(d{number}\) ', line)]
     return tuple([*logged, *(line for line in lines if line.startswith('Domain '))][-WORDS:])
 
 
 def _put_aside(domain: str) -> None:
     try:
-        number = system.run('xl', 'domid', domain).strip()
-        system.run('xl', 'rename', domain, f'dead-{number}-{domain}')
+        number = programs.run('xl', 'domid', domain).strip()
+        programs.run('xl', 'rename', domain, f'dead-{number}-{domain}')
     except errors.Unavailable:
         if domain in domains():  # else it went after all
             raise

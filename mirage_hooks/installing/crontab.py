@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from ..host import system
+from ..host import programs
 from ..messages import errors
 
 DEFAULT = '*/7 * * * *'
@@ -87,10 +87,10 @@ def pulls(table: bytes, repository: Path) -> list[str]:
 def read() -> bytes | None:
     """This user's crontab, empty when there is none yet; None when this host has no crontab
     program. Raises Unavailable when cron does not let us."""
-    if system.find('crontab') is None:
+    if programs.find('crontab') is None:
         return None
     # Debian's leaves out up to three comments at the top, which may be a person's own.
-    code, printed, said = system.exchange('crontab', '-l', CRONTAB_NOHEADER='N')
+    code, printed, said = programs.exchange('crontab', '-l', CRONTAB_NOHEADER='N')
     if code and 'no crontab for' not in said:
         raise errors.Unavailable(
             f'`crontab -l` failed: {said or "it said nothing"}', hint='or install with --no-cron'
@@ -101,7 +101,7 @@ def read() -> bytes | None:
 def write(table: bytes) -> None:
     """Make `table` this user's crontab; raises Unavailable in crontab's own words."""
     arguments = ('-',) if table else ('-r',)
-    code, _, said = system.exchange('crontab', *arguments, stdin=table)
+    code, _, said = programs.exchange('crontab', *arguments, stdin=table)
     if code and (table or 'no crontab for' not in said):
         raise errors.Unavailable(f'crontab refused the new table: {said or "it said nothing"}')
 

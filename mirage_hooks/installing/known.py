@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from ..git import tree
-from ..host import system, xen
+from ..host import programs, xen
 from ..messages import errors
 from .compiled import Address
 
@@ -60,9 +60,9 @@ def _placed(text: str, bridge: str) -> Address | None:
 
 def _ip(what: str, bridge: str, kind: type[list[T]]) -> list[T]:
     """What `ip` shows of IPv4 on `bridge`; anybody may ask."""
-    program = system.find('ip')
+    program = programs.find('ip')
     if program is None:
         return []
     default = ('default',) if what == 'route' else ()
-    code, printed, _ = system.exchange(program, '-j', '-4', what, 'show', *default, 'dev', bridge)
+    code, printed, _ = programs.exchange(program, '-j', '-4', what, 'show', *default, 'dev', bridge)
     return msgspec.json.decode(printed or b'[]', type=kind) if code == 0 else []

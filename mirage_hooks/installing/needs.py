@@ -11,7 +11,7 @@ import msgspec
 
 from .. import config, image, targets
 from ..git.repository import Repository
-from ..host import devices, facts, link, network, privilege, system
+from ..host import devices, facts, link, network, privilege, programs
 from ..messages import errors
 from ..state import model, secret, store
 from ..switching import asked, conflicts, fitting, preflight
@@ -77,7 +77,7 @@ def _others(
     """Who has the unikernel's name or one of its addresses."""
     found = conflicts.of(store.opened(repository.state), name, wanted)
     yield from (Finding(name, False, one.text, one.hint) for one in found)
-    if not found and (wanted.alone or (target == 'xen' and system.find('xl'))):
+    if not found and (wanted.alone or (target == 'xen' and programs.find('xl'))):
         yield Finding(name, True, 'nobody else was seen with its name or address')
 
 
@@ -102,7 +102,7 @@ def _guessed(wanted: config.Unikernel) -> str:
 
 
 def _walls(name: str, here: model.Host) -> Iterator[Finding]:
-    found = system.find('bwrap')
+    found = programs.find('bwrap')
     text = 'bubblewrap keeps the image away from this host' if here.sandbox else (
         f'{found} does not work' if found else 'bubblewrap is not installed'
     )
@@ -192,7 +192,7 @@ def _left(name: str, wanted: config.Unikernel) -> Iterator[Finding]:
 
 def program(subject: str, name: str, hint: str) -> Finding:
     """Whether the program `name` is on this host, and where."""
-    where = system.find(name)
+    where = programs.find(name)
     text = f'{name} is {where}' if where else f'{name} is not installed'
     return Finding(subject, bool(where), text, hint)
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from ..git.repository import Repository
-from ..host import system
+from ..host import programs
 from ..image import amount
 from ..messages import errors
 from ..messages.report import masked
@@ -193,7 +193,7 @@ def _bytes(places: Iterator[Path] | list[Path]) -> int:
 
 def _git(folder: Path, *arguments: str, **environment: str) -> str:
     """What git prints, its warnings with it."""
-    code, out, said = system.exchange(
+    code, out, said = programs.exchange(
         'git', '-C', str(folder), *arguments, stdin=b'', timeout=PATIENCE, **environment
     )
     if code:

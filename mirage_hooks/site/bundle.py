@@ -14,7 +14,7 @@ from typing import IO
 import msgspec
 
 from .. import __version__, image
-from ..host import system
+from ..host import programs
 from ..messages import errors
 from . import deployment, layout, releases
 
@@ -50,8 +50,8 @@ def files(
     }
     plain = {path: deployment.File(deployment.PLAIN, clone.write(content))
              for path, content in texts.items() if path and content}
-    programs = {path: program for path in (place.image, place.stable) if path}
-    return {**programs, **plain}
+    executable = {path: program for path in (place.image, place.stable) if path}
+    return {**executable, **plain}
 
 
 @contextlib.contextmanager
@@ -96,7 +96,7 @@ def _versions() -> dict[str, str]:
     said = {}
     for tool, option in TOOLS:
         with contextlib.suppress(errors.Unavailable):
-            said[tool] = system.run(tool, option, timeout=10).strip()[:80]
+            said[tool] = programs.run(tool, option, timeout=10).strip()[:80]
     return said
 
 

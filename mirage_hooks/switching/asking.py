@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Callable
 
 from .. import config
-from ..host import forked, system
+from ..host import forked, programs
 from ..messages import errors
 
 CONNECT = 1.0  # seconds; whoever hears nothing by then asks again sooner than the kernel would
@@ -45,7 +45,7 @@ def _asked(question: config.Health, printed: Printed, own: tuple[str, ...]) -> s
             host, _, port = question.tcp.rpartition(':')
             _reach(host.strip('[]'), int(port), own).close()
         elif question.ping:
-            system.run('ping', '-n', '-c', '1', '-W', '1', _host(question.ping, own))
+            programs.run('ping', '-n', '-c', '1', '-W', '1', _host(question.ping, own))
         elif question.console and not re.search(question.console, printed(), re.M):
             return f'the console did not say {question.console!r}'
     except (OSError, ValueError, http.client.HTTPException, errors.Unavailable) as error:

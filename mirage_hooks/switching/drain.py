@@ -10,11 +10,11 @@ import os
 
 import msgspec
 
-from ..host import flows, link, network, system
+from ..host import flows, link, network, nft, programs
 from ..messages import errors
 from ..state import model, proc, store
 from ..state.releases import Releases
-from . import launcher
+from . import launcher, reaping
 
 LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 0.1.0, since 1970
 RELEARN = 1.1  # seconds; Linux takes no second change of a neighbour within one (locktime)
@@ -24,14 +24,14 @@ def settle(state: store.Store, owner: str) -> list[str]:
     """Make what is there equal the state: end what has drained or belongs to nobody, keep the
     connections of what has not, take away rules that nobody needs. Says what it ended."""
     names = link.rules(owner) if _steerable(state) else frozenset()
-    steered = [name for name in state.names() if state.of(name).overlap() or flows.of(name, names)]
+    steered = [name for name in state.names() if state.of(name).overlap() or nft.of(name, names)]
     said = []
     for name in steered:
         said += _drained(state.of(name), name, owner)
         _keep(state.of(name), name, owner, names)
     for releases in map(state.of, state.names()):
         _on_its_bridge(releases)
-    said += launcher.reap(state, owner)
+    said += reaping.reap(state, owner)
     for name in steered:
         _release(state.of(name), name, owner)
     return said
@@ -47,7 +47,7 @@ def due(state: store.Store, owner: str) -> bool:
     overlaps = {name: overlap for name in state.names() if (overlap := state.of(name).overlap())}
     names = link.rules(owner) if overlaps else frozenset()
     return any(
-        not flows.of(name, names)  # somebody flushed the rules
+        not nft.of(name, names)  # somebody flushed the rules
         or _is_over(overlap) or _left(state.of(name), name, owner, overlap) != overlap
         for name, overlap in overlaps.items()
     )
@@ -57,7 +57,7 @@ def _steerable(state: store.Store) -> bool:
     """Whether rules of ours can be there at all."""
     releases = [state.of(name).current() for name in state.names()]
     own = any(release is not None and release.network is not None for release in releases)
-    return own and os.geteuid() == 0 and bool(system.find('nft'))
+    return own and os.geteuid() == 0 and bool(programs.find('nft'))
 
 
 def _drained(releases: Releases, name: str, owner: str) -> list[str]:
@@ -109,7 +109,7 @@ def _busy(
         return True
     try:
         return any(
-            flows.count(system.run('nft', '-j', 'list', 'set', 'netdev', flows.table(owner), one))
+            nft.count(programs.run('nft', '-j', 'list', 'set', 'netdev', nft.table(owner), one))
             for one in flows.sets(name, side.release, overlap.addresses)
         )
     except errors.Unavailable:

@@ -10,7 +10,7 @@ from ..host import cgroups, supervisor
 from ..messages import errors
 from ..state import model
 from ..state.releases import Releases
-from . import launcher
+from . import consoles
 
 CODES = {
     1: 'the tender refused it',
@@ -53,7 +53,7 @@ class End(msgspec.Struct, frozen=True):
 
 def how(releases: Releases, release: model.Release, code: int | None) -> End:
     """How `release` ended, with `code` as far as it is known."""
-    said = '\n'.join(launcher.last_words(releases, release, LAST))
+    said = '\n'.join(consoles.last_words(releases, release, LAST))
     if _starved(release.plan) or SHORT_OF_MEMORY.search(said):
         return End(code, f'{_with(code)}: out of memory', _more_memory(release))
     closed = CLOSED.search(said)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from .. import config
-from ..host import system
+from ..host import programs
 from ..messages import errors
 from . import asking
 
@@ -35,7 +35,7 @@ def at_address(wanted: config.Unikernel, address: str) -> tuple[config.Health, .
     ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
     if ports and ports[0].isdigit():
         return (config.Health(tcp=f'{bracketed(address)}:{ports[0]}'),)
-    if system.find('ping'):
+    if programs.find('ping'):
         return (config.Health(ping=address),)
     return (config.Health(alive='1s'),)  # and it must answer ARP
 

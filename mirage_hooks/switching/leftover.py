@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..host import network, system, xen
+from ..host import network, processes, xen
 from ..messages import errors
 from ..state import store
 from . import conflicts
@@ -33,7 +33,7 @@ def _things(state: store.Store, owner: str) -> Iterator[str]:
         releases.folder(release.number): release
         for releases in map(state.of, state.names()) for release in releases.wanted()
     }
-    for folder in sorted({folder for folder, _ in system.marked(state.root)} - wanted.keys()):
+    for folder in sorted({folder for folder, _ in processes.marked(state.root)} - wanted.keys()):
         yield f'a process of {folder.parent.parent.name}, release {folder.name}'
     needed = {tap.name for release in wanted.values() for tap in release.plan.taps}
     for name in network.owned(owner):

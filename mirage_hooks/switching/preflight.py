@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import config, targets
 from ..host import disks as copies
-from ..host import system
+from ..host import processes, programs
 from ..messages import errors
 
 GET = {
@@ -35,7 +35,7 @@ def tender(target: str, wanted: config.Unikernel, abi: int | None) -> str:
     named = targets.tender(target, wanted)
     if not named:
         return ''
-    path = system.find(named)
+    path = programs.find(named)
     if path is None:
         raise errors.Unavailable(
             f'{named} is not installed, which runs {target} images',
@@ -100,7 +100,7 @@ def options(request: targets.Request) -> frozenset[str] | None:
     when it does not say or need not be asked."""
     if request.target != 'unix' or not request.wanted.interfaces:
         return None
-    code, said = system.ask(targets.question(request), PATIENCE, Path(request.folder))
+    code, said = processes.ask(targets.question(request), PATIENCE, Path(request.folder))
     found = frozenset(
         name for line in re.findall(r'^ +(-.*)$', said, re.M)
         for name in re.findall(r'--[A-Za-z0-9][A-Za-z0-9-]*', line)
@@ -110,7 +110,7 @@ def options(request: targets.Request) -> frozenset[str] | None:
 
 def _abi(path: str) -> int | None:
     """The ABI that the tender at `path` says it speaks; None when it does not say."""
-    _, said = system.ask((path, '--version'), PATIENCE)
+    _, said = programs.ask((path, '--version'), PATIENCE)
     found = re.search(r'^ABI version (\d+)$', said, re.M)
     return int(found[1]) if found else None
 

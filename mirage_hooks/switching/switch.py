@@ -18,7 +18,7 @@ from ..host import link, neighbours, xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
-from . import asked, ended, health, launcher
+from . import asked, consoles, ended, health, launcher
 
 EPHEMERAL = Path('/proc/sys/net/ipv4/ip_local_port_range')
 LOW = 10_000  # below are the ports that people choose
@@ -50,7 +50,7 @@ def rehearse(
     for text in questions.said:
         say(text)
     try:
-        printed = launcher.printing(lambda: folder / files.CONSOLE)
+        printed = consoles.printing(lambda: folder / files.CONSOLE)
         launcher.spawn(folder, plan)
         tried = msgspec.structs.replace(release, plan=plan)
         health.prove(questions.now, printed, _tried(releases, tried), questions.own)

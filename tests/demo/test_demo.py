@@ -16,7 +16,7 @@ import pytest
 
 from mirage_hooks.demo import __main__ as demo
 from mirage_hooks.demo import standin
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from mirage_hooks.messages import errors
 from tests import guests
 from tests.patience import PATIENCE, until
@@ -36,8 +36,8 @@ def play(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def processes(root: Path) -> list[psutil.Process]:
-    return [process for _, process in system.marked(root / 'host/.git/mirage-hooks')]
+def serving(root: Path) -> list[psutil.Process]:
+    return [process for _, process in processes.marked(root / 'host/.git/mirage-hooks')]
 
 
 def test_both_versions_are_shown_the_third_is_refused_and_nothing_is_left(root: Path) -> None:
@@ -53,7 +53,7 @@ def test_both_versions_are_shown_the_third_is_refused_and_nothing_is_left(root: 
     assert 'www: REFUSED: it ended with exit code 2: an OCaml exception\n' in done.stdout
     assert done.stdout.endswith(f'All of it is stopped, and {root} removed.\n')
     assert not root.exists()
-    assert processes(root) == []
+    assert serving(root) == []
 
 
 def test_kept_it_says_how_to_stop_and_remove_it_and_that_works(root: Path) -> None:
@@ -66,7 +66,7 @@ def test_kept_it_says_how_to_stop_and_remove_it_and_that_works(root: Path) -> No
         assert b'Hello from version 1' in answer.read()
     subprocess.run(('sh', '-c', command), check=True, capture_output=True, timeout=PATIENCE)
     assert not root.exists()
-    assert processes(root) == []
+    assert serving(root) == []
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_interrupted_it_leaves_nothing(root: Path, number: signal.Signals, code:
         ('env', '--default-signal=INT', sys.executable, '-I', '-m', 'mirage_hooks.demo', str(root)),
         stdout=subprocess.DEVNULL, start_new_session=True,
     )
-    until(lambda: processes(root))
+    until(lambda: serving(root))
     os.killpg(demonstration.pid, number)
     assert demonstration.wait(timeout=PATIENCE) == code
     assert not root.exists()
-    assert processes(root) == []
+    assert serving(root) == []
 
 
 @pytest.mark.skipif(shutil.which('gcc') is None, reason='not installed: gcc')

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from tests.deployment import Deployment, git, web
 
 AT_ONCE = int(os.environ.get('MIRAGE_HOOKS_AT_ONCE', '8'))
@@ -65,7 +65,7 @@ def once_and_alone(deployment: Deployment, git_dir: Path, newest: str) -> None:
     assert events == {'deployed'}, deployment.history(git_dir)
     releases = state.of('www')
     live = deployment.current(git_dir=git_dir)
-    assert {mark for mark, _ in system.marked(state.root)} == {releases.folder(live.number)}
+    assert {mark for mark, _ in processes.marked(state.root)} == {releases.folder(live.number)}
     assert [release.number for release in releases.served()] == releases.numbers()
     assert not list(state.root.rglob('*.new'))
     assert state.holder() == ''

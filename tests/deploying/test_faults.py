@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from mirage_hooks.state import model, proc
 from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import PATIENCE, until
@@ -250,7 +250,7 @@ def test_after_a_jump_of_the_clock_a_release_that_ended_is_started_again(
     serving: Deployment, clock: int
 ) -> None:
     serving.crash()
-    until(lambda: not list(system.marked(serving.state().root)))
+    until(lambda: not list(processes.marked(serving.state().root)))
     serving.state().of('www').set_crashes(model.Crashes(1, 9, time.time(), proc.boot()))
     assert 'restarted 9 times' in serving.mirage('pull').stdout
     serving.dismiss()

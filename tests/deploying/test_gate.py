@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from mirage_hooks.state import journal
 from tests import signing
 from tests.deployment import ROOT, Deployment, git, run, web
@@ -135,7 +135,7 @@ def test_an_image_that_never_answers_refuses_the_push(bare: Gated) -> None:
     assert told[1] == '    | deep in thought'
     assert (bare.kept(), bare.deployment.page()) == (kept, 'one')
     root = bare.git_dir / 'mirage-hooks'
-    assert {mark for mark, _ in system.marked(root)} == {root / 'unikernels/www/releases/1'}
+    assert {mark for mark, _ in processes.marked(root)} == {root / 'unikernels/www/releases/1'}
 
 
 def test_a_good_image_is_accepted_unpacked_and_tried_once(gated: Gated) -> None:

@@ -16,7 +16,7 @@ from mirage_hooks import config
 from mirage_hooks.deploying import trust
 from mirage_hooks.git import objects
 from mirage_hooks.git.repository import Repository
-from mirage_hooks.host import system
+from mirage_hooks.host import programs
 from mirage_hooks.messages import errors
 from mirage_hooks.state import journal
 from tests import signing
@@ -289,12 +289,12 @@ def test_a_commit_that_git_follows_elsewhere_than_it_says_is_refused(
     repository = Repository(trusted.deployment.host)
     wanted = config.Trust(signers=str(trusted.signers))
     head = git(trusted.deployment.host, 'rev-parse', 'HEAD')
-    programs = trusted.folder / 'programs'
-    assert trust.verify(repository, wanted, '', head, programs) == 1
+    ours = trusted.folder / 'programs'
+    assert trust.verify(repository, wanted, '', head, ours) == 1
     tree = git(trusted.deployment.host, 'rev-parse', 'HEAD^{tree}')
     mocker.patch.object(Repository, 'links', return_value=(tree, 'f' * 40))
     with pytest.raises(errors.Refused) as refused:
-        trust.verify(repository, wanted, '', head, programs)
+        trust.verify(repository, wanted, '', head, ours)
     assert refused.value.reason == (
         f'commit {head[:12]} by {BY} {STRANGE} git follows other parents than it names'
     )
@@ -446,8 +446,8 @@ def test_empty_signers_know_nobody(trusted: Trusted) -> None:
 def test_a_host_without_ssh_keygen_deploys_nothing(
     trusted: Trusted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = system.find
-    monkeypatch.setattr(system, 'find', lambda name: None if name == 'ssh-keygen' else found(name))
+    find = programs.find
+    monkeypatch.setattr(programs, 'find', lambda one: None if one == 'ssh-keygen' else find(one))
     repository = Repository(trusted.deployment.host)
     wanted = config.Trust(signers=str(trusted.signers))
     with pytest.raises(errors.Refused) as refused:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mirage_hooks.host import flows
+from mirage_hooks.host import flows, nft, turning
 from mirage_hooks.state import model
 from tests import wired
 from tests.deployment import run
@@ -120,7 +120,7 @@ def test_nft_takes_every_transaction_and_its_own_listing_is_read() -> None:
         return str(done.stdout)
 
     def known() -> frozenset[str]:
-        return flows.known(act('nft', '-j', '-t', 'list', 'table', 'netdev', flows.table(OWNER)))
+        return nft.known(act('nft', '-j', '-t', 'list', 'table', 'netdev', nft.table(OWNER)))
 
     wired.act('ip', 'netns', 'add', name)
     try:
@@ -139,17 +139,17 @@ def test_nft_takes_every_transaction_and_its_own_listing_is_read() -> None:
             'flows2_4_7c2ecd07', 'flows2_6_7c2ecd07', 'answers_4_7c2ecd07', 'answers_6_7c2ecd07',
         }
         one = 'flows2_4_7c2ecd07'
-        act('nft', 'add', 'element', 'netdev', flows.table(OWNER), one,
+        act('nft', 'add', 'element', 'netdev', nft.table(OWNER), one,
             '{ 10.0.0.9 . 5, 10.0.0.9 . 6 }')
-        said = act('nft', '-j', 'list', 'set', 'netdev', flows.table(OWNER), one)
-        assert flows.count(said) == 2
-        turned = flows.turned(
+        said = act('nft', '-j', 'list', 'set', 'netdev', nft.table(OWNER), one)
+        assert nft.count(said) == 2
+        turned = turning.turned(
             OWNER, 'www', ('blue', 'green'), [('192.0.2.1', '02:00:00:00:00:aa')],
             ('wire', '02:00:00:00:00:bb'),
         )
         for _ in range(2):  # again, after a kill
             act('nft', '-f', '-', text=turned)
-        act('nft', '-f', '-', text=flows.unturned(OWNER, 'www', known()))
+        act('nft', '-f', '-', text=turning.unturned(OWNER, 'www', known()))
         assert known() == names
         act('nft', '-f', '-', text=turned)
         act('nft', '-f', '-', text=flows.removed(OWNER, 'www', known()))

@@ -17,7 +17,7 @@ import pytest
 
 from mirage_hooks import targets
 from mirage_hooks.deploying import ended
-from mirage_hooks.host import network, supervisor, system, xen
+from mirage_hooks.host import network, processes, programs, supervisor, xen
 from mirage_hooks.messages import errors
 from mirage_hooks.state import model, proc, secret, store
 from mirage_hooks.state.releases import Releases
@@ -53,7 +53,7 @@ def xl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(XL.format(folder=tmp_path))
     program.chmod(0o755)
     (tmp_path / 'domains').write_text(DOMAINS)
-    monkeypatch.setattr(system, 'PATH', str(tmp_path))
+    monkeypatch.setattr(programs, 'PATH', str(tmp_path))
     monkeypatch.setattr(xen, 'PATIENCE', 0.2)
     return tmp_path
 
@@ -124,7 +124,7 @@ def test_a_domain_without_a_console_has_the_words_of_xl_and_of_xen(
     xl: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (xl / 'xl').write_text(f"#!/bin/sh\n[ \"$1\" = dmesg ] && cat <<'END'\n{DMESG}END\n")
-    monkeypatch.setattr(system, 'PATH', f'{xl}:/usr/bin:/bin')
+    monkeypatch.setattr(programs, 'PATH', f'{xl}:/usr/bin:/bin')
     monkeypatch.setattr(xen, 'XL_LOGS', xl)
     assert xen.last_words('www-1') == ()
     (xl / 'xl-www-1.log').write_text(XL_LOG)
@@ -204,7 +204,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> model.Plan:
     for name in ('systemctl', 'systemd-run'):
         (tmp_path / name).write_text(SYSTEMD.format(folder=tmp_path))
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setattr(system, 'PATH', str(tmp_path))
+    monkeypatch.setattr(programs, 'PATH', str(tmp_path))
     (tmp_path / 'token').write_text("it's $5\n")
     (tmp_path / 'token').chmod(0o600)
     return model.Plan(
@@ -308,20 +308,20 @@ def test_a_process_runs_until_its_last_thread_has_ended(tmp_path: Path) -> None:
     release = tmp_path / 'releases/1'
     child = subprocess.Popen(
         (PYTHON, '-c', THREADED.replace('SYS_exit', str(number))), stdout=subprocess.PIPE,
-        text=True, env={system.MARK: str(release)},
+        text=True, env={processes.MARK: str(release)},
     )
     try:
         assert child.stdout is not None
         port = int(child.stdout.readline())
         until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
         assert proc.identity(child.pid) is not None
-        [(mark, process)] = system.marked(tmp_path)
+        [(mark, process)] = processes.marked(tmp_path)
         assert (mark, process.pid) == (release, child.pid)
-        system.end([process], grace=0.1)
+        processes.end([process], grace=0.1)
         assert proc.identity(child.pid) is None
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', port))
-        assert list(system.marked(tmp_path)) == []
+        assert list(processes.marked(tmp_path)) == []
     finally:
         child.kill()
         child.communicate()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks.host import listening, system
+from mirage_hooks.host import listening, processes, programs
 from mirage_hooks.messages import errors
 from tests.deployment import ROOT, Deployment, run, web
 
@@ -25,15 +25,15 @@ def asked(does: str) -> bytes:
 
 def test_what_a_program_says_is_told_apart() -> None:
     said = listening.to(
-        ('/bin/sh', '-c', 'cat; echo wrong >&2; exit 3'), 30, {'PATH': system.PATH}, b'given'
+        ('/bin/sh', '-c', 'cat; echo wrong >&2; exit 3'), 30, {'PATH': programs.PATH}, b'given'
     )
     assert said == listening.Said(3, b'given', b'wrong\n')
 
 
 def test_a_program_that_floods_is_ended_before_it_fills_the_memory() -> None:
     program = (
-        'from pathlib import Path\nfrom mirage_hooks.host import system\n'
-        'print(system.ask(("/bin/cat", "/dev/zero"), 60))\n'
+        'from pathlib import Path\nfrom mirage_hooks.host import programs\n'
+        'print(programs.ask(("/bin/cat", "/dev/zero"), 60))\n'
         # Not ru_maxrss, which begins with that of whoever started it.
         'print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])\n'
     )
@@ -45,11 +45,11 @@ def test_a_program_that_floods_is_ended_before_it_fills_the_memory() -> None:
 
 def test_one_of_the_hosts_own_programs_is_bounded_too() -> None:
     with pytest.raises(errors.Unavailable) as caught:
-        system.exchange('/bin/sleep', '600', timeout=0.2)
+        programs.exchange('/bin/sleep', '600', timeout=0.2)
     assert caught.value.reason == 'sleep took too long'
     with pytest.raises(errors.Unavailable) as caught:
-        system.exchange('/bin/cat', '/dev/zero')
-    assert caught.value.reason == f'cat printed more than {system.EXCHANGED} bytes'
+        programs.exchange('/bin/cat', '/dev/zero')
+    assert caught.value.reason == f'cat printed more than {programs.EXCHANGED} bytes'
 
 
 def test_what_a_program_leaves_behind_ends_with_it(tmp_path: Path) -> None:
@@ -57,12 +57,12 @@ def test_what_a_program_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     release = tmp_path / '1'
     script = 'sleep 600 & setsid sleep 600 & echo here'
     began = time.monotonic()
-    assert system.ask(('/bin/sh', '-c', script), 2, release) == (None, '')
+    assert processes.ask(('/bin/sh', '-c', script), 2, release) == (None, '')
     assert time.monotonic() - began < 60
-    assert list(system.marked(tmp_path)) == []
-    assert system.ask(('/bin/sh', '-c', 'setsid sleep 600 >/dev/null 2>&1 & echo here'), 30,
-                      release) == (0, 'here\n')
-    assert list(system.marked(tmp_path)) == []
+    assert list(processes.marked(tmp_path)) == []
+    assert processes.ask(('/bin/sh', '-c', 'setsid sleep 600 >/dev/null 2>&1 & echo here'), 30,
+                         release) == (0, 'here\n')
+    assert list(processes.marked(tmp_path)) == []
 
 
 @pytest.mark.parametrize('does', [

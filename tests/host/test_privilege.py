@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from mirage_hooks.state import taps
 from tests import wired
 from tests.deployment import run
@@ -74,7 +74,7 @@ class Ordinary(Wired):
         # Root's own look for releases passes over those that another user marked.
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                mark = process.environ().get(system.MARK, '')
+                mark = process.environ().get(processes.MARK, '')
                 if mark.startswith(f'{self.state().root}/'):
                     process.kill()
         super().end()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks.host import facts, system
+from mirage_hooks.host import facts, processes
 from tests import guests
 from tests.deployment import Deployment, web
 from tests.patience import PATIENCE, until
@@ -115,13 +115,13 @@ def test_nothing_of_the_sandbox_is_left_when_the_image_is_killed(deployment: Dep
     deployment.publish(web('one'))
     deployment.clone()
     deployment.mirage('deploy')
-    processes = [process for _, process in system.marked(deployment.state().root)]
-    assert len(processes) == 3  # bubblewrap outside and inside, and the image
-    image = next(one for one in processes if one.name() == 'image')
+    three = [process for _, process in processes.marked(deployment.state().root)]
+    assert len(three) == 3  # bubblewrap outside and inside, and the image
+    image = next(one for one in three if one.name() == 'image')
     deployment.dismiss()
     image.kill()
-    psutil.wait_procs(processes, timeout=PATIENCE)
-    assert not list(system.marked(deployment.state().root))
+    psutil.wait_procs(three, timeout=PATIENCE)
+    assert not list(processes.marked(deployment.state().root))
 
 
 def test_what_a_process_says_of_itself_does_not_make_a_release_live(
@@ -129,10 +129,10 @@ def test_what_a_process_says_of_itself_does_not_make_a_release_live(
 ) -> None:
     folder = serving.state().of('www').folder(1)
     state = serving.state().root
-    live = {process.pid for _, process in system.marked(state)}
-    environment = {'PATH': os.environ['PATH'], system.MARK: str(folder)}
-    other = {**environment, system.MARK: str(folder.with_name('2'))}
-    forge = f'{system.MARK}={folder} exec sleep 60 & wait'
+    live = {process.pid for _, process in processes.marked(state)}
+    environment = {'PATH': os.environ['PATH'], processes.MARK: str(folder)}
+    other = {**environment, processes.MARK: str(folder.with_name('2'))}
+    forge = f'{processes.MARK}={folder} exec sleep 60 & wait'
     with (
         subprocess.Popen(('setpriv', '--reuid=65534', '--clear-groups', 'sleep', '60'),
                          env=environment) as stranger,
@@ -140,10 +140,10 @@ def test_what_a_process_says_of_itself_does_not_make_a_release_live(
     ):
         try:
             until(lambda: len(neighbours(state, folder.with_name('2'))) == 2)
-            assert {p.pid for mark, p in system.marked(state) if mark == folder} == live
-            assert stranger.pid not in {process.pid for _, process in system.marked(state)}
+            assert {p.pid for mark, p in processes.marked(state) if mark == folder} == live
+            assert stranger.pid not in {process.pid for _, process in processes.marked(state)}
             serving.dismiss()
-            system.end([psutil.Process(pid) for pid in live])
+            processes.end([psutil.Process(pid) for pid in live])
             assert serving.mirage('status').returncode == 1
         finally:
             stranger.kill()
@@ -151,7 +151,7 @@ def test_what_a_process_says_of_itself_does_not_make_a_release_live(
 
 
 def neighbours(state: Path, folder: Path) -> list[int]:
-    return [process.pid for mark, process in system.marked(state) if mark == folder]
+    return [process.pid for mark, process in processes.marked(state) if mark == folder]
 
 
 def test_what_an_image_writes_into_its_memory_file_systems_is_bounded(
@@ -258,7 +258,7 @@ def test_a_host_without_bubblewrap_runs_nothing_as_root(
         '  hint: apt install bubblewrap',
         'www: nothing runs',
     ])
-    assert not list(system.marked(deployment.state().root))
+    assert not list(processes.marked(deployment.state().root))
 
 
 def mirage(deployment: Deployment, path: Path, *arguments: str) -> Any:

@@ -445,9 +445,9 @@ def test_a_repository_that_was_deleted_can_still_be_taken_out_of_the_crontab(
 def test_without_a_crontab_program_it_says_so_and_goes_on(
     host: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirage_hooks.host import system
+    from mirage_hooks.host import programs
 
-    monkeypatch.setattr(system, 'find', lambda program: None)
+    monkeypatch.setattr(programs, 'find', lambda program: None)
     said = install.install(host, file)
     assert said[-1] == (
         'WARNING: this host has no crontab program, so nothing pulls by itself and nothing '

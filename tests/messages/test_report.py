@@ -58,7 +58,7 @@ def test_cron_hears_only_what_changed_or_failed(name: str) -> None:
     quiet = report.Reporter(quiet=True, stream=stream)
     quiet.began += 1e9  # so that the time of a step does not vary in length
     quiet.step('www', 'unpacking')
-    quiet.outcomes([outcome])
+    told.outcomes(quiet, [outcome])
     said = stream.getvalue().splitlines()
     assert said[1:] == ([] if name in SILENT else lines)
     assert len(said) == (0 if name in SILENT else 1 + len(lines))
@@ -86,7 +86,7 @@ def test_a_reader_that_hangs_up_stops_nothing() -> None:
 
     reporter = report.Reporter(stream=Gone())
     reporter.step('www', 'unpacking')
-    reporter.outcomes([OUTCOMES['deployed'][0]])
+    told.outcomes(reporter, [OUTCOMES['deployed'][0]])
     reporter.refused('reason', 'hint')
 
 

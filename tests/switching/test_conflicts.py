@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from mirage_hooks import config
-from mirage_hooks.host import system, xen
+from mirage_hooks.host import processes, programs, xen
 from mirage_hooks.messages import errors
 from mirage_hooks.state import model, store
 from mirage_hooks.switching import conflicts
@@ -53,7 +53,7 @@ def stranger(site: Wired, *addresses: str) -> None:
 
 
 def crash(site: Wired) -> None:
-    system.end([process for _, process in system.marked(site.state().root)])
+    processes.end([process for _, process in processes.marked(site.state().root)])
 
 
 ANSWERS = f'{OTHER} behind old is not ours, and answers for our address {ADDRESS}'
@@ -146,7 +146,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> store.Store:
         description='', fingerprint='', slot='blue', created=0, plan=plan,
     ))
     releases.point(number)
-    monkeypatch.setattr(system, 'PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    monkeypatch.setattr(programs, 'PATH', f'{tmp_path}:{os.environ["PATH"]}')
     return made
 
 

@@ -9,7 +9,7 @@ import time
 import msgspec
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from mirage_hooks.state import model, proc
 from mirage_hooks.switching import crashes
 from mirage_hooks.switching.ended import End
@@ -36,7 +36,7 @@ def kill(deployment: Deployment) -> None:
     for _, process in deployment.processes():
         process.kill()
         process.wait(PATIENCE)
-    until(lambda: not list(system.marked(deployment.state().root)))  # its walls, which report it
+    until(lambda: not list(processes.marked(deployment.state().root)))  # its walls, which report it
 
 
 def tick(deployment: Deployment) -> tuple[int, list[str]]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pytest_mock import MockerFixture
 
-from mirage_hooks.host import cgroups, supervisor, system
+from mirage_hooks.host import cgroups, processes, supervisor
 from mirage_hooks.state import files, model
 from mirage_hooks.state.releases import Releases
 from mirage_hooks.switching import ended
@@ -104,7 +104,7 @@ def test_the_kernel_s_killing_in_a_control_group_names_it(
 def test_systemd_s_own_result_names_it(
     tmp_path: Path, mocker: MockerFixture, result: str, starved: bool
 ) -> None:
-    mocker.patch.object(supervisor.system, 'run', return_value=(
+    mocker.patch.object(supervisor.programs, 'run', return_value=(
         'ActiveState=failed\nMainPID=0\nExecMainCode=2\nExecMainStatus=9\nNRestarts=0\n'
         f'Result={result}\n'
     ))
@@ -142,7 +142,7 @@ def test_cron_mails_the_reason_and_what_to_write(deployment: Deployment) -> None
     deployment.clone()
     assert deployment.mirage('deploy').returncode == 0
     deployment.dismiss()
-    until(lambda: not list(system.marked(deployment.state().root)))
+    until(lambda: not list(processes.marked(deployment.state().root)))
     done = deployment.mirage('pull', '--quiet')
     said = [line for line in done.stdout.splitlines() if ' s  www: ' not in line]
     assert said[0].startswith('www: release 1 was not running: it ended')

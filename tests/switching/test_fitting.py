@@ -10,7 +10,7 @@ import pytest
 
 from mirage_hooks import config
 from mirage_hooks.git.repository import Repository
-from mirage_hooks.host import system
+from mirage_hooks.host import programs
 from mirage_hooks.image import device
 from mirage_hooks.installing import starter
 from mirage_hooks.messages import errors
@@ -24,7 +24,7 @@ STATIC = config.Static(bridge='br0', ipv4='192.0.2.2/24')
 OWN = ('the image of www has a network stack of its own (it has --interface), and mirage.yml gives '
        'it ')
 XEN = 'mirage.yml gives www no network, and a {0} image does not say whether it wants one'
-walled = pytest.mark.skipif(not system.find('bwrap'), reason='bwrap is missing')
+walled = pytest.mark.skipif(not programs.find('bwrap'), reason='bwrap is missing')
 PV = elf.write(elf.CODE, sections={'__xen_guest': b'GUEST_OS=Mini-OS,XEN_VER=xen-3.0\0'}, entry=0)
 
 

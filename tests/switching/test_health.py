@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.switching import launcher
+from mirage_hooks.switching import consoles
 from tests.deployment import Deployment, free_port, web
 
 # Silent, and not listening, while somebody holds the port: an image that lost what it needs.
@@ -39,7 +39,7 @@ def test_what_was_printed_is_told_from_what_was_there(
 ) -> None:
     console = tmp_path / 'console.log'
     console.write_bytes(b'old\n')
-    printed = launcher.printing(lambda: console)
+    printed = consoles.printing(lambda: console)
     assert printed() == ''
     console.unlink() if after is None else console.write_bytes(after)
     assert printed() == said

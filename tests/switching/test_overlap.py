@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from tests import wired
 from tests.deployment import web
 from tests.patience import PATIENCE, until
@@ -237,7 +237,7 @@ def test_what_has_served_is_restarted_though_it_does_not_answer_beyond_its_gatew
     routed.start()
     routed.configure(network=ROUTED, arguments=own)
     routed.dismiss()
-    system.end([process for _, process in system.marked(routed.state().root)])
+    processes.end([process for _, process in processes.marked(routed.state().root)])
     done = routed.mirage('pull')
     assert done.returncode == 0, done.stdout
     assert f'WARNING: release 1 does not answer, asked by way of the gateway {wired.ROUTER}: ' in (
@@ -346,7 +346,7 @@ def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wir
         until(lambda: site.page() == 'release-0002' or pulling.poll() is not None)
         assert pulling.poll() is None
         time.sleep(1)  # so that the clients see it, too
-        for mark, process in system.marked(site.state().root):
+        for mark, process in processes.marked(site.state().root):
             if mark.name == '2':
                 with contextlib.suppress(psutil.NoSuchProcess):  # its walls went, and it with them
                     process.kill()
@@ -410,7 +410,7 @@ def test_without_the_drain_process_the_next_converge_ends_what_is_drained(site: 
     site.configure(drain='5s')
     site.release()
     assert site.mirage('pull').returncode == 0
-    system.end(site.drainers(), grace=0)
+    processes.end(site.drainers(), grace=0)
     time.sleep(5.2)
     assert site.processes() == [1, 2]
     assert site.mirage('pull', '--quiet').returncode == 0

@@ -165,7 +165,7 @@ def test_a_disk_that_changes_all_the_time_is_not_copied_half(
         os.utime(disk, ns=(0, disk.stat().st_mtime_ns + 1))
         return ''
 
-    run = mocker.patch('mirage_hooks.host.system.run', side_effect=cp)
+    run = mocker.patch('mirage_hooks.host.programs.run', side_effect=cp)
     with pytest.raises(errors.Unavailable) as refused, disks.copied({copy: disk}, None):
         raise AssertionError
     assert str(refused.value) == f'{disk} is written to all the time'

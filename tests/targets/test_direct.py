@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import programs
 from mirage_hooks.targets import unix
 from tests import wired
 from tests.patience import until
 from tests.wired import ADDRESS, Pushed
 
-LACKING = ', '.join(name for name in ('bwrap', 'curl', 'dnsmasq') if not system.find(name))
+LACKING = ', '.join(name for name in ('bwrap', 'curl', 'dnsmasq') if not programs.find(name))
 MISSING = wired.missing() or (f'missing: {LACKING}' if LACKING else '')
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or 'nothing')
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import programs
 from tests import guests, wired
 from tests.deployment import run
 from tests.wired import ADDRESS, GATEWAY, Pushed
 
 LACKING = ', '.join(name for name in ('qemu-system-x86_64', 'bwrap', 'curl')
-                    if not system.find(name))
+                    if not programs.find(name))
 MISSING = wired.missing() or (f'missing: {LACKING}' if LACKING else '')
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING or 'nothing')
 # Laid over the device in the mount namespace of one command: it opens, and is no KVM.

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes, programs
 from tests.deployment import Deployment, run
 from tests.patience import until
 
 TESTS = Path(os.environ.get('SOLO5_TESTS', '/nowhere'))
 MISSING = [
     *([] if 'SOLO5_TESTS' in os.environ else ['SOLO5_TESTS']),
-    *(name for name in ('solo5-spt', 'solo5-hvt', 'ip', 'ping', 'bwrap') if not system.find(name)),
+    *(name for name in ('solo5-spt', 'solo5-hvt', 'ip', 'ping', 'bwrap')
+      if not programs.find(name)),
     *([] if os.geteuid() == 0 else ['root']),
     *([] if os.access('/dev/net/tun', os.R_OK) else ['/dev/net/tun']),
 ]
@@ -70,7 +71,7 @@ class Site(Deployment):
         releases = self.state(self.hub).of('www')
         release = releases.current()
         assert release is not None
-        found = [process for mark, process in system.marked(self.state(self.hub).root)
+        found = [process for mark, process in processes.marked(self.state(self.hub).root)
                  if mark == releases.folder(release.number) and process.name().startswith('solo5-')]
         assert len(found) == 1
         return found[0].pid
@@ -263,7 +264,7 @@ def test_nothing_is_left_when_mirage_yml_no_longer_names_it(serving: Site) -> No
     serving.configure('unikernels: {}\n')
     assert serving.converge('deploy') == (0, ['www: stopped: it is no longer in mirage.yml'])
     assert serving.taps() == []
-    assert list(system.marked(serving.state(serving.hub).root)) == []
+    assert list(processes.marked(serving.state(serving.hub).root)) == []
 
 
 def test_the_plan_is_what_runs(serving: Site) -> None:

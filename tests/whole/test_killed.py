@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_hooks.host import system
+from mirage_hooks.host import processes
 from tests import wired
 from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import until
@@ -58,7 +58,7 @@ class Port(Deployment):
     def alone(self, release: int) -> None:
         """`release` is the only thing of ours on the host."""
         state = self.state()
-        assert {mark for mark, _ in system.marked(state.root)} == {
+        assert {mark for mark, _ in processes.marked(state.root)} == {
             state.of('www').folder(release)
         }
 

@@ -1,0 +1,177 @@
+"""The processes of releases: started so that they outlive us, known by a mark that they carry, and
+ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from ..messages import errors
+from ..state import model, proc
+from . import cgroups, programs
+
+MARK = 'MIRAGE_HOOKS_RELEASE'
+"""Environment variable of every process of ours; its value is the release's folder."""
+
+
+def spawn(
+    command: tuple[str, ...], release: Path, console: Path, ended: Path,
+    group: model.Group | None = None, under: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `command` so that it outlives us: own session, no descriptor of ours, its output
+    appended to `console`, in `group` from its first instruction; bubblewrap reports its end to
+    `ended`, and has it run `under` a seccomp filter. Raises Refused when it cannot be executed."""
+    program = command[0] if '/' in command[0] else programs.find(command[0])
+    environment = {'PATH': programs.PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
+    with (
+        console.open('ab') as output, ended.open('ab') as status,
+        cgroups.joining(group) as join, contextlib.ExitStack() as opened,
+    ):
+        walls = {'--json-status-fd': status.fileno()} if command[0] == 'bwrap' else {}
+        if under is not None:
+            walls['--seccomp'] = opened.enter_context(under.open('rb')).fileno()
+        words = [word for key, number in walls.items() for word in (key, str(number))]
+        try:
+            return subprocess.Popen(
+                (program or command[0], *words, *command[1:]), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, cwd='/', env=environment, start_new_session=True,
+                restore_signals=True, close_fds=True, preexec_fn=join,
+                pass_fds=tuple(walls.values()),
+            )
+        except OSError as error:
+            raise errors.Refused(
+                f'cannot execute {Path(command[0]).name}: {error.strerror}'
+            ) from None
+
+
+def reported(ended: Path) -> int | None:
+    """The exit code that bubblewrap wrote to `ended`, None when it did not see the end."""
+    try:
+        lines = ended.read_bytes().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if b'exit-code' in line:
+            return int(msgspec.json.decode(line, type=dict[str, Any])['exit-code'])
+    return None
+
+
+def detach(command: tuple[str, ...], *passed: int) -> None:
+    """Start `command` so that it outlives us and holds nothing of ours but the descriptors
+    `passed`: a push does not wait for it. It says nothing to anybody. Its TMPDIR is not ours, which
+    may go with us."""
+    kept = {key: value for key, value in os.environ.items() if key != 'TMPDIR'}
+    subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd='/', env={**kept, 'PATH': programs.PATH}, start_new_session=True, close_fds=True,
+        pass_fds=passed,
+    )
+
+
+def ask(
+    command: tuple[str, ...], timeout: float, release: Path
+) -> tuple[int | None, str]:
+    """As `programs.ask`, of what `release` is to run: what a kill of ours leaves has its mark, and
+    what it leaves itself is ended."""
+    try:
+        return programs.ask(command, timeout, **{MARK: str(release)})
+    finally:
+        end([process for folder, process in marked(release.parent) if folder == release])
+
+
+def identity(pid: int) -> model.Run | None:
+    """What tells process `pid` from a later one of the same number; None when it has ended."""
+    found = proc.identity(pid)
+    return model.Run(*found) if found else None
+
+
+def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
+    """Every living process of a release below `state`, with the release's folder. What a process
+    says of itself counts for little: it is of the release of the outermost marked process above
+    it, which only we started when it runs as this user."""
+    prefix = f'{state}{os.sep}'
+    for process in psutil.process_iter():
+        try:
+            if not _mark(process).startswith(prefix) or not _lives(process):
+                continue
+            outermost = next(one for one in (*reversed(process.parents()), process) if _mark(one))
+            mark = _mark(outermost)
+            if outermost.uids().real == os.geteuid() and mark.startswith(prefix):
+                yield Path(mark), process
+        except (psutil.Error, OSError, StopIteration):
+            continue  # ended meanwhile, or another user's: not ours
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether `process` listens on TCP `port`."""
+    try:
+        # So called from psutil 6 on.
+        found = getattr(process, 'net_connections', None) or process.connections
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port
+                   for one in found('tcp'))
+    except psutil.Error:
+        return False  # it has ended, or is none of ours
+
+
+def end(processes: list[psutil.Process], grace: float = 5) -> None:
+    """End `processes`: SIGTERM, and SIGKILL after `grace` seconds. Raises Unavailable when one
+    lives on."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    for process in _left(processes, grace):
+        _signal(process, signal.SIGKILL)
+    stubborn = _left(processes, 5)
+    if stubborn:
+        raise errors.Unavailable(
+            f'process {stubborn[0].pid} does not end, not even with SIGKILL',
+            hint='it may hang in the kernel; `ps -o stat,wchan` tells where',
+        )
+
+
+def _mark(process: psutil.Process) -> str:
+    try:
+        return process.environ().get(MARK, '')
+    except psutil.ZombieProcess:  # its main thread has ended: another one knows
+        for thread in process.threads():
+            with contextlib.suppress(psutil.ZombieProcess):
+                return psutil.Process(thread.id).environ().get(MARK, '')
+        return ''
+    except psutil.AccessDenied:
+        return ''  # another user's
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)  # psutil looks at the start time first: never a stranger
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        raise errors.Unavailable(
+            f'no permission to end process {process.pid}',
+            hint='it was started by another user: run this as that user',
+        ) from None
+
+
+def _lives(process: psutil.Process) -> bool:
+    return bool(process.is_running() and identity(process.pid))
+
+
+def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
+    limit = time.monotonic() + timeout
+    left = processes
+    while left:
+        left = [process for process in left if _lives(process)]
+        if time.monotonic() > limit:
+            break
+        if left:
+            psutil.wait_procs(left, timeout=0.02)
+    return left
