@@ -20,6 +20,10 @@ File = Annotated[str, Meta(pattern='^/')]  # an absolute path
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 Target = Literal['unix', 'spt', 'hvt', 'virtio', 'xen']
+# The program that runs each target's images, unless mirage.yml names another, and how the names of
+# their files end; unix is run itself.
+TENDERS = {'spt': 'solo5-spt', 'hvt': 'solo5-hvt', 'virtio': 'qemu-system-x86_64', 'xen': 'xl'}
+EXTENSIONS = {'unix': '', 'xen': '.xen', 'hvt': '.hvt', 'spt': '.spt', 'virtio': '.virtio'}
 
 
 class Mapping(

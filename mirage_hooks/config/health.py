@@ -10,6 +10,9 @@ from msgspec import Meta
 
 from .fields import Duration, Endpoint, Mapping, Url
 
+KINDS = ('http', 'tcp', 'ping', 'console', 'alive')
+"""Of questions, each by the key that asks it."""
+
 
 class Health(Mapping, frozen=True):
     """One question that a release must answer before it counts as serving; give one of
@@ -37,9 +40,9 @@ class Health(Mapping, frozen=True):
     ] = '30s'
 
     def __post_init__(self) -> None:
-        given = [k for k in ('http', 'tcp', 'ping', 'console', 'alive') if getattr(self, k)]
+        given = [kind for kind in KINDS if getattr(self, kind)]
         if len(given) != 1:
-            raise ValueError(f'give one of http, tcp, ping, console, alive; got {given or "none"}')
+            raise ValueError(f'give one of {", ".join(KINDS)}; got {given or "none"}')
         for place in (self.http, self.tcp and f'//{self.tcp}'):
             if place:
                 _require_place(place)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from . import Block, Direct, Health, Notify, Settings, Socket, Static, Trust, Unikernel
+from .health import KINDS
 
 
 def schema() -> dict[str, Any]:
@@ -21,7 +22,7 @@ def schema() -> dict[str, Any]:
     kinds['Unikernel']['properties']['mirage']['type'] = ['string', 'number']
     # What the types' __post_init__ says in Python.
     kinds['Unikernel']['not'] = {'required': ['network', 'networks']}
-    kinds['Health']['oneOf'] = _required('http', 'tcp', 'ping', 'console', 'alive')
+    kinds['Health']['oneOf'] = _required(*KINDS)
     kinds['Trust']['anyOf'] = _required('signers', 'keyring')
     kinds['Notify']['anyOf'] = _required('command', 'webhook')
     return found

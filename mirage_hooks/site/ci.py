@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..config import fields
 from ..messages import errors
-from . import layout
 
 # One of these is set in every build of the original's, be it one that deploys or not.
 BUILD = {'CI', 'DEPLOY', 'MIRAGE_BACKEND', 'XENIMG'}
@@ -46,10 +46,10 @@ def image(variables: Mapping[str, str]) -> Path:
         )
     folder = Path(variables.get('MIRDIR') or 'src')
     backend = variables.get('MIRAGE_BACKEND') or 'xen'
-    if backend not in layout.EXTENSIONS:
+    if backend not in fields.EXTENSIONS:
         raise errors.Refused(f'MIRAGE_BACKEND={backend} is no target',
-                             hint=f'targets: {", ".join(sorted(layout.EXTENSIONS))}')
-    extension = layout.EXTENSIONS[backend]
+                             hint=f'targets: {", ".join(sorted(fields.EXTENSIONS))}')
+    extension = fields.EXTENSIONS[backend]
     # MirageOS drops dots from the name; 1.x and 2.x put mir- before it, 4.x uses dist/.
     names = dict.fromkeys((name, name.replace('.', '')))
     tried = [folder / place for each in names for place in

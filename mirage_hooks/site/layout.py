@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from ..config import fields
 from ..git import tree
 from ..messages import errors
 
@@ -19,7 +20,6 @@ POINTER = 'latest'
 STABLE = '.latest'
 # What a release folder is called: a commit, or the first digits of one.
 COMMIT = r'[0-9a-f]{7,64}'
-EXTENSIONS = {'unix': '', 'xen': '.xen', 'hvt': '.hvt', 'spt': '.spt', 'virtio': '.virtio'}
 PACKED = {'': '', 'bzip2': '.bz2', 'gzip': '.gz'}
 
 
@@ -56,8 +56,8 @@ def place(
         raise errors.Refused(
             f'--layout {template!r} gives {folder!r}, which is not a plain path in the repository'
         )
-    file = f'{name}{EXTENSIONS[target]}'
-    if tree.parts(tree.Entry('100755', 'blob', '', file)) != (name, EXTENSIONS[target][1:]):
+    file = f'{name}{fields.EXTENSIONS[target]}'
+    if tree.parts(tree.Entry('100755', 'blob', '', file)) != (name, fields.EXTENSIONS[target][1:]):
         raise errors.Refused(
             f'a host would not take {file} for the image of {name!r}', hint='--name: another one'
         )
@@ -95,8 +95,8 @@ def names(files: Iterable[str], folder: str) -> dict[str, tuple[str, ...]]:
     known = set(files)
     described = [path for path in known if path.endswith('.json')
                  and str(PurePosixPath(path).parent) == folder]
-    ways = (*(f'{kind}{packed}' for kind in EXTENSIONS.values() for packed in PACKED.values()),
-            '.json')
+    kinds = fields.EXTENSIONS.values()
+    ways = (*(f'{kind}{packed}' for kind in kinds for packed in PACKED.values()), '.json')
     return {
         PurePosixPath(path).stem: tuple(
             each for way in ways if (each := f'{path.removesuffix(".json")}{way}') in known)

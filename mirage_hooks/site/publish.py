@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from .. import image
+from ..config import fields
 from ..messages import errors
 from ..messages.report import plain
 from . import bundle, ci, deployment, layout, releases, replies
@@ -141,10 +142,10 @@ def _taken(path: Path, raw: Path) -> image.Image:
             identity = image.take(stream, raw, name=str(path), limit=image.LIMIT)
     except OSError as error:
         raise errors.Refused(f'cannot read {path}: {error.strerror}') from None
-    if identity.target not in layout.EXTENSIONS:
+    if identity.target not in fields.EXTENSIONS:
         raise errors.Refused(
             f'{path} is built for {identity.target}, which no host of ours runs',
-            hint=f'targets: {", ".join(sorted(layout.EXTENSIONS))}',
+            hint=f'targets: {", ".join(sorted(fields.EXTENSIONS))}',
         )
     return identity
 

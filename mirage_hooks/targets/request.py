@@ -7,6 +7,7 @@ import hashlib
 import msgspec
 
 from .. import config
+from ..config import fields
 from ..image import device
 from ..messages import errors
 from ..state import model, taps
@@ -44,8 +45,7 @@ class Request(msgspec.Struct, frozen=True):
 def tender(target: str, wanted: config.Unikernel) -> str:
     """The program that runs an image built for `target`, as the configuration calls it; '' for
     unix, which is run itself."""
-    names = {'spt': 'solo5-spt', 'hvt': 'solo5-hvt', 'virtio': 'qemu-system-x86_64', 'xen': 'xl'}
-    return wanted.tender or names.get(target, '')
+    return wanted.tender or fields.TENDERS.get(target, '')
 
 
 def interfaces(request: Request) -> dict[str, model.Tap]:
