@@ -8,12 +8,30 @@ import msgspec
 
 from .. import config, image, targets
 from ..git import shared, tree
+from ..git.repository import Repository
 from ..host import devices, facts
 from ..messages import errors
-from ..state import files, journal, model, secret
+from ..messages.report import Reporter
+from ..state import files, journal, model, secret, store
 from ..state.releases import Releases
 from ..switching import fitting, preflight
-from .context import Context
+from .context import Context, Intent
+
+
+def dry_run(
+    repository: Repository, names: tuple[str, ...], report: Reporter
+) -> dict[str, model.Plan]:
+    """The plans of the unikernels `names`, with nothing started and nothing kept. What would run
+    them may be missing here: `report` is told."""
+    state = store.opened(repository.state)
+    with state.lock('dry run', store.PATIENCE):
+        context = Context(repository, state, Intent('dry run'), Reporter(quiet=True))
+        settings, candidates = context.settings(), Candidates(context)
+        plans = {name: candidates.planned(name, settings.unikernels[name], settings)
+                 for name in names}
+    for name, missing in candidates.lacking.items():
+        report.refused(f'{name} cannot run here yet: {missing.reason}', missing.hint)
+    return plans
 
 
 class Candidates:

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from .. import config
 from ..git import shared
+from ..git.repository import Repository
 from ..messages import errors
-from ..state import model
+from ..messages.report import Reporter
+from ..state import model, store
 from ..state.releases import Releases
 from ..switching import consoles, launcher
 from . import candidate, refusal, trial
 from .candidate import Candidates
-from .context import Context
+from .context import Context, Intent
+
+
+def prove(
+    repository: Repository, pushed: dict[str, str], intent: Intent, report: Reporter
+) -> list[model.Outcome]:
+    """Why `pushed` (the new commit of each reference, '' where it is deleted) must not be
+    accepted; nothing when it would serve, or concerns nothing here. What runs is not touched."""
+    settings = store.settings(repository.config_path())
+    concerned = {
+        name: pushed[branch] for name, one in settings.unikernels.items()
+        if (branch := f'refs/heads/{repository.branch(one.branch or settings.branch)}') in pushed
+    }
+    if not settings.gate or not concerned:
+        return []
+    state = store.opened(repository.state)
+    with state.lock(intent.trigger, store.PATIENCE, report.waiting):
+        return Gate(Context(repository, state, intent, report)).refusals(concerned)
 
 
 class Gate:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from .. import config
+from ..git.repository import Repository
 from ..messages import errors
-from ..state import model
+from ..state import model, store
 from ..state.releases import Releases
 from ..switching import conflicts, crashes, ended, launcher, overlap, switch
 from .context import Context
+
+
+def died(repository: Repository) -> bool:
+    """Whether a release that is to serve does not run."""
+    state = store.opened(repository.state)
+    return any(_died(state.of(name)) for name in state.names())
+
+
+def _died(releases: Releases) -> bool:
+    pin, current = releases.pin(), releases.current()
+    if current is None or (pin is not None and pin.stopped):
+        return False
+    return not launcher.alive(releases, current)
 
 
 class Live:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from .. import config
+from ..git.repository import Repository
 from ..messages import errors
-from ..state import files, model
+from ..messages.report import Reporter
+from ..state import files, model, store
 from ..switching import consoles
 from .candidate import Candidates
-from .context import Context
+from .context import Context, Intent
 from .live import Live
 from .refusal import Refusals
+
+
+def rollback(
+    repository: Repository, name: str, number: int | None, trigger: str, report: Reporter
+) -> model.Outcome:
+    """Go back to release `number` of `name` (the one before the live one by default), from local
+    files alone. Raises Refused when there is no such release or it does not serve."""
+    state = store.opened(repository.state)
+    with state.lock(trigger, store.PATIENCE, report.waiting):
+        return Rollback(Context(repository, state, Intent(trigger), report)).back(name, number)
 
 
 class Rollback:

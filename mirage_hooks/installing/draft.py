@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..git import repository
 from ..messages import errors
-from . import adopt, crontab, hookfolder, install
+from . import adopt, crontab, hookfolder, install, installation, mirageyml
 
 
 def write(path: Path, settings: Path | None = None, when: str | None = None) -> list[str]:
@@ -17,7 +17,7 @@ def write(path: Path, settings: Path | None = None, when: str | None = None) -> 
     person. `when` is handed on to `install`. Raises Refused, with nothing changed."""
     where = repository.Repository(path)
     when = crontab.spec(when) if when else when
-    file = install.settings_path(where, settings)
+    file = mirageyml.path_of(where, settings)
     adopted = adopt.adopt(where)
     installed = _installed(where)
     if installed and not file.exists():
@@ -29,8 +29,8 @@ def write(path: Path, settings: Path | None = None, when: str | None = None) -> 
     stays = _stays(file, adopted)
     fresh = not file.exists()
     with contextlib.ExitStack() as undo:
-        said = [*install.warned(where), *install.put_settings(where, file, undo, adopted.text)]
-        install.remember(where.folder, True)
+        said = [*install.warned(where), *mirageyml.put(where, file, undo, adopted.text)]
+        installation.remember(where.folder, True)
         undo.pop_all()
     told = adopted.said if fresh else ()
     return [*said, *stays, *told, *([] if installed else _next(where, file, adopted, when))]

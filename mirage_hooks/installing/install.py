@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import sys
 from pathlib import Path
 
 import msgspec
@@ -14,7 +13,7 @@ from ..git import discovery, repository
 from ..messages import errors
 from ..state import files, pipe, store
 from ..switching import launcher
-from . import crontab, hookfolder, starter
+from . import crontab, hookfolder, installation, mirageyml, schedule
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -39,11 +38,30 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
         said = [
             *warned(where),
             *_put_hooks(decision, undo),
-            *put_settings(where, decision.settings, undo),
-            *_put_line(where, decision, undo),
+            *mirageyml.put(where, decision.settings, undo),
+            *schedule.put(where, decision.table, decision.when, decision.command, undo),
         ]
-        remember(where.folder, True)
+        installation.remember(where.folder, True)
         undo.pop_all()
+    return said
+
+
+def uninstall(path: Path) -> list[str]:
+    """Put back all that `install` changed; what was done, for a person. What runs goes on."""
+    if not path.exists():
+        said = schedule.take(path.absolute())
+        installation.remember(path.absolute(), False)
+        return said or [f'{path} does not exist, and cron does not know it']
+    where = repository.Repository(path)
+    files.require_writable(where.git_dir)
+    pipe.dismiss(where.state)
+    said = [*schedule.take(where.folder), *_take_hooks(where), *_running(where)]
+    with contextlib.suppress(errors.Refused):
+        said.append(f'kept: {where.config_path()}')
+    if where.state.exists():
+        said.append(f'kept: {where.state}, with the releases and the history')
+    where.configure('mirage.config', '')
+    installation.remember(where.folder, False)
     return said
 
 
@@ -55,25 +73,6 @@ def warned(where: repository.Repository) -> list[str]:
             f'configuration and hooks: rather install it as {owner}']
 
 
-def uninstall(path: Path) -> list[str]:
-    """Put back all that `install` changed; what was done, for a person. What runs goes on."""
-    if not path.exists():
-        said = _take_line(path.absolute())
-        remember(path.absolute(), False)
-        return said or [f'{path} does not exist, and cron does not know it']
-    where = repository.Repository(path)
-    _require_writable(where.git_dir)
-    pipe.dismiss(where.state)
-    said = [*_take_line(where.folder), *_take_hooks(where), *_running(where)]
-    with contextlib.suppress(errors.Refused):
-        said.append(f'kept: {where.config_path()}')
-    if where.state.exists():
-        said.append(f'kept: {where.state}, with the releases and the history')
-    where.configure('mirage.config', '')
-    remember(where.folder, False)
-    return said
-
-
 def _decide(
     where: repository.Repository, settings: Path | None, when: str | None
 ) -> Decision:
@@ -83,50 +82,20 @@ def _decide(
     if when:
         when = crontab.spec(when)
     folder = where.hooks()
-    _require_writable(where.git_dir)
-    _require_writable(folder)
-    python, command = _ourselves()
-    table = _table(when != '')
+    files.require_writable(where.git_dir)
+    files.require_writable(folder)
+    python, command = installation.programs()
+    table = schedule.table(when != '')
     if when is None:
         when = crontab.when(table or b'', where.folder) or crontab.DEFAULT
     return Decision(
         hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
         places=hookfolder.places(folder, None if where.bare else where.folder),
-        settings=settings_path(where, settings),
+        settings=mirageyml.path_of(where, settings),
         table=table,
         when=when,
         command=command,
     )
-
-
-def _table(needed: bool) -> bytes | None:
-    try:
-        return crontab.read()
-    except errors.Unavailable:
-        if needed:
-            raise
-        return None
-
-
-def settings_path(where: repository.Repository, given: Path | None) -> Path:
-    """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
-    write it."""
-    named = where.setting('mirage.config')
-    path = given.absolute() if given else where.config_path() if named else starter.path(where)
-    inside = path.resolve().is_relative_to(where.folder)
-    if inside and not path.resolve().is_relative_to(where.git_dir):
-        raise errors.Refused(
-            f'{path} is inside the repository, where a push could change it',
-            hint='name a file outside with --config',
-        )
-    if not path.exists():
-        _require_writable(path.parent)
-    elif not given and not named and starter.owner(path) not in ('', str(where.folder)):
-        raise errors.Refused(
-            f'{path} was written for {starter.owner(path)}',
-            hint='name another file with --config, or the same one to share it',
-        )
-    return path
 
 
 def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
@@ -153,67 +122,6 @@ def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
                 f'to run it by hand: {shlex.quote(target)}'
             )
     return said
-
-
-def put_settings(
-    where: repository.Repository, path: Path, undo: contextlib.ExitStack, text: str = ''
-) -> list[str]:
-    """Let git's configuration name the mirage.yml at `path`, which gets `text` (a starter's by
-    default) when it is not there yet."""
-    said = [f'mirage.yml: {path}']
-    if not path.exists():
-        content = text or starter.text(where)
-        with files.writing(path):
-            _make_folder(path.parent, undo)
-            undo.callback(path.unlink, missing_ok=True)
-            path.touch(0o600)  # a webhook's address in it is a secret
-            path.write_text(content, 'utf-8', 'surrogateescape')
-        what = 'read it, and fill in what is open' if text else 'say there what should run'
-        said = [f'mirage.yml: {path} is new: {what}']
-    before = where.setting('mirage.config')
-    if before != str(path):
-        undo.callback(where.configure, 'mirage.config', before)
-        where.configure('mirage.config', str(path))
-    try:
-        store.settings(path)
-    except errors.Refused as refused:
-        said.append(f'WARNING: {refused.reason}')
-    return said
-
-
-def _put_line(
-    where: repository.Repository, decision: Decision, undo: contextlib.ExitStack
-) -> list[str]:
-    before = decision.table
-    if before is None:
-        return ['cron: none asked for'] if decision.when == '' else [
-            'WARNING: this host has no crontab program, so nothing pulls by itself and nothing '
-            f'starts after a reboot: have {shlex.quote(str(decision.command))} '
-            f'-C {shlex.quote(str(where.folder))} pull run every few minutes'
-        ]
-    after = crontab.removed(before, where.folder)
-    if decision.when:
-        ours = crontab.ours(decision.when, where.folder, decision.command)
-        after = crontab.added(before, where.folder, ours)
-    if after != before:
-        undo.callback(crontab.write, before)
-        crontab.write(after)
-    boot = ', and at boot' if decision.when not in ('', crontab.BOOT) else ''
-    said = [f'cron: {decision.when or "none"}{boot}{"" if after != before else ", unchanged"}']
-    for line in crontab.pulls(before, where.folder):
-        said.append('your crontab also has its own pull, no longer needed: as long as it stays, '
-                    'cron mails `Already up to date.` for it each time; remove it with '
-                    f'`crontab -e`: {line}')
-    return said
-
-
-def _take_line(folder: Path) -> list[str]:
-    table = _table(needed=False)
-    after = crontab.removed(table or b'', folder)
-    if table is None or after == table:
-        return []
-    crontab.write(after)
-    return ['cron: our lines are out']
 
 
 def _take_hooks(where: repository.Repository) -> list[str]:
@@ -252,48 +160,3 @@ def _running(where: repository.Repository) -> list[str]:
         end = f'xl destroy {release.plan.domain}' if run is None else f'kill {run.pid}'
         said.append(f'{name} goes on running; to end it: {end}')
     return said
-
-
-def _ourselves() -> tuple[Path, Path]:
-    """The interpreter for the hooks and the command for cron. install.sh keeps them behind links
-    that stay while the environment below them is exchanged."""
-    environment = Path(sys.prefix)
-    home = environment.parent
-    if (home / 'current').is_symlink() and (home / 'current').resolve() == environment.resolve():
-        return home / 'current' / 'bin' / 'python', home / 'bin' / 'mirage-hooks'
-    return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
-
-
-def remember(folder: Path, used: bool) -> None:
-    """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
-    _, command = _ourselves()
-    home = command.parent.parent
-    if home == Path(sys.prefix) or not os.access(home, os.W_OK):
-        return
-    path = home / 'repositories'
-    with files.writing(path):
-        text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
-        before = [line for line in text.split('\n') if line]
-        others = {line for line in before if line != str(folder) and Path(line).exists()}
-        after = sorted(others | {str(folder)} if used else others)
-        if after != before:
-            fresh = path.with_name('repositories.new')
-            fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
-            fresh.replace(path)
-
-
-def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
-    if not folder.exists():
-        _make_folder(folder.parent, undo)
-        folder.mkdir(0o755)
-        undo.callback(folder.rmdir)
-
-
-def _require_writable(folder: Path) -> None:
-    while not folder.exists():
-        folder = folder.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise errors.Refused(
-            f'no permission to write into {folder}',
-            hint='run this as the user that owns it, or give that user the right',
-        )

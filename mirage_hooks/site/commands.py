@@ -113,7 +113,7 @@ def _pushing(report: Reporter) -> Iterator[None]:
     """Ended by a signal, as a CI ends a build, the deploy key does not stay behind in its file; and
     what the other side says when it declines is for a person to read."""
     from ..messages.report import plain
-    from . import deployment
+    from . import pushing
 
     def end(number: int, _: object) -> None:
         sys.exit(128 + number)
@@ -121,7 +121,7 @@ def _pushing(report: Reporter) -> Iterator[None]:
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
-    except deployment.Declined as declined:
+    except pushing.Declined as declined:
         for line in declined.answer:
             report.line(f'remote: {plain(line)}')
         raise

@@ -12,7 +12,7 @@ import msgspec
 
 from ..messages import errors
 from ..messages.report import plain
-from . import ci, deployment, releases
+from . import ci, committing, deployment, pushing, releases
 
 BACKUP = 'refs/mirage-hooks/before-prune/'
 ATTEMPTS = 10
@@ -46,7 +46,7 @@ def prune(
         for _ in range(ATTEMPTS):
             try:
                 return _rewrite(clone, keep, dry_run) if history else _trim(clone, keep, dry_run)
-            except deployment.Raced:
+            except pushing.Raced:
                 clone.refresh()
     raise errors.Unavailable(
         f'{clone.shown} changed under every one of {ATTEMPTS} attempts to push',
@@ -82,8 +82,9 @@ def _trim(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
     if not old or dry_run:
         return Pruned('', clone.shown, clone.branch, old)
     subject = f'Remove {len(old)} old releases'
-    commit = clone.commit('\n'.join((subject, '', *old, '')), releases.without(files, old))
-    return Pruned(commit, clone.shown, clone.branch, old, answer=clone.push(commit).answer)
+    message = '\n'.join((subject, '', *old, ''))
+    commit = committing.commit(clone, message, releases.without(files, old))
+    return Pruned(commit, clone.shown, clone.branch, old, answer=pushing.push(clone, commit).answer)
 
 
 def _rewrite(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
@@ -97,14 +98,14 @@ def _rewrite(clone: deployment.Deployment, keep: int, dry_run: bool) -> Pruned:
     gone = {folder for tree in trees.values() for folder in releases.folders(tree)} - kept
     if not gone or dry_run:
         return Pruned('', clone.shown, clone.branch, tuple(sorted(gone)))
-    if not clone.signs() and '\ngpgsig' in clone.log('--first-parent', '--format=raw'):
+    if not committing.signs(clone) and '\ngpgsig' in clone.log('--first-parent', '--format=raw'):
         raise errors.Refused(
             f'{clone.branch} has signed commits, which would be made again without a signature',
             hint='let git sign them: git config --global commit.gpgsign true, and user.signingkey',
         )
     tip = _again(clone, commits, trees, kept, gone)
     backup = f'{BACKUP}{clone.branch}/{time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}'
-    answer = clone.push(tip, backup=backup).answer
+    answer = pushing.push(clone, tip, backup=backup).answer
     return Pruned(tip, clone.shown, clone.branch, tuple(sorted(gone)), backup, answer)
 
 
@@ -128,7 +129,7 @@ def _again(
         if tree == before or not (new or kept & set(releases.folders(tree)) or not kept):
             continue
         parents = (new,) if new else ()
-        new = clone.commit(message, changes, onto=commit, parents=parents, environment={
+        new = committing.commit(clone, message, changes, onto=commit, parents=parents, environment={
             'GIT_AUTHOR_NAME': author, 'GIT_AUTHOR_EMAIL': email, 'GIT_AUTHOR_DATE': when,
             'GIT_COMMITTER_NAME': committer, 'GIT_COMMITTER_EMAIL': committer_email,
             'GIT_COMMITTER_DATE': committed,

@@ -15,7 +15,7 @@ from .. import image
 from ..config import fields
 from ..messages import errors
 from ..messages.report import plain
-from . import bundle, ci, deployment, layout, releases, replies
+from . import bundle, ci, committing, deployment, layout, pushing, releases, replies
 
 # Every round of a race has a winner: this outlasts some dozens of publishers at once.
 ATTEMPTS = 60
@@ -56,7 +56,7 @@ def publish(wanted: bundle.Wanted) -> Published:
         for attempt in range(ATTEMPTS):
             try:
                 return _once(wanted, identity, place, blobs, clone)
-            except deployment.Raced:
+            except pushing.Raced:
                 _wait(attempt)
                 clone.refresh()
     raise errors.Unavailable(
@@ -108,8 +108,8 @@ def _once(
     old: tuple[str, ...] = ()
     if wanted.keep and place.pointer:
         old = releases.beyond(clone, {**files, **blobs}, wanted.keep, place)
-    commit = clone.commit(
-        bundle.message(wanted, identity, place, old),
+    commit = committing.commit(
+        clone, bundle.message(wanted, identity, place, old),
         {**releases.without(files, old), **gone, **taken, **blobs},
     )
     published = Published(
@@ -118,7 +118,7 @@ def _once(
     )
     if wanted.dry_run:
         return published
-    pushed = clone.push(commit)
+    pushed = pushing.push(clone, commit)
     return msgspec.structs.replace(published, commit=pushed.commit, answer=pushed.answer)
 
 

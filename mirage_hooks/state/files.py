@@ -80,3 +80,14 @@ def writing(path: Path) -> Iterator[None]:
             f'cannot write {error.filename or path}: {error.strerror}',
             hint=hints.get(error.errno or 0, ''),
         ) from None
+
+
+def require_writable(folder: Path) -> None:
+    """Raise Refused when `folder`, or what exists of the way to it, may not be written."""
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise errors.Refused(
+            f'no permission to write into {folder}',
+            hint='run this as the user that owns it, or give that user the right',
+        )

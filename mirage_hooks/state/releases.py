@@ -1,4 +1,4 @@
-"""The releases of one unikernel: the pointer to the live one, and what is remembered of it."""
+"""The releases of one unikernel, and the pointer to the live one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 
 from ..messages import errors
 from . import files, model
+from .notes import Notes
 
 XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 
 
-class Releases:
-    """The releases of one unikernel."""
+class Releases(Notes):
+    """The releases of one unikernel below `root`, with the notes on it."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        super().__init__(root)
         self.failed_console = root / 'failed.log'
 
     def folder(self, number: int) -> Path:
@@ -137,51 +138,8 @@ class Releases:
         others = [self.release(number) for number in beside if number != current.number]
         return [current, *(release for release in others if release is not None)]
 
-    def overlap(self) -> model.Overlap | None:
-        return files.read(self.root / 'overlap.json', model.Overlap)
-
-    def set_overlap(self, overlap: model.Overlap | None) -> None:
-        if overlap is not None or (self.root / 'overlap.json').exists():
-            files.write(self.root / 'overlap.json', overlap)
-
-    def pin(self) -> model.Pin | None:
-        return files.read(self.root / 'pin.json', model.Pin)
-
-    def set_pin(self, pin: model.Pin | None) -> None:
-        files.write(self.root / 'pin.json', pin)
-
-    def failure(self) -> model.Failure | None:
-        return files.read(self.root / 'failure.json', model.Failure)
-
-    def set_failure(self, failure: model.Failure | None) -> None:
-        if failure is not None or (self.root / 'failure.json').exists():
-            files.write(self.root / 'failure.json', failure)
-
-    def floor(self, branch: str) -> str:
-        """The commit of `branch` that was last deployed and trusted, '' when there is none."""
-        floor = files.read(self.root / 'floor.json', model.Floor)
-        return floor.commit if floor is not None and floor.branch == branch else ''
-
-    def set_floor(self, floor: model.Floor) -> None:
-        if floor != files.read(self.root / 'floor.json', model.Floor):
-            files.write(self.root / 'floor.json', floor)
-
-    def forget_floor(self) -> bool:
-        """Whether there was one."""
-        with files.writing(self.root):
-            had = (self.root / 'floor.json').exists()
-            (self.root / 'floor.json').unlink(missing_ok=True)
-        return had
-
     def run(self, number: int) -> model.Run | None:
         return files.read(self.folder(number) / files.RUN, model.Run)
-
-    def crashes(self) -> model.Crashes | None:
-        return files.read(self.root / 'crashes.json', model.Crashes)
-
-    def set_crashes(self, crashes: model.Crashes | None) -> None:
-        if crashes is not None or (self.root / 'crashes.json').exists():
-            files.write(self.root / 'crashes.json', crashes)
 
     def set_run(self, number: int, run: model.Run | None) -> None:
         files.write(self.folder(number) / files.RUN, run)

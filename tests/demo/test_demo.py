@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks.demo import __main__ as demo
-from mirage_hooks.demo import standin
+from mirage_hooks.demo import stage, standin
 from mirage_hooks.host import processes
 from mirage_hooks.messages import errors
 from tests import guests
@@ -107,12 +106,12 @@ def test_a_page_of_another_version_fails_the_demo(
 ) -> None:
     real = standin.text
     monkeypatch.setattr(standin, 'text', lambda version: real(1) + b'#' * version)
-    stage = demo.Stage(root, None)
+    demo = stage.Stage(root, None)
     try:
         with pytest.raises(errors.Refused) as refused:
-            stage.play()
+            demo.play()
     finally:
-        stage.strike()
+        demo.strike()
     assert refused.value.reason == 'this is not the page of version 2'
 
 

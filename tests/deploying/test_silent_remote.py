@@ -12,7 +12,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from mirage_hooks.cli.main import main
-from mirage_hooks.deploying import deploy
+from mirage_hooks.deploying import live
 from mirage_hooks.git import repository
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
@@ -96,8 +96,8 @@ def test_what_came_follows_what_died(serving: Deployment) -> None:
 
 def test_what_was_stopped_has_not_died(serving: Deployment) -> None:
     found = repository.Repository(serving.host)
-    assert not deploy.died(found)
+    assert not live.died(found)
     serving.crash()
-    until(lambda: deploy.died(found))  # its walls end a moment after it
+    until(lambda: live.died(found))  # its walls end a moment after it
     assert serving.mirage('stop', 'www').returncode == 0
-    assert not deploy.died(found)
+    assert not live.died(found)

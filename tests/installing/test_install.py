@@ -7,13 +7,21 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from mirage_hooks import config
 from mirage_hooks.config import reading
 from mirage_hooks.git.repository import Repository
-from mirage_hooks.installing import hookfolder, install, starter
+from mirage_hooks.installing import (
+    hookfolder,
+    install,
+    installation,
+    mirageyml,
+    schedule,
+    starter,
+)
 from mirage_hooks.messages import errors
 from tests import elf
 from tests.deployment import Deployment, git, run, web
@@ -353,19 +361,22 @@ def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
     assert refused.value.reason == f'{tmp_path} is not a git repository'
 
 
-@pytest.mark.parametrize('step', ['put_settings', '_put_line', 'remember'])
+@pytest.mark.parametrize(
+    ('module', 'step'), [(mirageyml, 'put'), (schedule, 'put'), (installation, 'remember')]
+)
 def test_a_failure_half_way_leaves_everything_as_it_was(
-    host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType, step: str,
 ) -> None:
     hook = host / '.git/hooks/post-merge'
     hook.write_text('#!/bin/sh\nexit 0\n')
-    real = getattr(install, step)
+    real = getattr(module, step)
 
     def fail(*arguments: object) -> None:
         real(*arguments)
         raise errors.Unavailable('the disk is full')
 
-    monkeypatch.setattr(install, step, fail)
+    monkeypatch.setattr(module, step, fail)
     before = picture(tmp_path)
     with pytest.raises(errors.Unavailable):
         install.install(host, tmp_path / 'new' / 'mirage.yml', when='')

@@ -1,10 +1,11 @@
-"""The map of the rooms, drawn from the code: imports go down."""
+"""The map of the rooms, drawn from the code: imports go down, and nothing grows too long."""
 
 from __future__ import annotations
 
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import mirage_hooks
@@ -112,9 +113,31 @@ def test_only_the_doors_run_programs() -> None:
     found = {path.relative_to(PACKAGE).as_posix() for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess' and room(path) != 'host'}
     assert found == {
-        'cli/hooks.py', 'demo/__main__.py', 'git/discovery.py', 'git/objects.py', 'keeper.py',
+        'cli/hooks.py', 'demo/transcript.py', 'git/discovery.py', 'git/objects.py', 'keeper.py',
         'state/fastpath.py', 'switching/launcher.py',
     }
+
+
+LONGEST = {'file': 250, 'class': 150, 'function': 40}
+"""Lines, from the first to the last."""
+
+
+def test_nothing_is_too_long_to_be_read() -> None:
+    found = {
+        f'{path.relative_to(PACKAGE)}: {kind} {name} has {length} lines'
+        for path in FILES for kind, name, length in lengths(path) if length > LONGEST[kind]
+    }
+    assert found == set()
+
+
+def lengths(path: Path) -> Iterator[tuple[str, str, int]]:
+    """The kind, name and lines of the file at `path`, and of all that is defined in it."""
+    text = path.read_text()
+    yield 'file', path.stem, len(text.splitlines())
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            kind = 'class' if isinstance(node, ast.ClassDef) else 'function'
+            yield kind, node.name, (node.end_lineno or 0) - node.lineno + 1
 
 
 def test_the_fast_path_imports_the_standard_library_alone() -> None:

@@ -1,0 +1,59 @@
+"""What a person decided: a stop, a start, a rollback that holds, trust that begins anew."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .. import config
+from ..git import tree
+from ..git.repository import Repository
+from ..messages import errors
+from ..state import files, journal, model, store
+from ..state.releases import Releases
+from .context import Intent
+from .live import Live
+
+
+def write_down(intent: Intent, name: str, releases: Releases) -> None:
+    """Keep what a person decides now beyond this converge."""
+    if name in intent.stopped:  # a rollback outlasts a stop
+        old = releases.pin() or model.Pin()
+        new = msgspec.structs.replace(old, stopped=intent.stopped[name])
+        releases.set_pin(None if new == model.Pin() else new)
+    if name in intent.anew:
+        pin = releases.pin()
+        if pin is not None and not pin.stopped:  # a stop holds until `start`
+            releases.set_pin(None)
+        releases.set_failure(None)
+
+
+def pinned(
+    live: Live, name: str, releases: Releases, wanted: config.Unikernel, found: tree.Found
+) -> model.Outcome | None:
+    """The outcome while a rollback holds; None when there is none, or a newer image ends it."""
+    pin, current = releases.pin(), releases.current()
+    held = pin is not None and pin.blob == found.blob
+    kept = releases.release(pin.release) if pin is not None and held else None
+    if kept is None:
+        releases.set_pin(None)
+        return None
+    if current is not None and current.number == kept.number:
+        return live.running(name, releases, current, wanted, 'pinned')
+    try:  # the rollback was interrupted
+        return live.returned(name, releases, wanted, kept)
+    except errors.Refused:
+        releases.set_pin(None)
+        raise
+
+
+def forget_floor(repository: Repository, trigger: str) -> list[str]:
+    """Begin trust anew, as after a rewind that was meant: which unikernels had a floor."""
+    state = store.opened(repository.state)
+    with state.lock(trigger, store.PATIENCE):
+        files.write(state.fastpath, None)
+        had = [name for name in state.names() if state.of(name).forget_floor()]
+        for name in had:
+            journal.append(state.history, journal.Entry(
+                at=journal.now(), unikernel=name, event='trust begun anew', trigger=trigger,
+            ))
+    return had

@@ -1,0 +1,37 @@
+"""This installation itself: what runs it, and the repositories that use it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ..state import files
+
+
+def programs() -> tuple[Path, Path]:
+    """The interpreter for the hooks and the command for cron. install.sh keeps them behind links
+    that stay while the environment below them is exchanged."""
+    environment = Path(sys.prefix)
+    home = environment.parent
+    if (home / 'current').is_symlink() and (home / 'current').resolve() == environment.resolve():
+        return home / 'current' / 'bin' / 'python', home / 'bin' / 'mirage-hooks'
+    return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
+
+
+def remember(folder: Path, used: bool) -> None:
+    """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
+    _, command = programs()
+    home = command.parent.parent
+    if home == Path(sys.prefix) or not os.access(home, os.W_OK):
+        return
+    path = home / 'repositories'
+    with files.writing(path):
+        text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
+        before = [line for line in text.split('\n') if line]
+        others = {line for line in before if line != str(folder) and Path(line).exists()}
+        after = sorted(others | {str(folder)} if used else others)
+        if after != before:
+            fresh = path.with_name('repositories.new')
+            fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
+            fresh.replace(path)

@@ -1,0 +1,65 @@
+"""The host's mirage.yml: where it is, and that git's configuration names it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from ..git import repository
+from ..messages import errors
+from ..state import files, store
+from . import starter
+
+
+def path_of(where: repository.Repository, given: Path | None) -> Path:
+    """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
+    write it."""
+    named = where.setting('mirage.config')
+    path = given.absolute() if given else where.config_path() if named else starter.path(where)
+    inside = path.resolve().is_relative_to(where.folder)
+    if inside and not path.resolve().is_relative_to(where.git_dir):
+        raise errors.Refused(
+            f'{path} is inside the repository, where a push could change it',
+            hint='name a file outside with --config',
+        )
+    if not path.exists():
+        files.require_writable(path.parent)
+    elif not given and not named and starter.owner(path) not in ('', str(where.folder)):
+        raise errors.Refused(
+            f'{path} was written for {starter.owner(path)}',
+            hint='name another file with --config, or the same one to share it',
+        )
+    return path
+
+
+def put(
+    where: repository.Repository, path: Path, undo: contextlib.ExitStack, text: str = ''
+) -> list[str]:
+    """Let git's configuration name the mirage.yml at `path`, which gets `text` (a starter's by
+    default) when it is not there yet."""
+    said = [f'mirage.yml: {path}']
+    if not path.exists():
+        content = text or starter.text(where)
+        with files.writing(path):
+            _make_folder(path.parent, undo)
+            undo.callback(path.unlink, missing_ok=True)
+            path.touch(0o600)  # a webhook's address in it is a secret
+            path.write_text(content, 'utf-8', 'surrogateescape')
+        what = 'read it, and fill in what is open' if text else 'say there what should run'
+        said = [f'mirage.yml: {path} is new: {what}']
+    before = where.setting('mirage.config')
+    if before != str(path):
+        undo.callback(where.configure, 'mirage.config', before)
+        where.configure('mirage.config', str(path))
+    try:
+        store.settings(path)
+    except errors.Refused as refused:
+        said.append(f'WARNING: {refused.reason}')
+    return said
+
+
+def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
+    if not folder.exists():
+        _make_folder(folder.parent, undo)
+        folder.mkdir(0o755)
+        undo.callback(folder.rmdir)

@@ -1,0 +1,58 @@
+"""What is noted of one unikernel next to its releases: what a person decided, what failed, what
+crashed, who is drained, and how far trust came. Each note is a file, and gone without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import files, model
+
+
+class Notes:
+    """The notes on one unikernel, below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def overlap(self) -> model.Overlap | None:
+        return files.read(self.root / 'overlap.json', model.Overlap)
+
+    def set_overlap(self, overlap: model.Overlap | None) -> None:
+        if overlap is not None or (self.root / 'overlap.json').exists():
+            files.write(self.root / 'overlap.json', overlap)
+
+    def pin(self) -> model.Pin | None:
+        return files.read(self.root / 'pin.json', model.Pin)
+
+    def set_pin(self, pin: model.Pin | None) -> None:
+        files.write(self.root / 'pin.json', pin)
+
+    def failure(self) -> model.Failure | None:
+        return files.read(self.root / 'failure.json', model.Failure)
+
+    def set_failure(self, failure: model.Failure | None) -> None:
+        if failure is not None or (self.root / 'failure.json').exists():
+            files.write(self.root / 'failure.json', failure)
+
+    def floor(self, branch: str) -> str:
+        """The commit of `branch` that was last deployed and trusted, '' when there is none."""
+        floor = files.read(self.root / 'floor.json', model.Floor)
+        return floor.commit if floor is not None and floor.branch == branch else ''
+
+    def set_floor(self, floor: model.Floor) -> None:
+        if floor != files.read(self.root / 'floor.json', model.Floor):
+            files.write(self.root / 'floor.json', floor)
+
+    def forget_floor(self) -> bool:
+        """Whether there was one."""
+        with files.writing(self.root):
+            had = (self.root / 'floor.json').exists()
+            (self.root / 'floor.json').unlink(missing_ok=True)
+        return had
+
+    def crashes(self) -> model.Crashes | None:
+        return files.read(self.root / 'crashes.json', model.Crashes)
+
+    def set_crashes(self, crashes: model.Crashes | None) -> None:
+        if crashes is not None or (self.root / 'crashes.json').exists():
+            files.write(self.root / 'crashes.json', crashes)
