@@ -1,4 +1,4 @@
-"""From the hook's start to the first reply of Solo5's test_net, beside the bare tender's time."""
+"""From the hook's start to the first reply of Solo5's test_net, next to the bare tender's time."""
 
 from __future__ import annotations
 

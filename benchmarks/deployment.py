@@ -1,4 +1,4 @@
-"""What a deployment costs a visitor: the original's scripts beside ours, one guest, one run; and
+"""What a deployment costs a visitor: the original's scripts next to ours, one guest, one run; and
 where the time from `git push` to the first answer goes."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.deployment import Deployment, free_port, git, run
 
 BAD = b'#!/bin/sh\nexit 3\n'
 DOWN = 3  # seconds that are watched after a bad image
-PARTS = ('git', 'start and read', 'unpack', 'prove beside', 'switch')
+PARTS = ('git', 'start and read', 'unpack', 'prove next to', 'switch')
 
 
 def visitor(folder: Path, rounds: int) -> list[str]:
@@ -35,10 +35,10 @@ def visitor(folder: Path, rounds: int) -> list[str]:
     if wired.missing():
         return lines
     (folder / 'direct').mkdir()
-    return [*lines, *_visited_beside(folder / 'direct', rounds)]
+    return [*lines, *_visited_next_to(folder / 'direct', rounds)]
 
 
-def _visited_beside(folder: Path, rounds: int) -> list[str]:
+def _visited_next_to(folder: Path, rounds: int) -> list[str]:
     site, lines = wired.Pushed(folder, 'direct'), []
     try:
         site.configure(drain='0s')

@@ -33,7 +33,7 @@ ABOUT = {
     'releases are pruned at every switch.',
     'Under load': 'A visitor asks every 2 ms. `replace` is for a port that has room for one '
     'release at a time: between the end of the old one and the first answer of the new one lies a '
-    'boot. `overlap` boots the new one beside the old one.',
+    'boot. `overlap` boots the new one next to the old one.',
     'Hostile repositories': 'Every program that a push and a pull execute is traced and compared '
     'with the few that may run; all that is printed is searched for what a terminal would obey.',
 }

@@ -129,7 +129,7 @@ def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
         row |= {'crashed': crashed, 'hint': hint} if crashed else {}
         restarted = crashes.restarts(releases, release)
         row |= {'restarted': restarted} if restarted else {}
-    row |= _beside(releases)
+    row |= _next_to(releases)
     others = conflicts.of(state, name, None, release, seen) if release is not None else []
     row |= {'conflicts': [one.text for one in others]} if others else {}
     if pin and not pin.stopped:
@@ -139,7 +139,7 @@ def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
     return row
 
 
-def _beside(releases: Releases) -> dict[str, Any]:
+def _next_to(releases: Releases) -> dict[str, Any]:
     """The releases that keep their connections for a while."""
     overlap, current = releases.overlap(), releases.current()
     drained = [

@@ -20,7 +20,7 @@ class Unikernel(Mapping, frozen=True):
         str,
         Meta(
             description='where the image is in the repository: a pointer file such as xen/latest, '
-            'which names a folder or file beside it, or the path of the image itself'
+            'which names a folder or file next to it, or the path of the image itself'
         ),
     ]
     branch: Annotated[
@@ -77,8 +77,8 @@ class Unikernel(Mapping, frozen=True):
     switch: Annotated[
         Literal['overlap', 'replace'] | None,
         Meta(
-            description='overlap: the new release is proved beside the old one, new connections go '
-            'to it, established ones stay; replace: the old one is stopped first; when left out, '
+            description='overlap: the new release is proved next to the old one, new connections '
+            'go to it, established ones stay; replace: the old one is stopped first; when left out, '
             'overlap wherever it is possible (one static network on a bridge, no writable disk)'
         ),
     ] = None
@@ -110,7 +110,7 @@ class Unikernel(Mapping, frozen=True):
 
     @property
     def overlapped(self) -> Static | None:
-        """The network on which a new release is proved and runs beside the old one; None when
+        """The network on which a new release is proved and runs next to the old one; None when
         one must end before the other begins."""
         writable = any(not block.read_only for block in self.blocks.values())
         if self.switch == 'replace' or (writable and self.switch is None):

@@ -181,6 +181,6 @@ def _expect(target: str, wanted: config.Unikernel, name: str) -> None:
     if wanted.target not in (None, target):
         raise errors.Refused(
             f'the image is built for {target}, but {name}.target is {wanted.target}',
-            hint=f'rebuild it with `mirage configure -t {wanted.target}`, or mend `target:` in '
+            hint=f'rebuild it with `mirage configure -t {wanted.target}`, or fix `target:` in '
             'mirage.yml',
         )

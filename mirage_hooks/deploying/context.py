@@ -59,7 +59,7 @@ class Context:
     def tidy(self) -> None:
         """Make what is there equal the state, whatever was killed or has drained meanwhile."""
         try:
-            for text in drain.settle(self.state, self.owner):
+            for text in drain.tidy(self.state, self.owner):
                 self.report.step('mirage-hooks', text)
             self.state.sweep()
         except errors.Unavailable as refused:  # a stuck domain must not keep a new image away

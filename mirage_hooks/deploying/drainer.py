@@ -28,7 +28,7 @@ def wait(repository: Repository) -> None:
             while drain.draining(state) and not drain.due(state, owner):
                 time.sleep(PAUSE)
             with state.lock('drain', store.PATIENCE):
-                for text in drain.settle(state, owner):
+                for text in drain.tidy(state, owner):
                     journal.append(state.history, journal.Entry(
                         at=journal.now(), unikernel='mirage-hooks', event='drained',
                         trigger='drain', reason=text,

@@ -95,6 +95,6 @@ class Gate:
         if current is None or not candidate.alike(current, new):
             request = self.candidates.requests[new.number]
             tried = trial.held(self.context, proof, wanted, new, request)
-            said = 'it serves' if tried else 'it cannot be tried beside what runs'
+            said = 'it serves' if tried else 'it cannot be tried next to what runs'
             self.context.report.step(name, said)
         proof.point(new.number)

@@ -36,7 +36,7 @@ class Live:
     ) -> None:
         """Side by side where both can be, one after the other elsewhere."""
         self.context.switched = True
-        if overlap.beside(old, new, wanted):
+        if overlap.possible(old, new, wanted):
             mode = overlap.take_over
         else:
             mode = switch.replace
@@ -102,7 +102,7 @@ class Live:
         self, name: str, releases: Releases, release: model.Release,
         wanted: config.Unikernel | None,
     ) -> None:
-        if wanted is not None and overlap.beside(None, release, wanted):
+        if wanted is not None and overlap.possible(None, release, wanted):
             say = self.context.say(name)
             overlap.take_over(releases, self.context.owner, None, release, wanted, say)
         elif wanted is not None:

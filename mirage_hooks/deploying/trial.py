@@ -26,7 +26,7 @@ def held(
     """Try `new`, planned from `request`, on a spare port, or at its own address on a stage; False
     where neither can be. Raises Refused when it does not serve there."""
     spare = switch.spare_port() if wanted.port is not None else None
-    if spare is None and not overlap.beside(None, new, wanted):
+    if spare is None and not overlap.possible(None, new, wanted):
         return False
     say = context.say(new.unikernel)
     apart, copies = _apart(request, spare)
@@ -47,10 +47,10 @@ def held(
     return True
 
 
-def needed(wanted: config.Unikernel, beside: bool) -> bool:
-    """Whether a new release is to be tried: `beside` what serves it proves itself on its way, but
+def needed(wanted: config.Unikernel, next_to: bool) -> bool:
+    """Whether a new release is to be tried: `next_to` what serves it proves itself on its way, but
     with the disks that it would then write to."""
-    return not beside or any(not block.read_only for block in wanted.blocks.values())
+    return not next_to or any(not block.read_only for block in wanted.blocks.values())
 
 
 def _apart(

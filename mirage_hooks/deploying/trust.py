@@ -115,14 +115,14 @@ def _readable(repository: Repository, key: str, name: str) -> None:
     if inside:
         raise errors.Refused(
             f'trust.{key}: {name} is inside the repository, where a push could change it',
-            hint='move it out, and mend mirage.yml',
+            hint='move it out, and fix mirage.yml',
         )
     try:
         list(path.iterdir()) if key == 'keyring' else path.open('rb').close()
     except OSError as error:
         raise errors.Refused(
             f'cannot read {name}: {error.strerror}, so no commit can be trusted',
-            hint=f'make it, or mend `trust: {{{key}: …}}` in mirage.yml',
+            hint=f'make it, or fix `trust: {{{key}: …}}` in mirage.yml',
         ) from None
 
 
@@ -191,7 +191,7 @@ def _ssh_refusal(
         when = f'only until {late[1]}' if late else f'only from {early[1]}' if early else ''
         return errors.Refused(
             f'{which} is signed with {key}, which {wanted.signers} knows {when}',
-            hint=f'sign with a key that is valid today, or mend {wanted.signers}',
+            hint=f'sign with a key that is valid today, or fix {wanted.signers}',
         )
     return errors.Refused(
         f'{which} is signed with {key}, which {wanted.signers} does not know',

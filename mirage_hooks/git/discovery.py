@@ -47,10 +47,10 @@ def find(path: Path) -> Place:
     main = said if said.own == said.common else _ask(said.common)
     if main.own != said.common:
         raise errors.Refused(f'{said.common}, which {said.own} names, is not a git directory')
-    return Place(said.common, None if main.bare else main.top or _beside(said.common), main.bare)
+    return Place(said.common, None if main.bare else main.top or _next_to(said.common), main.bare)
 
 
-def _beside(git_dir: Path) -> Path | None:
+def _next_to(git_dir: Path) -> Path | None:
     """The work tree that the folder `.git` is in, as git sees it from there."""
     said = _ask(git_dir.parent) if git_dir.name == '.git' else None
     return said.top if said is not None and said.own == git_dir else None

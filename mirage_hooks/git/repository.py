@@ -348,7 +348,7 @@ class Repository:
         return self._references.on() == branch
 
     def _heard(self, *arguments: str) -> str:
-        """What a git command and its hooks print beside its output; ours leave the rest to us."""
+        """What a git command and its hooks print next to its output; ours leave the rest to us."""
         try:
             _, _, said = self._git.execute(
                 ['git', *arguments], with_extended_output=True, env={caller.PULLING: '1'}

@@ -28,8 +28,8 @@ def find(
 
 
 def _had_its_own(current: model.Release, found: tree.Found) -> bool:
-    """Whether the live image is called like its unikernel, and lay in a folder beside this one: who
-    shared the only image from the beginning goes on sharing it."""
+    """Whether the live image is called like its unikernel, and lay in a folder next to this one:
+    who shared the only image from the beginning goes on sharing it."""
     folders = {PurePosixPath(one.path).parent.parent for one in (current, found)}
     return tree.called(current.path, current.unikernel) and len(folders) == 1
 

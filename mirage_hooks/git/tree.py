@@ -66,7 +66,7 @@ def named(entries: list[Entry], commit: str, path: str, pointer: str = '') -> En
             hint='publish again: pointer and image belong into one commit',
         )
     raise errors.Refused(
-        f'commit {commit[:12]} has no {path}', hint='publish an image, or mend `image:`'
+        f'commit {commit[:12]} has no {path}', hint='publish an image, or fix `image:`'
     )
 
 

@@ -157,7 +157,7 @@ def require(bridge: str) -> None:
     if not exists(bridge):
         raise errors.Unavailable(
             f'the bridge {bridge} does not exist',
-            hint=f'make it (ip link add {bridge} type bridge), or mend `bridge:` in mirage.yml',
+            hint=f'make it (ip link add {bridge} type bridge), or fix `bridge:` in mirage.yml',
         )
 
 

@@ -102,7 +102,7 @@ def create(plan: model.Plan) -> None:
         if 'memory' not in error.reason.lower():
             raise
         raise errors.Unavailable(error.reason, hint=(
-            'Xen has too little memory for it: lower `memory:`, or, where two do not fit beside '
+            'Xen has too little memory for it: lower `memory:`, or, where two do not fit next to '
             'each other, say `switch: replace` in mirage.yml'
         )) from None
 

@@ -61,7 +61,7 @@ def _lock(repository: Repository) -> Iterator[Finding]:
     lock = repository.git_dir / 'index.lock'
     if lock.exists():
         yield Finding(
-            'git', False, f'{lock} is there: git pull refuses to work beside it',
+            'git', False, f'{lock} is there: git pull refuses to work next to it',
             'if no git runs here, it was left by one that was killed: '
             f'rm {shlex.quote(str(lock))}',
         )

@@ -85,4 +85,4 @@ def _gate(repository: Repository, settings: config.Settings) -> Iterator[Finding
 
 def _notify(wanted: config.Notify | None) -> Iterator[Finding]:
     if wanted is not None and wanted.command:
-        yield program('notify', wanted.command[0], 'mend `notify:` in mirage.yml')
+        yield program('notify', wanted.command[0], 'fix `notify:` in mirage.yml')

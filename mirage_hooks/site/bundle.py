@@ -73,7 +73,7 @@ def _compressed(raw: Path, compress: str) -> Iterator[IO[bytes]]:
 
 
 def _config(path: Path) -> Path | None:
-    """The config.ml that belongs to the image: beside it, or above MirageOS 4's dist/."""
+    """The config.ml that belongs to the image: next to it, or above MirageOS 4's dist/."""
     tried = (path.parent / 'config.ml', path.resolve().parent.parent / 'config.ml')
     return next((config for config in tried if config.is_file()), None)
 

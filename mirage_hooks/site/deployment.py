@@ -46,7 +46,7 @@ class Deployment:
 
     def _clone(self, branch: str) -> str:
         """The branch that was asked for, or the one that the other side's HEAD is on."""
-        # The name of the remote by a setting: older gits refuse --origin beside --bare.
+        # The name of the remote by a setting: older gits refuse --origin next to --bare.
         command = ['git', '-c', 'clone.defaultRemoteName=origin', 'clone', '--bare', '--quiet',
                    '--no-tags', '--no-local', '--single-branch', '--template=']
         named = [f'--branch={branch}'] if branch else []

@@ -105,7 +105,7 @@ def names(files: Iterable[str], folder: str) -> dict[str, tuple[str, ...]]:
 
 
 def shelves(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Every folder that holds a pointer, with the release folders beside it."""
+    """Every folder that holds a pointer, with the release folders next to it."""
     known = set(paths)
     folders = {str(PurePosixPath(path).parent) for path in known if PurePosixPath(path).parts[1:]}
     found = {}

@@ -23,9 +23,9 @@ LONGEST = 3.0  # seconds between two attempts
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What was pushed: `commit` is '' when there was nothing to do or it was a dry run. `beside`
-    are the unikernels whose images were taken over from the release before, `new_beside` the
-    other branches where this one is new."""
+    """What was pushed: `commit` is '' when there was nothing to do or it was a dry run. `next_to`
+    are the unikernels whose images were taken over from the release before, `others` the
+    branches next to which this one is new."""
 
     commit: str
     to: str
@@ -35,8 +35,8 @@ class Published(msgspec.Struct, frozen=True):
     removed: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
     same: bool = False
-    beside: tuple[str, ...] = ()
-    new_beside: tuple[str, ...] = ()
+    next_to: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def publish(wanted: bundle.Wanted) -> Published:
@@ -74,12 +74,12 @@ def told(published: Published, verdict: replies.Verdict = replies.SILENCE) -> li
     act, removal = ('published', 'removed') if published.commit else ('would publish',
                                                                       'would remove')
     where = f'{published.branch} {published.commit[:12]}'.strip()
-    new = f', a new branch beside {", ".join(map(plain, published.new_beside))}'
+    new = f', a new branch next to {", ".join(map(plain, published.others))}'
     return [
         *(f'{removal} {folder}' for folder in published.removed),
-        *(f'beside it, as it was: {name}' for name in published.beside),
+        *(f'next to it, as it was: {name}' for name in published.next_to),
         *(f'remote: {plain(line)}' for line in published.answer),
-        f'{act} {what} on {where} of {plain(published.to)}{new if published.new_beside else ""}',
+        f'{act} {what} on {where} of {plain(published.to)}{new if published.others else ""}',
         *_judged(verdict),
     ]
 
@@ -101,8 +101,8 @@ def _once(
     files = clone.files()
     if _same(files, place, blobs, clone):
         return Published('', clone.shown, clone.branch, place, identity, same=True)
-    beside = releases.beside(clone, files, place, wanted.name)
-    taken = {path: file for paths in beside.values() for path, file in paths.items()}
+    next_to = releases.next_to(clone, files, place, wanted.name)
+    taken = {path: file for paths in next_to.values() for path, file in paths.items()}
     gone = dict.fromkeys(path for path in place.others if path in files)
     layout.require_room({*files} - {*gone}, blobs)
     old: tuple[str, ...] = ()
@@ -113,8 +113,8 @@ def _once(
         {**releases.without(files, old), **gone, **taken, **blobs},
     )
     published = Published(
-        '', clone.shown, clone.branch, place, identity, old, beside=tuple(beside),
-        new_beside=() if clone.tip else clone.others(),
+        '', clone.shown, clone.branch, place, identity, old, next_to=tuple(next_to),
+        others=() if clone.tip else clone.others(),
     )
     if wanted.dry_run:
         return published

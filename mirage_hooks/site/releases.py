@@ -51,7 +51,7 @@ def newest(
     return str(PurePosixPath(place.pointer).parent / named)
 
 
-def beside(
+def next_to(
     clone: deployment.Deployment, files: Mapping[str, deployment.File], place: layout.Place,
     name: str,
 ) -> dict[str, dict[str, deployment.File]]:

@@ -92,7 +92,7 @@ class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     slot: Slot
     created: float
     plan: Plan
-    network: config.Static | None = None  # set where it can be proved and run beside another one
+    network: config.Static | None = None  # set where it can be proved and run next to another one
     memory: int = 0
 
 
@@ -127,7 +127,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Crashes(msgspec.Struct, frozen=True):
-    """A release that ends by itself: how often it was brought back and when last (seconds since
+    """A release that ends by itself: how often it was restarted and when last (seconds since
     1970); `code` is how it ended, where that is known, `reason` and `hint` say so in words;
     `told`, whether people know; `final`, that it is not started again."""
 

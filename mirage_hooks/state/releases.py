@@ -134,8 +134,8 @@ class Releases(Notes):
         current, overlap = self.current(), self.overlap()
         if current is None:
             return []
-        beside = [side.release for side in overlap.sides] if overlap else []
-        others = [self.release(number) for number in beside if number != current.number]
+        next_to = [side.release for side in overlap.sides] if overlap else []
+        others = [self.release(number) for number in next_to if number != current.number]
         return [current, *(release for release in others if release is not None)]
 
     def run(self, number: int) -> model.Run | None:

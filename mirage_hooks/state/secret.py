@@ -48,7 +48,7 @@ def read(key: str, file: str) -> str:
     except OSError as error:
         raise errors.Refused(
             f'cannot read secret {key} from {file}: {error.strerror}',
-            hint=f'make the file, or mend `secrets:` in mirage.yml ({key})',
+            hint=f'make the file, or fix `secrets:` in mirage.yml ({key})',
         ) from None
     if mode & stat.S_IROTH:
         raise errors.Refused(

@@ -17,7 +17,7 @@ from . import ended, launcher
 from .ended import End
 
 PAUSES = (2, 3600)  # seconds between two starts after the second end, and at most
-SETTLED = 600  # seconds of life after which an end is a new story
+STABLE = 600  # seconds of life after which an end is a new story
 SHORT = 60  # seconds: what lived longer did start, whatever its exit code
 TOLD = 60  # seconds of a pause that people are told of; a shorter one is over before they look
 
@@ -143,8 +143,8 @@ def _known(releases: Releases, release: model.Release) -> model.Crashes | None:
 def _calm(known: model.Crashes, lived: float | None, now: float) -> bool:
     """Whether the last start led to a life of its own; an unseen end is given the doubt."""
     if lived is not None:
-        return lived > SETTLED
-    return now - known.at > 2 * pause(known.count) + SETTLED
+        return lived > STABLE
+    return now - known.at > 2 * pause(known.count) + STABLE
 
 
 def _lived(releases: Releases, release: model.Release) -> float | None:

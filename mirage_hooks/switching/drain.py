@@ -1,7 +1,7 @@
 """After a switch: what keeps its connections, until they end or its time is over.
 
 What is to be there can be told from the state alone: `current` is live, `overlap.json` names those
-that are drained. So `settle` both ends what has drained and makes good what a kill left. While one
+that are drained. So `tidy` both ends what has drained and makes good what a kill left. While one
 release serves alone there are no rules."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 
 RELEARN = 1.1  # seconds; Linux takes no second change of a neighbour within one (locktime)
 
 
-def settle(state: store.Store, owner: str) -> list[str]:
+def tidy(state: store.Store, owner: str) -> list[str]:
     """Make what is there equal the state: end what has drained or belongs to nobody, keep the
     connections of what has not, take away rules that nobody needs. Says what it ended."""
     names = link.rules(owner) if _steerable(state) else frozenset()
@@ -43,7 +43,7 @@ def draining(state: store.Store) -> bool:
 
 
 def due(state: store.Store, owner: str) -> bool:
-    """Whether `settle` has something to do."""
+    """Whether `tidy` has something to do."""
     overlaps = {name: overlap for name in state.names() if (overlap := state.of(name).overlap())}
     names = link.rules(owner) if overlaps else frozenset()
     return any(

@@ -21,8 +21,8 @@ from ..state.releases import Releases
 from . import asked, confirm, health, launcher, switch
 
 
-def beside(old: model.Release | None, new: model.Release, wanted: config.Unikernel) -> bool:
-    """Whether `new` can be proved and serve beside `old`: an ordinary user makes no namespace."""
+def possible(old: model.Release | None, new: model.Release, wanted: config.Unikernel) -> bool:
+    """Whether `new` can be proved and serve next to `old`: an ordinary user makes no namespace."""
     alone = all(release is None or release.network for release in (old, new))
     return alone and wanted.overlapped is not None and os.geteuid() == 0
 
@@ -48,7 +48,7 @@ def take_over(
     releases: Releases, owner: str, old: model.Release | None, new: model.Release,
     wanted: config.Unikernel, say: switch.Say,
 ) -> None:
-    """Prove `new` beside `old`, send it what is new, point to it. Raises Refused when it does not
+    """Prove `new` next to `old`, send it what is new, point to it. Raises Refused when it does not
     serve; what serves was not touched then, or has everything again."""
     known = link.side_of(releases, new)
     if known is not None and old is not None:  # still there for its connections: a quick way back

@@ -39,7 +39,7 @@ def tender(target: str, wanted: config.Unikernel, abi: int | None) -> str:
     if path is None:
         raise errors.Unavailable(
             f'{named} is not installed, which runs {target} images',
-            hint=GET.get(Path(named).name, 'mend `tender:` in mirage.yml'),
+            hint=GET.get(Path(named).name, 'fix `tender:` in mirage.yml'),
         )
     if abi is not None and target in ('spt', 'hvt'):
         spoken = _abi(path)
@@ -134,7 +134,7 @@ def _disk(what: str, block: config.Block, repository: tuple[Path, ...]) -> int:
     except OSError as error:
         raise errors.Refused(
             f'{what} cannot be opened: {path}: {error.strerror}',
-            hint=f'make it, as with `truncate -s 64M {quoted}`, or mend `path:` in mirage.yml',
+            hint=f'make it, as with `truncate -s 64M {quoted}`, or fix `path:` in mirage.yml',
         ) from None
     if size == 0 or size % block.sector:
         raise errors.Refused(

@@ -94,7 +94,7 @@ def _checked(argument: str) -> str:
     if not argument or '\0' in argument:
         raise errors.Refused(
             f'argument {argument!r} cannot reach an image: it is empty or holds a NUL',
-            hint='mend `arguments:` in mirage.yml',
+            hint='fix `arguments:` in mirage.yml',
         )
     return argument
 

@@ -48,7 +48,7 @@ def _devices(
             wrong = 'is read-only' if block.read_only else 'has a space in its path'
             raise errors.Refused(
                 f'disk {device} of {request.unikernel} {wrong}, which Solo5 tenders do not know',
-                hint=f'mend {request.unikernel}.blocks.{device} in mirage.yml',
+                hint=f'fix {request.unikernel}.blocks.{device} in mirage.yml',
             )
         found.append(f'--block:{device}={block.path}')
         if block.sector != SECTOR:

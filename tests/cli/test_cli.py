@@ -97,7 +97,7 @@ def test_a_dry_run_plans_without_what_would_run_the_image(serving: Deployment) -
     done = serving.mirage('deploy', '--dry-run', '--json')
     assert (done.returncode, done.stderr) == (0, (
         'mirage-hooks: www cannot run here yet: solo5-nowhere is not installed, which runs spt '
-        'images\n  hint: mend `tender:` in mirage.yml\n'
+        'images\n  hint: fix `tender:` in mirage.yml\n'
     ))
     assert 'solo5-nowhere' in json.loads(done.stdout)['www']['command']
     assert 'www (spt):\n' in serving.mirage('deploy', '--dry-run').stdout
@@ -196,7 +196,7 @@ def test_old_releases_are_pruned_as_keep_says(serving: Deployment) -> None:
 # A crash, a reboot, a stop
 
 
-def test_after_a_crash_the_next_tick_brings_it_back_and_says_so(twice: Deployment) -> None:
+def test_after_a_crash_the_next_cron_run_brings_it_back_and_says_so(twice: Deployment) -> None:
     twice.crash()
     assert twice.page() == ''
     done = twice.mirage('pull', '--quiet')
@@ -330,7 +330,7 @@ def test_our_own_fault_exits_3_and_keeps_the_traceback(
     log.unlink()
 
 
-def test_an_interruption_exits_130_and_the_next_tick_ends_what_it_began(
+def test_an_interruption_exits_130_and_the_next_cron_run_ends_what_it_began(
     serving: Deployment,
 ) -> None:
     serving.publish(web('two', before='import time; time.sleep(2)'), B)

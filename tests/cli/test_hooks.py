@@ -65,7 +65,7 @@ def test_every_way_to_pull_boots_the_new_image(serving: Deployment, how: str) ->
 
 
 @pytest.mark.parametrize('how', ['--rebase', '--no-rebase'])
-def test_a_pull_beside_a_local_commit_boots_the_new_image(
+def test_a_pull_next_to_a_local_commit_boots_the_new_image(
     serving: Deployment, how: str
 ) -> None:
     (serving.host / 'local').write_text('of the host\n')
@@ -89,13 +89,13 @@ def test_a_squash_leaves_the_old_image_until_it_is_committed(serving: Deployment
     serving.pull('--squash')
     assert serving.page() == 'one'
     git(serving.host, 'commit', '-q', '-m', 'squashed')
-    assert serving.page() == 'one'  # a commit fires no hook of ours: the next tick sees it
+    assert serving.page() == 'one'  # a commit fires no hook of ours: the next cron run sees it
     git(serving.host, 'config', 'pull.rebase', 'true')
     assert serving.mirage('pull', '--quiet').returncode == 0
     assert serving.page() == 'two'
 
 
-def test_after_fetch_and_reset_the_next_cron_tick_boots_the_new_image(
+def test_after_fetch_and_reset_the_next_cron_run_boots_the_new_image(
     serving: Deployment,
 ) -> None:
     serving.publish(web('two'), 'b' * 40)
@@ -118,7 +118,7 @@ def test_a_merge_that_does_not_touch_the_image_does_not_touch_the_unikernel(
     assert serving.processes() == before
 
 
-def test_a_tick_with_nothing_new_says_nothing(serving: Deployment) -> None:
+def test_a_cron_run_with_nothing_new_says_nothing(serving: Deployment) -> None:
     done = serving.mirage('pull', '--quiet')
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
 
@@ -132,7 +132,7 @@ def rewound(deployment: Deployment, page: str = 'other') -> None:
     deployment.publish(web(page), 'e' * 40)
 
 
-def test_a_force_pushed_upstream_is_refused_at_every_tick_and_told_once(
+def test_a_force_pushed_upstream_is_refused_at_every_cron_run_and_told_once(
     serving: Deployment,
 ) -> None:
     serving.publish(web('two'), 'b' * 40)
@@ -205,7 +205,7 @@ def test_a_rewound_upstream_is_not_followed_over_commits_of_the_clone(
     assert serving.page() == 'two'
 
 
-def test_a_bare_repository_stays_rewound_at_every_tick(deployment: Deployment) -> None:
+def test_a_bare_repository_stays_rewound_at_every_cron_run(deployment: Deployment) -> None:
     deployment.publish(web('one'), 'a' * 40)
     git(deployment.folder, 'clone', '-q', '--bare', f'file://{deployment.hub}', 'host')
     git(deployment.host, 'config', 'remote.origin.fetch', '+refs/heads/*:refs/remotes/origin/*')

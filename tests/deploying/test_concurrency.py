@@ -82,7 +82,7 @@ def rivals(deployment: Deployment, count: int) -> list[str]:
     return made
 
 
-def test_pushes_and_ticks_to_a_bare_repository_at_once(
+def test_pushes_and_cron_runs_to_a_bare_repository_at_once(
     deployment: Deployment, record_property: Record
 ) -> None:
     deployment.configure(confirm='0s')
@@ -103,8 +103,8 @@ def test_pushes_and_ticks_to_a_bare_repository_at_once(
     assert waited
     assert [line for line in waited if not WAITING.fullmatch(line)] == []
     deployed = len(deployment.history(deployment.hub))
-    record_property('pushes and ticks at once', f'{len(commits)} and {len(commits)}: {deployed} '
-                    'deployments, each digest once, the newest serves, none waits')
+    record_property('pushes and cron runs at once', f'{len(commits)} and {len(commits)}: '
+                    f'{deployed} deployments, each digest once, the newest serves, none waits')
 
 
 @pytest.fixture
@@ -132,18 +132,18 @@ def newest(count: int) -> str:
     return f'page {(count - 1) // 4 * 4 + 1}'
 
 
-def test_ticks_of_cron_in_one_clone_at_once(
+def test_cron_runs_in_one_clone_at_once(
     host: Deployment, record_property: Record
 ) -> None:
     ended = pulled(host, AT_ONCE, host.command('pull', '--quiet'))
     assert [said for code, said in ended if code] == []
     once_and_alone(host, host.host / '.git', newest(AT_ONCE))
     assert host.state().holder('pulling') == ''
-    record_property('ticks of cron at once', f'{AT_ONCE}: all ended well')
+    record_property('cron runs at once', f'{AT_ONCE}: all ended well')
 
 
 def test_pulls_by_hand_and_by_cron_in_one_clone_at_once(host: Deployment) -> None:
-    """Git's own locks turn some of them down, in its words; the next tick makes it good."""
+    """Git's own locks turn some of them down, in its words; the next cron run makes it good."""
     ended = pulled(host, AT_ONCE // 2, host.command('pull', '--quiet'), ('git', 'pull', '-q'))
     assert [said for code, said in ended if code not in (0, 1, 128)] == []
     assert [said for _, said in ended if 'Traceback' in said or 'our own fault' in said] == []

@@ -355,7 +355,7 @@ def test_a_network_that_leaves_no_room_for_a_trial_is_said(bare: Gated, tmp_path
                                   'health': {'alive': '50ms'}}})
     bare.publish('two', 'b')
     done = bare.push()
-    assert 'www: it cannot be tried beside what runs' in bare.steps(done)
+    assert 'www: it cannot be tried next to what runs' in bare.steps(done)
 
 
 def test_check_says_when_the_gate_has_no_hook(bare: Gated) -> None:

@@ -124,7 +124,7 @@ def test_a_refusal_is_told_once_to_cron_and_stays_in_the_history(trusted: Truste
     assert said == ['', f'commit {trusted.head()} by {BY} is not signed']
 
 
-def test_a_key_that_is_made_known_afterwards_is_believed_at_the_next_tick(
+def test_a_key_that_is_made_known_afterwards_is_believed_at_the_next_cron_run(
     trusted: Trusted,
 ) -> None:
     signing.sign_with(trusted.site, trusted.mallory)
@@ -157,7 +157,7 @@ def test_an_expired_key_is_refused_though_the_commit_says_it_is_older(trusted: T
     assert trusted.refusal() == [
         f'www: REFUSED: commit {trusted.head()} by {BY} is signed with the ED25519 key {key}, '
         f'which {trusted.signers} knows only until 2020-01-01T00:00:00',
-        f'  hint: sign with a key that is valid today, or mend {trusted.signers}',
+        f'  hint: sign with a key that is valid today, or fix {trusted.signers}',
     ]
 
 
@@ -422,7 +422,7 @@ def test_signers_that_cannot_be_read_refuse_everything(trusted: Trusted) -> None
     assert trusted.refusal() == [
         f'www: REFUSED: cannot read {trusted.signers}: No such file or directory, '
         'so no commit can be trusted',
-        '  hint: make it, or mend `trust: {signers: …}` in mirage.yml',
+        '  hint: make it, or fix `trust: {signers: …}` in mirage.yml',
     ]
 
 
@@ -433,7 +433,7 @@ def test_revocations_that_cannot_be_read_refuse_everything(trusted: Trusted) -> 
     assert trusted.refusal() == [
         f'www: REFUSED: cannot read {gone}: No such file or directory, '
         'so no commit can be trusted',
-        '  hint: make it, or mend `trust: {revoked: …}` in mirage.yml',
+        '  hint: make it, or fix `trust: {revoked: …}` in mirage.yml',
     ]
 
 
@@ -467,7 +467,7 @@ def test_signers_inside_the_work_tree_are_refused(trusted: Trusted) -> None:
     assert trusted.refusal() == [
         f'www: REFUSED: trust.signers: {link} is inside the repository, '
         'where a push could change it',
-        '  hint: move it out, and mend mirage.yml',
+        '  hint: move it out, and fix mirage.yml',
     ]
 
 

@@ -90,7 +90,7 @@ def unikernel(text: str) -> config.Unikernel:
 STATIC = 'network: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}'
 
 
-@pytest.mark.parametrize(('text', 'beside'), [
+@pytest.mark.parametrize(('text', 'next to'), [
     (STATIC, True),
     (f'{STATIC}, switch: overlap', True),
     (f'{STATIC}, switch: replace', False),
@@ -106,8 +106,8 @@ STATIC = 'network: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}'
     ('networks: {a: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}, b: {mode: direct, '
      'bridge: br1}}', False),
 ])
-def test_releases_run_beside_each_other_where_the_network_allows(text: str, beside: bool) -> None:
-    assert (unikernel(text).overlapped is not None) == beside
+def test_releases_run_next_to_each_other_where_the_network_allows(text: str, next_to: bool) -> None:
+    assert (unikernel(text).overlapped is not None) == next_to
 
 
 def test_overlap_where_it_cannot_be_is_refused() -> None:

@@ -58,7 +58,7 @@ def refusal(act: Callable[..., object], *arguments: object, **options: object) -
     return str(refused.value)
 
 
-def beside(destination: Path) -> list[str]:
+def next_to(destination: Path) -> list[str]:
     return [path.name for path in destination.parent.iterdir()]
 
 
@@ -98,18 +98,18 @@ def test_what_a_killed_run_left_is_overwritten(unpack, destination):
     destination.with_name('image.part').write_bytes(b'half an image' * 100)
     unpack(SCRIPT)
     assert destination.read_bytes() == SCRIPT
-    assert beside(destination) == ['image']
+    assert next_to(destination) == ['image']
 
 
 def test_an_empty_file_is_refused_by_name(unpack, destination):
     assert refusal(unpack, b'') == 'www is empty'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 def test_an_lfs_pointer_is_refused_by_name(unpack, destination):
     pointer = b'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n'
     assert refusal(unpack, pointer) == 'www is a Git LFS pointer, not the image itself'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 @every_archive
@@ -117,7 +117,7 @@ def test_an_archive_truncated_anywhere_is_refused_by_name(compression, unpack, d
     archive = PACK[compression](SCRIPT)
     said = {refusal(unpack, archive[:end]) for end in range(6, len(archive))}
     assert said == {f'www is a truncated {compression} archive'}
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_broken_archive_is_refused_by_name(compression, at, reason, unpack, de
     archive = bytearray(pack[compression](SCRIPT))
     archive[at] ^= 0xFF
     assert refusal(unpack, bytes(archive)) == f'www is a broken {compression} archive: {reason}'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 @every_archive
@@ -143,7 +143,7 @@ def test_a_broken_archive_is_refused_by_name(compression, at, reason, unpack, de
 def test_anything_after_an_archive_is_refused(compression, garbage, unpack, destination):
     said = refusal(unpack, PACK[compression](SCRIPT) + garbage)
     assert said == f'www goes on after the end of its {compression} archive'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_anything_after_an_archive_is_refused(compression, garbage, unpack, dest
 )
 def test_an_archive_inside_an_archive_is_refused(nested, said, unpack, destination):
     assert refusal(unpack, nested) == f'www is {said}'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 @every_archive
@@ -170,7 +170,7 @@ def test_a_file_at_the_limit_passes_and_one_byte_more_does_not(unpack, destinati
     assert unpack(bytes(1000), limit=1000).size == 1000
     destination.unlink()
     assert refusal(unpack, bytes(1001), limit=1000) == 'www has more than 1000 bytes'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 @every_archive
@@ -182,7 +182,7 @@ def test_a_bomb_stops_at_the_limit_in_little_memory(compression, unpack, destina
     tracemalloc.stop()
     assert said == 'www unpacks to more than 1 MB'
     assert peak < 12 << 20  # xz's dictionary has 8
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 def test_an_xz_archive_that_asks_for_gigabytes_is_refused(unpack):
@@ -207,13 +207,13 @@ def test_a_stream_that_is_interrupted_leaves_no_file(destination):
     class Interrupted(io.BytesIO):
         def read(self, count: int | None = -1) -> bytes:
             if self.tell() > 100_000:
-                assert beside(destination) == ['image.part']
+                assert next_to(destination) == ['image.part']
                 raise KeyboardInterrupt
             return super().read(count)
 
     with pytest.raises(KeyboardInterrupt):
         image.unpack(Interrupted(bytes(LIMIT)), destination, name='www', limit=LIMIT)
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 def test_a_folder_that_is_missing_is_worth_a_retry(tmp_path):
@@ -228,7 +228,7 @@ def test_a_full_disk_is_worth_a_retry(unpack, destination):
     with pytest.raises(Unavailable) as unavailable:
         unpack(SCRIPT)
     assert str(unavailable.value) == f'cannot write {destination}: No space left on device'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 # Unpacked and identified
@@ -253,7 +253,7 @@ def test_an_image_is_taken_with_all_that_it_says(destination):
 def test_what_is_no_image_leaves_no_file(destination):
     said = refusal(image.take, io.BytesIO(b'text'), destination, name='a/www', limit=LIMIT)
     assert said == 'a/www is not an image: it is neither an ELF file nor a script'
-    assert beside(destination) == []
+    assert next_to(destination) == []
 
 
 def test_json_leaves_out_what_an_image_does_not_say():

@@ -160,7 +160,7 @@ def bridged(deployment: Deployment, *arguments: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='a bridge of its own needs root')
-def test_nothing_is_started_beside_the_old_scripts_domain(old: Deployment, log: Path) -> None:
+def test_nothing_is_started_next_to_the_old_scripts_domain(old: Deployment, log: Path) -> None:
     installed(old)
     domain = log.with_name('stubs') / 'domains/mort.io'
     domain.touch()

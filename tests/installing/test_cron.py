@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 MIRAGE = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
 
 
-def test_a_tick_of_the_installed_line_boots_what_was_published(
+def test_a_cron_run_of_the_installed_line_boots_what_was_published(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path / 'spool')

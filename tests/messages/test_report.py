@@ -32,8 +32,8 @@ OUTCOMES = {
     ),
     'removed': (model.Outcome('www', 'removed'), ['www: stopped: it is no longer in mirage.yml']),
     'refused': (
-        model.Outcome('www', 'refused', RELEASE, 'bad\x1b[2J', 'mend it', ('last\twords',)),
-        ['www: REFUSED: bad\\x1b[2J', '    | last words', '  hint: mend it',
+        model.Outcome('www', 'refused', RELEASE, 'bad\x1b[2J', 'fix it', ('last\twords',)),
+        ['www: REFUSED: bad\\x1b[2J', '    | last words', '  hint: fix it',
          f'{WHAT} goes on running'],
     ),
     'remembered': (

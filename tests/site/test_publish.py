@@ -210,14 +210,14 @@ def test_targets_names_and_branches_lie_side_by_side(hub: Path) -> None:
         'spt/.latest/www.spt', f'spt/{A}/www.json', f'spt/{A}/www.spt', 'spt/latest']
 
 
-def test_unikernels_that_share_a_pointer_stay_beside_each_other(
+def test_unikernels_that_share_a_pointer_stay_next_to_each_other(
     hub: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     released(hub, A, 'one')
     capsys.readouterr()
     assert mirage('publish', put('blog.spt', spt('blog')), '--to', str(hub), '--source', B,
                   '--compress', 'gzip') == 0
-    assert capsys.readouterr().out.startswith('beside it, as it was: www\npublished ')
+    assert capsys.readouterr().out.startswith('next to it, as it was: www\npublished ')
     assert show(hub, 'spt/latest') == f'{B}\n'.encode()
     assert {path for path in tree(hub) if B in path} == {
         f'spt/{B}/{file}' for file in ('blog.spt.gz', 'blog.json', 'www.spt', 'www.json')}
@@ -553,12 +553,12 @@ def test_settings_of_git_that_change_what_it_says_do_no_harm(hub: Path, home: Pa
     assert {path for path in tree(hub) if A in path} == set()
 
 
-def test_a_new_branch_beside_others_is_told(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_branch_next_to_others_is_told(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
     released(hub, A, 'one')
     git(hub, 'symbolic-ref', 'HEAD', 'refs/heads/main')
     capsys.readouterr()
     released(hub, B, 'two')
-    assert capsys.readouterr().out.endswith(f' of {hub}, a new branch beside master\n')
+    assert capsys.readouterr().out.endswith(f' of {hub}, a new branch next to master\n')
 
 
 def test_json_tells_all_of_it(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,7 @@ def test_an_unfit_secret_is_refused(tmp_path: Path) -> None:
 
     assert refused() == (
         f'cannot read secret token from {file}: No such file or directory',
-        'make the file, or mend `secrets:` in mirage.yml (token)',
+        'make the file, or fix `secrets:` in mirage.yml (token)',
     )
     file.write_text('x')
     file.chmod(0o604)

@@ -94,7 +94,7 @@ def test_nothing_is_started_where_another_one_answers_and_none_of_ours_runs(site
     assert (site.processes(), site.links()) == ([], ['old'])
     act('ip', '-n', site.inner, 'link', 'delete', 'old')
     assert site.mirage('deploy').returncode == 0
-    # What ended comes back beside nobody, either: two with one address are worse than one.
+    # What ended comes back next to nobody, either: two with one address are worse than one.
     stranger(site, ADDRESS)
     crash(site)
     done = site.mirage('deploy')

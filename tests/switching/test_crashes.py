@@ -40,7 +40,7 @@ def kill(deployment: Deployment) -> None:
 
 
 def tick(deployment: Deployment) -> tuple[int, list[str]]:
-    """cron's tick: exit code and what is mailed, times aside."""
+    """a cron run: exit code and what is mailed, times aside."""
     deployment.dismiss()
     done = deployment.mirage('pull', '--quiet')
     return done.returncode, [line for line in done.stdout.splitlines() if ' s  www: ' not in line]

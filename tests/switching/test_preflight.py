@@ -25,7 +25,7 @@ def test_a_disk_must_be_one(tmp_path: Path) -> None:
     block = config.Block(str(path), sector=4096)
     assert refused('www', block) == (
         f'disk storage of www cannot be opened: {path}: No such file or directory',
-        f'make it, as with `truncate -s 64M {path}`, or mend `path:` in mirage.yml',
+        f'make it, as with `truncate -s 64M {path}`, or fix `path:` in mirage.yml',
     )
     path.write_bytes(b'x' * 512)
     assert refused('www', block) == (
@@ -66,7 +66,7 @@ def test_a_missing_tender_is_named() -> None:
     with pytest.raises(errors.Unavailable) as caught:
         preflight.tender('spt', wanted, 2)
     assert (caught.value.reason, caught.value.hint) == (
-        'no-such-tender is not installed, which runs spt images', 'mend `tender:` in mirage.yml'
+        'no-such-tender is not installed, which runs spt images', 'fix `tender:` in mirage.yml'
     )
 
 

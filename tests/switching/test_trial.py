@@ -148,7 +148,7 @@ def test_a_disk_that_cannot_be_copied_is_kept_from_the_trial_which_is_said(
     made.configure(True)
     done = made.push(writing('two'), 'b')
     assert 'www: not tried, for a trial must not write to its disks: its disks have' in done.stderr
-    assert 'it cannot be tried beside what runs' in done.stderr
+    assert 'it cannot be tried next to what runs' in done.stderr
     assert (made.deployment.page(), made.copies()) == ('two', [])
 
 

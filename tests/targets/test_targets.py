@@ -321,7 +321,7 @@ def test_xen_keeps_its_domains_itself() -> None:
     assert targets.plan(asked).command == ('xl', 'create', '/state/3/xl.cfg')
 
 
-def test_a_secret_has_a_place_in_the_plan_and_its_file_beside_it() -> None:
+def test_a_secret_has_a_place_in_the_plan_and_its_file_next_to_it() -> None:
     plan = targets.plan(request('spt', {'devices': ()}, secrets={'token': '/etc/token'}))
     assert plan.command[-1] == '--token=\0token\0'
     assert plan.secrets == {'token': Secret('/etc/token', 'line')}
@@ -355,10 +355,10 @@ def test_a_secret_has_a_place_in_the_plan_and_its_file_beside_it() -> None:
      'add one in mirage.yml, as `bridge: br0`'),
     (request('spt', blocks={'disk': config.Block('/srv/a b')}),
      'disk disk of www has a space in its path, which Solo5 tenders do not know',
-     'mend www.blocks.disk in mirage.yml'),
+     'fix www.blocks.disk in mirage.yml'),
     (request('hvt', blocks={'disk': config.Block('/srv/a', read_only=True)}),
      'disk disk of www is read-only, which Solo5 tenders do not know',
-     'mend www.blocks.disk in mirage.yml'),
+     'fix www.blocks.disk in mirage.yml'),
     (request('unix', blocks={'disk': config.Block('/srv/a')}),
      'www has a disk, which a unix image finds in its sandbox only', 'apt install bubblewrap'),
     (request('xen', {'style': 'pvh'}, blocks={
@@ -375,10 +375,10 @@ def test_a_secret_has_a_place_in_the_plan_and_its_file_beside_it() -> None:
      'shorten `arguments:` in mirage.yml'),
     (request('unix', arguments=('--a=\0',)),
      "argument '--a=\\x00' cannot reach an image: it is empty or holds a NUL",
-     'mend `arguments:` in mirage.yml'),
+     'fix `arguments:` in mirage.yml'),
     (request('unix', arguments=('',)),
      "argument '' cannot reach an image: it is empty or holds a NUL",
-     'mend `arguments:` in mirage.yml'),
+     'fix `arguments:` in mirage.yml'),
 ])
 def test_what_does_not_fit_is_refused(asked: targets.Request, reason: str, hint: str) -> None:
     assert refused(asked) == (reason, hint)

@@ -108,7 +108,7 @@ def test_only_the_edges_know_their_packages() -> None:
 
 
 def test_only_the_doors_run_programs() -> None:
-    """Beside `host`: git is asked without GitPython, `hooks` runs the earlier hook, `keeper` a
+    """Next to `host`: git is asked without GitPython, `hooks` runs the earlier hook, `keeper` a
     converge, `launcher` only names the type; the demo is a program of its own."""
     found = {path.relative_to(PACKAGE).as_posix() for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess' and room(path) != 'host'}

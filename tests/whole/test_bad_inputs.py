@@ -143,7 +143,7 @@ BAD = (
         'xen/latest is not an image: it is neither an ELF file nor a script',
         'publish what `mirage build` made'),
     Bad('no pointer', removed('xen/latest'), 'commit COMMIT has no xen/latest',
-        'publish an image, or mend `image:`'),
+        'publish an image, or fix `image:`'),
     Bad('a pointer that is a folder', as_folder('xen/latest'), 'xen/latest is a folder',
         'name the pointer file or the image in it'),
     Bad('a pointer that is an LFS pointer', pointer(LFS),
@@ -371,7 +371,7 @@ def test_a_stale_index_lock_is_refused_by_the_pull_and_named_by_check(
         )
         assert serving.page() == 'one'
         assert serving.mirage('check').stdout.splitlines()[:2] == [
-            f'MISSING  git: {lock} is there: git pull refuses to work beside it',
+            f'MISSING  git: {lock} is there: git pull refuses to work next to it',
             f'         hint: if no git runs here, it was left by one that was killed: rm {lock}',
         ]
     finally:

@@ -96,7 +96,7 @@ def test_every_commit_of_such_a_history_ends_with_the_right_image(deployment: De
         git(deployment.site, 'push', '-q', 'origin', 'HEAD:master')
         if number % 3:
             done = deployment.pull()
-        else:  # no hook fires: cron's tick finds it
+        else:  # no hook fires: a cron run finds it
             git(deployment.host, 'fetch', '-q')
             git(deployment.host, 'reset', '-q', '--hard', 'origin/master')
             done = deployment.mirage('pull', '--quiet')

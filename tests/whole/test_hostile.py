@@ -38,7 +38,7 @@ def trick(text: bytes, folder: Path) -> bytes:
 
 
 class Hostile(NamedTuple):
-    """What is committed beside the good image and pointer, or in their place; and what both hosts
+    """What is committed next to the good image and pointer, or in their place; and what both hosts
     say of it, '' when they serve the new image."""
 
     name: str
@@ -364,8 +364,8 @@ def test_a_hostile_gitmodules_does_not_keep_the_next_image_away(serving: Scene) 
     assert made.mirage('pull').returncode == 1
     poisoned = git(made.hub, 'rev-parse', 'master')
     tree = _tree(made.site, good())
-    mended = _told(made.site, 'commit-tree', '-p', poisoned, tree, stdin=b'two')
-    git(made.site, 'push', '-q', 'origin', f'{mended}:master')
+    fixed = _told(made.site, 'commit-tree', '-p', poisoned, tree, stdin=b'two')
+    git(made.site, 'push', '-q', 'origin', f'{fixed}:master')
     done = made.mirage('pull')
     assert done.returncode == 0, done.stdout
     assert serving.pages() == ('two', 'two')

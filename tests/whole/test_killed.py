@@ -118,7 +118,7 @@ class Story:
         return 'deploy'
 
     def check(self, case: str) -> None:
-        """The next tick of cron ends with one healthy release, the right one, and no more."""
+        """The next cron run ends with one healthy release, the right one, and no more."""
         self.victim.dismiss()  # which would not wait for cron
         self.victim.mirage('pull', '--quiet')
         state = self.victim.state()

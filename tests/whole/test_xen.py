@@ -91,9 +91,9 @@ cron_is() {  # start or stop
     else kill "$(cat /run/crond.pid)"
     fi
 }
-cron_is stop  # it ticks when the test wants it: under emulation a minute is short
+cron_is stop  # it runs when the test wants it: under emulation a minute is short
 while pgrep -f CRON >/dev/null; do sleep 0.1; done  # nor what it began at boot
-tick() {  # brings on cron's next minute, and waits until its jobs are done; what it mailed
+cron_run() {  # brings on cron's next minute, and waits until its jobs are done; what it mailed
     date -s "@$(($(date +%s) / 60 * 60 + 52))" >/dev/null
     cron_is start
     until pgrep -f CRON >/dev/null; do sleep 0.1; done
@@ -118,7 +118,7 @@ page 2/args
 www logs www
 echo '- cron pulls and boots'
 publish blog blog-1
-tick
+cron_run
 page 3/args
 domains
 echo '- a push replaces'
@@ -142,11 +142,11 @@ do sleep 1; done
 until page 2/ >/dev/null; do sleep 1; done
 page 2/
 domains
-tick
+cron_run
 www history | grep -c '(keeper)$'
 echo '- stop and start'
 www stop www
-tick
+cron_run
 domains
 www start www
 page 2/
@@ -211,14 +211,14 @@ told <mail | sort
 : >mail
 domains
 bridge
-tick | sort
+cron_run | sort
 page 2/
 page 3/
 domains
 echo '- a push and a pull replace'
 publish www www-1
 publish blog blog-2
-tick
+cron_run
 page 2/
 page 3/
 gone www-2
@@ -227,15 +227,15 @@ domains
 echo '- taken out of mirage.yml'
 sed -i '/unikernels:/,$d' blog.yml
 echo 'unikernels: {}' >>blog.yml
-tick
+cron_run
 domains
 ip -o link show master xenbr0 | wc -l
 """
 AGAINED = """\
 systemd
 - cron at host boot, with the network not yet there
-  hint: make it (ip link add xenbr0 type bridge), or mend `bridge:` in mirage.yml
-  hint: make it (ip link add xenbr0 type bridge), or mend `bridge:` in mirage.yml
+  hint: make it (ip link add xenbr0 type bridge), or fix `bridge:` in mirage.yml
+  hint: make it (ip link add xenbr0 type bridge), or fix `bridge:` in mirage.yml
 blog: REFUSED: the bridge xenbr0 does not exist
 blog: nothing runs
 www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000; \

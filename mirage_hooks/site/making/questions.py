@@ -27,7 +27,7 @@ GITHUB = r'[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*'
 ADDRESS = (r'(?:(?:ssh|https?|git|file)://[A-Za-z0-9/\[]'
            r'|(?:[A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[A-Za-z0-9/~]'
            r'|/)[A-Za-z0-9._~/:@%+=,\[\]-]*')
-# What lies beside the unikernel when it is built; its name has no dots there.
+# What lies next to the unikernel when it is built; its name has no dots there.
 TAKEN = ('Makefile', 'dist', 'dune', 'htdocs', 'mirage', 'tls')
 # What a value must look like, and how to say so.
 FORMS = {
