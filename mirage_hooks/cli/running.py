@@ -67,13 +67,13 @@ def converge(
 
 
 def gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:
-    from ..deploying import deploy, notify, told
+    from ..deploying import gate, notify, told
     from ..deploying.context import Intent
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
     repository, report = Repository(git_dir), Reporter()
-    refused = deploy.prove(repository, pushed, Intent(trigger), report)
+    refused = gate.prove(repository, pushed, Intent(trigger), report)
     told.outcomes(report, refused)
     if refused:
         report.line('mirage-hooks: the push is refused; the branch stays where it was')
