@@ -28,7 +28,7 @@ ENTRANCES = {'__main__', 'hook', 'keeper'}
 """Above all floors: what Python, git's hooks and a converge start."""
 
 EDGES = {
-    'git': {'git', 'site'}, 'sh': {'host'},
+    'git': {'site'}, 'sh': {'host'},
     'yaml': {'config'}, 'elftools': {'image'},
 }
 """Packages that only some rooms know."""
@@ -84,13 +84,13 @@ def test_only_the_edges_know_their_packages() -> None:
 
 
 def test_only_the_doors_run_programs() -> None:
-    """Beside `host`: git is asked without GitPython, `hooks` runs the earlier hook, `keeper` a
+    """Next to `host`: git is asked without GitPython, `hooks` runs the earlier hook, `keeper` a
     converge, `launcher` only names the type; the demo is a program of its own."""
     found = {path.relative_to(PACKAGE).as_posix() for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess' and room(path) != 'host'}
     assert found == {
-        'cli/hooks.py', 'demo/transcript.py', 'git/discovery.py', 'git/objects.py', 'keeper.py',
-        'state/fastpath.py', 'switching/launcher.py',
+        'cli/hooks.py', 'demo/transcript.py', 'git/catfile.py', 'git/discovery.py',
+        'git/objects.py', 'keeper.py', 'state/fastpath.py', 'switching/launcher.py',
     }
 
 

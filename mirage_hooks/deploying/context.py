@@ -33,6 +33,7 @@ class Context:
     ) -> None:
         self.repository, self.state, self.intent, self.report = repository, state, intent, report
         self.owner = facts.owner(state.root)
+        repository.hold()
         self.seen = fastpath.Seen(repository.head(), repository.setting('mirage.config'))
         self.switched = False
 
