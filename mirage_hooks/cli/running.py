@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +33,8 @@ def guarded(act: Callable[[], int], repository: Path) -> int:
 
 def _kept(repository: Path) -> str:
     """Keep the traceback where the state is, or print it; how the message goes on."""
+    import traceback
+
     text = traceback.format_exc()
     try:
         from ..git.repository import Repository
