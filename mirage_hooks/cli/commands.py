@@ -234,7 +234,8 @@ def _names(given: argparse.Namespace) -> list[str]:
     from ..git.repository import Repository
     from ..state import store
 
-    return list(store.settings(Repository(Path(given.repository)).config_path()).unikernels)
+    repository = Repository(Path(given.repository))
+    return list(store.settings(repository.config_path(), repository.state).unikernels)
 
 
 def _known(given: argparse.Namespace, names: list[str]) -> None:

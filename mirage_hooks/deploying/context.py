@@ -40,7 +40,7 @@ class Context:
     def settings(self) -> config.Settings:
         path = self.repository.config_path()
         self.seen.file(path)
-        return store.settings(path)
+        return store.settings(path, self.state.root, locked=True)
 
     def commit(self, wanted: config.Unikernel, settings: config.Settings) -> str:
         """The commit whose tree says what should run."""

@@ -16,7 +16,7 @@ def pull(repository: Repository, report: Reporter) -> int:
     What should run is converged by the caller in any case."""
     state = store.opened(repository.state)
     try:
-        settings = store.settings(repository.config_path())
+        settings = store.settings(repository.config_path(), repository.state)
     except errors.Refused:
         return 1  # whoever converges says so
     troubles = []
