@@ -22,6 +22,8 @@ from . import cgroups, programs
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
 
+PAUSE = 0.001  # seconds, between the first two looks at whether a process has ended
+
 
 def spawn(
     command: tuple[str, ...], release: Path, console: Path, ended: Path,
@@ -166,12 +168,11 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
-    limit = time.monotonic() + timeout
-    left = processes
-    while left:
-        left = [process for process in left if _lives(process)]
+    limit, pause = time.monotonic() + timeout, PAUSE
+    while left := [process for process in processes if _lives(process)]:
         if time.monotonic() > limit:
             break
-        if left:
-            psutil.wait_procs(left, timeout=0.02)
+        # psutil's own wait is for a number to be free: it sees no end in a zombie.
+        time.sleep(pause)
+        pause = min(pause * 1.5, 20 * PAUSE)
     return left
