@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..messages import errors
@@ -52,10 +54,11 @@ def converge(
     folder: Path, trigger: str, quiet: bool = False, anew: tuple[str, ...] = (),
     stopped: dict[str, bool] | None = None, only: str = '',
 ) -> int:
-    from ..deploying import deploy, notify, told
-    from ..deploying.context import Intent
-    from ..git.repository import Repository
-    from ..messages.report import Reporter
+    with _uncollected():
+        from ..deploying import deploy, notify, told
+        from ..deploying.context import Intent
+        from ..git.repository import Repository
+        from ..messages.report import Reporter
 
     repository, report = Repository(folder), Reporter(quiet)
     outcomes = deploy.converge(repository, Intent(trigger, anew, stopped or {}), report)
@@ -65,6 +68,17 @@ def converge(
     told.outcomes(report, shown)
     notify.tell(repository, outcomes, trigger, report)
     return int(any(outcome.failed for outcome in shown))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import without looking for garbage all the while: there is none, and it takes a tenth of the
+    time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:

@@ -12,7 +12,7 @@ from ..messages.report import Reporter
 from ..state import fastpath, journal, model, store
 from ..state.releases import Releases
 from ..switching import drain, switch
-from . import keeping, trust
+from . import keeping
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -54,6 +54,8 @@ class Context:
     ) -> None:
         """Raise Refused unless all that came to `commit` since the last deployment is trusted."""
         if settings.trust is not None:
+            from . import trust
+
             floor = releases.floor(self.branch(wanted, settings))
             trust.verify(self.repository, settings.trust, floor, commit, self.state.programs)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import config
 from ..host import forked, programs
 from ..messages import errors
+
+if TYPE_CHECKING:
+    import socket
 
 CONNECT = 1.0  # seconds; whoever hears nothing by then asks again sooner than the kernel would
 PAGE_LIMIT = 1024 * 1024  # bytes of a page that are searched
@@ -26,6 +29,7 @@ def ask(
     What `wanted` raises meanwhile ends it at once. With `own`, see `health.prove`."""
     # What is imported here is not imported in each child.
     'localhost'.encode('idna')  # every look-up of a name takes it
+    import socket  # noqa: F401
     if question.http:
         from . import web  # noqa: F401
     try:
@@ -59,6 +63,8 @@ def _host(host: str, own: tuple[str, ...]) -> str:
 
 
 def _reach(host: str, port: int, own: tuple[str, ...]) -> socket.socket:
+    import socket
+
     reached = socket.create_connection((_host(host, own), port), CONNECT)
     reached.settimeout(None)  # the child is ended when its time is over
     return reached
