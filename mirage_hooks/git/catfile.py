@@ -99,7 +99,9 @@ class CatFile:
         try:
             process = self._process(mode)
             with contextlib.suppress(BrokenPipeError):  # how it ended says why
-                cast(IO[bytes], process.stdin).write(f'{question}\n'.encode())
+                asked = cast(IO[bytes], process.stdin)
+                asked.write(f'{question}\n'.encode())
+                asked.flush()
             words = cast(IO[bytes], process.stdout).readline(LINE).decode('ascii', 'replace')
         except BaseException:
             _end(self._asked)  # an answer may be left in the pipe
@@ -118,7 +120,8 @@ class CatFile:
         process = self._asked.get(mode)
         if process is None or process.poll() is not None:
             _end(self._asked)
-            process = self._objects.started(*STREAMED, 'cat-file', mode, stdin=subprocess.PIPE)
+            process = self._objects.started(*STREAMED, 'cat-file', mode, stdin=subprocess.PIPE,
+                                            buffered=-1)
             self._asked[mode] = process
         return process
 
@@ -136,8 +139,8 @@ def _end(asked: dict[str, subprocess.Popen[bytes]]) -> None:
     while asked:
         _, process = asked.popitem()
         process.kill()
-        with process:  # its pipes are closed, and it is waited for
-            pass
+        with contextlib.suppress(BrokenPipeError), process:
+            pass  # its pipes are closed, and it is waited for
 
 
 class _Blob(RawIOBase):

@@ -104,12 +104,12 @@ class Objects:
 
     def started(
         self, *arguments: str, stdin: Any = subprocess.DEVNULL, said: Any = subprocess.DEVNULL,
-        more: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None, buffered: int = 0,
     ) -> subprocess.Popen[bytes]:
         """A git command that goes on, for its output to be read."""
         return subprocess.Popen(
-            ('git', *arguments), bufsize=0, cwd=self.folder, stdin=stdin, stdout=subprocess.PIPE,
-            stderr=said, env={**os.environ, **self._told, **(more or {})},
+            ('git', *arguments), bufsize=buffered, cwd=self.folder, stdin=stdin,
+            stdout=subprocess.PIPE, stderr=said, env={**os.environ, **self._told, **(more or {})},
         )
 
     def _ended(

@@ -10,12 +10,18 @@ from .. import config
 from ..messages import errors
 from . import objects, tree
 from .asked import Asked
+from .catfile import SMALL
 from .objects import bounded
 from .tree import Entry
 
 
 class Reading(Asked):
     """The files of a repository's commits."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        # A hundred unikernels lie in a few folders.
+        self._trees: dict[tuple[str, str], list[Entry]] = {}
 
     @bounded
     def find(
@@ -96,8 +102,13 @@ class Reading(Asked):
 
     def _listed(self, oid: str, above: str, commit: str) -> list[Entry]:
         """The entries of the tree `oid`, which lies at `above` in `commit`."""
+        if found := self._trees.get((oid, above)):
+            return found
         raw = self._files.whole(oid, 'tree', objects.OUTPUT, _what(commit))
-        return tree.entries(raw, above)
+        found = tree.entries(raw, above)
+        if len(raw) <= SMALL:
+            self._trees[oid, above] = found
+        return found
 
     def _head(self, entry: Entry) -> bytes:
         """The first bytes of a file that may be an image or a pointer."""
