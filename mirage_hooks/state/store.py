@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import shlex
 import shutil
 import stat
@@ -121,6 +120,8 @@ class Store:
         """What secrets are digested with; made when it is first wanted."""
         path = self.root / 'key'
         if not path.exists():
+            import secrets
+
             files.write(path, secrets.token_hex(32))
         return path.read_bytes()
 
