@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import boot, deployment, pull, releases
+from benchmarks import boot, deployment, imports, many, pull, releases
 
 IDENTITY = {
     'GIT_AUTHOR_NAME': 'A Site', 'GIT_AUTHOR_EMAIL': 'site@example.org',
@@ -25,6 +25,10 @@ def main() -> int:
             folder, 3 if quick else 15
         ),
         'From `git push` to the first answer, and back': lambda folder: deployment.push(
+            folder, 3 if quick else 15
+        ),
+        'What a hook imports when a new image came': imports.measure,
+        'What many unikernels cost when nothing is to do': lambda folder: many.measure(
             folder, 3 if quick else 15
         ),
         "From the hook's start to the first reply, Solo5's test_net": lambda folder: boot.measure(

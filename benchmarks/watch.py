@@ -110,5 +110,12 @@ def page(port: int) -> str:
         connection.close()
 
 
+def hook_lines(site: Path, *inside: str) -> list[str]:
+    """What a push of what was committed in `site` prints, line by line."""
+    done = subprocess.run((*inside, 'git', 'push', '-q', 'origin', '+HEAD:master'), cwd=site,
+                          text=True, stderr=subprocess.PIPE, check=True)
+    return [line.removeprefix('remote: ') for line in done.stderr.splitlines()]
+
+
 def milliseconds(seconds: float) -> str:
     return f'{seconds * 1000:.0f} ms'

@@ -20,7 +20,7 @@ from mirage_hooks.state import files, journal
 from mirage_hooks.state.releases import Releases
 
 DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (programs, ('run', 'swiftly')),
+    (programs, ('run',)),
     (processes, ('spawn', 'end')),
     (files, ('write',)),
     (Releases, ('begin', 'point', 'unpoint', 'fail', 'discard')),

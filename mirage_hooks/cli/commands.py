@@ -53,19 +53,19 @@ def do_pull(given: argparse.Namespace) -> int:
 def _died(repository: Repository) -> bool:
     if fastpath.lives(repository.git_dir):
         return False
-    from ..deploying import deploy
+    from ..deploying import live
 
-    return deploy.died(repository)
+    return live.died(repository)
 
 
 def _plan(given: argparse.Namespace, names: tuple[str, ...]) -> int:
-    from ..deploying import deploy
+    from ..deploying import candidate
     from ..git.repository import Repository
     from ..messages.report import Reporter
     from . import view
 
     said = Reporter(stream=sys.stderr)
-    view.plans(deploy.dry_run(Repository(Path(given.repository)), names, said), given.json)
+    view.plans(candidate.dry_run(Repository(Path(given.repository)), names, said), given.json)
     return 0
 
 
@@ -110,26 +110,26 @@ def do_stop(given: argparse.Namespace) -> int:
 
 
 def do_rollback(given: argparse.Namespace) -> int:
-    from ..deploying import deploy, notify, told
+    from ..deploying import notify, rollback, told
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
     _known(given, [given.name])
     repository, report = Repository(Path(given.repository)), Reporter()
     trigger = f'rollback by {caller.person()}'
-    outcome = deploy.rollback(repository, given.name, given.release, trigger, report)
+    outcome = rollback.rollback(repository, given.name, given.release, trigger, report)
     told.outcomes(report, [outcome])
     notify.tell(repository, [outcome], trigger, report, event='rolled back')
     return int(outcome.failed)
 
 
 def do_trust(given: argparse.Namespace) -> int:
-    from ..deploying import deploy
+    from ..deploying import decided
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
     repository = Repository(Path(given.repository))
-    had = deploy.forget_floor(repository, f'trust by {caller.person()}')
+    had = decided.forget_floor(repository, f'trust by {caller.person()}')
     what = f'begins anew for {", ".join(had)}' if had else 'had not begun: nothing to forget'
     Reporter().line(f'trust {what}')
     return 0
@@ -234,7 +234,8 @@ def _names(given: argparse.Namespace) -> list[str]:
     from ..git.repository import Repository
     from ..state import store
 
-    return list(store.settings(Repository(Path(given.repository)).config_path()).unikernels)
+    repository = Repository(Path(given.repository))
+    return list(store.settings(repository.config_path(), repository.state).unikernels)
 
 
 def _known(given: argparse.Namespace, names: list[str]) -> None:

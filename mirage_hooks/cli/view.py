@@ -27,7 +27,7 @@ def status(repository: Repository, as_json: bool) -> int:
     state = store.opened(repository.state)
     wrong: errors.Refused | None = None
     try:
-        names = list(store.settings(repository.config_path()).unikernels)
+        names = list(store.settings(repository.config_path(), state.root).unikernels)
     except errors.Refused as refused:
         names, wrong = [], refused
         if not state.names():

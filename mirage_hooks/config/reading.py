@@ -14,39 +14,23 @@ import yaml
 
 from .. import config
 from ..messages import errors
+from . import source
 
 MERGED = 1000  # keys of one mapping
-LARGEST = 1024 * 1024  # bytes; nobody writes a longer mirage.yml
 
 
 def load(path: Path) -> config.Settings:
     """The settings in `path`; raises Refused naming the file, the key and what was expected."""
-    try:
-        with path.open('rb') as stream:
-            text = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise errors.Refused(
-            f'cannot read {path}: {error.strerror}',
-            hint='`git config mirage.config` names the file; `mirage-hooks check` explains',
-        ) from None
-    if len(text) > LARGEST:
-        raise errors.Refused(f'{path} is longer than {LARGEST} bytes')
-    return parse(text, str(path))
+    return parse(source.read(path), str(path))
 
 
-
-
-
-def parse(text: bytes, source: str) -> config.Settings:
-    """The settings in `text`; `source` names it in errors."""
-    document = _document(text, source)
+def parse(text: bytes, name: str) -> config.Settings:
+    """The settings in `text`, which errors call `name`."""
+    document = _document(text, name)
     try:
         return _settings(document)
     except _Wrong as wrong:
-        raise errors.Refused(f'{source}: {wrong}', hint=wrong.hint) from None
-
-
-
+        raise errors.Refused(f'{name}: {wrong}', hint=wrong.hint) from None
 
 
 class _Wrong(Exception):
@@ -95,7 +79,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _document(text: bytes, source: str) -> Any:
+def _document(text: bytes, name: str) -> Any:
     try:
         # A SafeLoader of ours: nothing but text, numbers, lists and mappings comes out of it.
         return yaml.load(text, _Loader)  # noqa: S506
@@ -105,10 +89,10 @@ def _document(text: bytes, source: str) -> Any:
         said = error.problem or error.context or ''
         if said.startswith('but '):
             said = f'{error.context}, {said}'
-        raise errors.Refused(f'{source}:{where}: {said}') from None
+        raise errors.Refused(f'{name}:{where}: {said}') from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise errors.Refused(f'{source} is not YAML: {said}') from None
+        raise errors.Refused(f'{name} is not YAML: {said}') from None
 
 
 def _settings(document: Any) -> config.Settings:

@@ -77,9 +77,10 @@ class Unikernel(Mapping, frozen=True):
     switch: Annotated[
         Literal['overlap', 'replace'] | None,
         Meta(
-            description='overlap: the new release is proved next to the old one, new connections '
-            'go to it, established ones stay; replace: the old one is stopped first; when left out, '
-            'overlap wherever it is possible (one static network on a bridge, no writable disk)'
+            description='overlap: the new release is proved next to the old one, new '
+            'connections go to it, established ones stay; replace: the old one is stopped first; '
+            'when left out, overlap wherever it is possible (one static network on a bridge, no '
+            'writable disk)'
         ),
     ] = None
     drain: Annotated[

@@ -12,7 +12,7 @@ from ..messages.report import Reporter
 from ..state import fastpath, journal, model, store
 from ..state.releases import Releases
 from ..switching import drain, switch
-from . import keeping, trust
+from . import keeping
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -33,13 +33,14 @@ class Context:
     ) -> None:
         self.repository, self.state, self.intent, self.report = repository, state, intent, report
         self.owner = facts.owner(state.root)
+        repository.hold()
         self.seen = fastpath.Seen(repository.head(), repository.setting('mirage.config'))
         self.switched = False
 
     def settings(self) -> config.Settings:
         path = self.repository.config_path()
         self.seen.file(path)
-        return store.settings(path)
+        return store.settings(path, self.state.root, locked=True)
 
     def commit(self, wanted: config.Unikernel, settings: config.Settings) -> str:
         """The commit whose tree says what should run."""
@@ -53,6 +54,8 @@ class Context:
     ) -> None:
         """Raise Refused unless all that came to `commit` since the last deployment is trusted."""
         if settings.trust is not None:
+            from . import trust
+
             floor = releases.floor(self.branch(wanted, settings))
             trust.verify(self.repository, settings.trust, floor, commit, self.state.programs)
 

@@ -17,15 +17,10 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..switching import conflicts, crashes, launcher, overlap
 from . import candidate, decided, ended, fastpath, others, refusal, trial
-from .candidate import Candidates, dry_run
+from .candidate import Candidates
 from .context import Context, Intent
-from .decided import forget_floor
-from .gate import prove
-from .live import Live, died
+from .live import Live
 from .refusal import Refusals
-from .rollback import rollback
-
-__all__ = ['Intent', 'converge', 'died', 'dry_run', 'forget_floor', 'prove', 'rollback']
 
 
 def converge(repository: Repository, intent: Intent, report: Reporter) -> list[model.Outcome]:

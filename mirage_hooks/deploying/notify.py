@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from .. import __version__
 from ..git.repository import Repository
 from ..host import programs
 from ..messages import errors, report
@@ -33,13 +27,18 @@ def tell(
     if not news:
         return
     try:
-        wanted = store.settings(repository.config_path()).notify
+        wanted = store.settings(repository.config_path(), repository.state).notify
     except errors.Refused:
         return  # whoever deployed has said so
     if wanted is None:
         return
     message = msgspec.json.encode(_message(repository, news, trigger, event))
-    for wrong in (_command(wanted.command, message), _webhook(wanted.webhook, message)):
+    troubles = [_command(wanted.command, message)]
+    if wanted.webhook is not None:
+        from . import webhook  # 20 ms, for those who want one
+
+        troubles.append(webhook.post(wanted.webhook, message, LIMIT))
+    for wrong in troubles:
         if wrong:
             said.line(f'mirage-hooks: notify: {report.plain(wrong)}')
 
@@ -83,39 +82,3 @@ def _command(command: tuple[str, ...], message: bytes) -> str:
     except errors.Refused as refused:
         return refused.reason
     return ''
-
-
-def _webhook(url: str | None, message: bytes) -> str:
-    """POST `message` to `url`, of which only the host is ever shown: the rest may be a secret."""
-    if url is None:
-        return ''
-    where = f'the webhook at {urllib.parse.urlsplit(url).hostname}'
-    answer: list[str] = []
-    # A thread, because a server that answers byte by byte would outlast every time limit.
-    posting = threading.Thread(target=lambda: answer.append(_posted(url, message)), daemon=True)
-    posting.start()
-    posting.join(LIMIT)
-    wrong = answer[0] if answer else f'did not answer within {LIMIT:g} s'
-    return f'{where} {wrong}' if wrong else ''
-
-
-def _posted(url: str, message: bytes) -> str:
-    request = urllib.request.Request(  # noqa: S310 - the configuration takes http and https alone
-        url, message,
-        {'Content-Type': 'application/json', 'User-Agent': f'mirage-hooks/{__version__}'},
-    )
-    try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=LIMIT):
-            return ''
-    except urllib.error.HTTPError as error:
-        return f'answered {error.code}'
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, 'reason', error)
-        return f'cannot be reached: {getattr(reason, "strerror", None) or type(reason).__name__}'
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Nobody else is told."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None

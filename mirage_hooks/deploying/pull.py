@@ -16,7 +16,7 @@ def pull(repository: Repository, report: Reporter) -> int:
     What should run is converged by the caller in any case."""
     state = store.opened(repository.state)
     try:
-        settings = store.settings(repository.config_path())
+        settings = store.settings(repository.config_path(), repository.state)
     except errors.Refused:
         return 1  # whoever converges says so
     troubles = []
@@ -48,7 +48,7 @@ def _tracked(repository: Repository, settings: config.Settings) -> list[str]:
     """The branches that something is deployed from, and that a remote has."""
     named = [settings.branch, *(one.branch or settings.branch
                                 for one in settings.unikernels.values())]
-    branches = list(dict.fromkeys(repository.branch(name) for name in named))
+    branches = list(dict.fromkeys(repository.branch(name) for name in dict.fromkeys(named)))
     for branch in branches:
         repository.track(branch)
     return [branch for branch in branches if repository.remote(branch)]

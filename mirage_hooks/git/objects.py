@@ -1,5 +1,5 @@
-"""Objects of a git directory, read through processes of git's own that give no more than was asked
-for: a push of megabytes may unpack to gigabytes."""
+"""What git is asked, by processes of its own that print no more than we want to hold, in no more
+time than we have: a push of megabytes may unpack to gigabytes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from ..messages import errors
 from . import discovery, timeout
@@ -19,9 +18,6 @@ from . import discovery, timeout
 PATIENCE = 900.0  # seconds for one question to git, which may have to ask a remote
 OUTPUT = 16 << 20  # bytes of one command's output: names of 100,000 files, 400,000 commits
 COMMIT = 1 << 20  # bytes of a commit's headers and message
-
-# Of what is larger git gives out part by part, and holds none of it whole: the default is 512 MB.
-STREAMED = ('-c', 'core.bigFileThreshold=1m')
 
 Asking = TypeVar('Asking', bound=Callable[..., Any])
 
@@ -51,50 +47,50 @@ def ended_after(seconds: float) -> Iterator[None]:
 
 
 class Objects:
-    """What the git directory `git_dir` holds; `folder` is its name for a person."""
+    """Asks git about the git directory `git_dir`, whose work tree is at `tree` (None for a bare
+    one); `folder` is its name for a person."""
 
-    def __init__(self, git_dir: Path, folder: Path) -> None:
+    def __init__(self, git_dir: Path, folder: Path, tree: Path | None) -> None:
         self.git_dir, self.folder = git_dir, folder
+        # Told, git discovers nothing again. A push may bring refs/replace/…, which would stand in
+        # for the commit that was verified.
+        self._told = {'GIT_DIR': str(git_dir), 'GIT_NO_REPLACE_OBJECTS': '1', 'LC_ALL': 'C',
+                      'LANGUAGE': 'C', **({} if tree is None else {'GIT_WORK_TREE': str(tree)})}
 
     def output(
-        self, *arguments: str, what: str, given: bytes = b'',
-        signed: Mapping[str, str] | None = None,
+        self, *arguments: str, what: str, given: bytes = b'', absent: int | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> bytes:
-        """What a git command prints for the input `given`; `signed` is added to its environment.
-        Raises Refused, naming `what`, when that is more than OUTPUT."""
-        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as said:
-            stdin.write(given)
-            stdin.seek(0)
-            with self._started(*arguments, stdin=stdin, said=said, more=signed or {}) as process:
-                printed = _all(process)
-            if len(printed) > OUTPUT:
-                raise errors.Refused(
-                    f'{what} is more than {OUTPUT >> 20} MB long',
-                    hint='somebody published a flood: put the branch back to what it was before',
-                )
-            if process.returncode:
-                said.seek(0)
-                raise discovery.complaint(os.fsdecode(said.read(OUTPUT)), self.folder)
-        return printed
+        """What a git command prints for the input `given`, nothing when it ends with `absent`;
+        `more` is added to its environment. Raises Refused, naming `what`, when that is more than
+        OUTPUT."""
+        code, printed, said = self._ended(arguments, what, given, more)
+        if code and code != absent:
+            raise discovery.complaint(said, self.folder)
+        return b'' if code else printed
 
-    def size(self, oid: str) -> int:
-        """The bytes of object `oid`; in a partial clone git fetches it now."""
-        return int(self.output('cat-file', '-s', oid, what=f'the size of {oid}'))
+    def text(
+        self, *arguments: str, absent: int | None = None, more: Mapping[str, str] | None = None
+    ) -> str:
+        """As `output`, for a person's words and git's own, without the last line end."""
+        what = f'what git {arguments[0]} prints'
+        return os.fsdecode(
+            self.output(*arguments, what=what, absent=absent, more=more)
+        ).removesuffix('\n')
 
-    def open(self, oid: str, limit: int | None, name: str) -> BinaryIO:
-        """The bytes of blob `oid` as a stream. Raises Refused when they are more than `limit`."""
-        try:
-            size = self.size(oid)
-        except errors.Refused:
-            raise errors.Unavailable(
-                f'git cannot read object {oid[:12]}',
-                hint='in a partial clone it comes from the remote: is that reachable? '
-                '`git fsck` checks a whole one',
-            ) from None
-        if limit is not None and size > limit:
-            raise too_large(name, limit)
-        process = self._started(*STREAMED, 'cat-file', 'blob', oid)
-        return BufferedReader(_Blob(process, size, oid))
+    def status(
+        self, *arguments: str, more: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """The exit code of a git command, and all its words."""
+        code, printed, said = self._ended(arguments, f'what git {arguments[0]} prints', b'', more)
+        return code, f'{os.fsdecode(printed)}{said}'.strip()
+
+    def heard(self, *arguments: str, more: Mapping[str, str]) -> str:
+        """What a git command and its hooks say beside what it prints."""
+        code, _, said = self._ended(arguments, f'what git {arguments[0]} prints', b'', more)
+        if code:
+            raise discovery.complaint(said, self.folder)
+        return said.strip()
 
     def require_small(self, commits: list[str]) -> None:
         """Refuse commits that nobody wrote: each is held whole, by git too, when it is verified."""
@@ -106,15 +102,37 @@ class Objects:
             if size.isdigit() and int(size) > COMMIT:
                 raise too_long(oid)
 
-    def _started(
+    def started(
         self, *arguments: str, stdin: Any = subprocess.DEVNULL, said: Any = subprocess.DEVNULL,
-        more: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None, buffered: int = 0,
     ) -> subprocess.Popen[bytes]:
+        """A git command that goes on, for its output to be read."""
         return subprocess.Popen(
-            ('git', '--no-replace-objects', f'--git-dir={self.git_dir}', *arguments), bufsize=0,
-            stdin=stdin, stdout=subprocess.PIPE, stderr=said,
-            env={**os.environ, 'LC_ALL': 'C', 'LANGUAGE': 'C', **(more or {})},
+            ('git', *arguments), bufsize=buffered, cwd=self.folder, stdin=stdin,
+            stdout=subprocess.PIPE, stderr=said, env={**os.environ, **self._told, **(more or {})},
         )
+
+    def _ended(
+        self, arguments: tuple[str, ...], what: str, given: bytes,
+        more: Mapping[str, str] | None,
+    ) -> tuple[int, bytes, str]:
+        """The exit code of a git command, what it prints, and what it complains about."""
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as said:
+            stdin.write(given)
+            stdin.seek(0)
+            with self.started(*arguments, stdin=stdin, said=said, more=more) as process:
+                printed = _all(process)
+            if len(printed) > OUTPUT:
+                raise flooded(what, OUTPUT)
+            said.seek(0)
+            return process.returncode, printed, os.fsdecode(said.read(OUTPUT))
+
+
+def flooded(what: str, limit: int) -> errors.Refused:
+    return errors.Refused(
+        f'{what} is more than {limit >> 20} MB long',
+        hint='somebody published a flood: put the branch back to what it was before',
+    )
 
 
 def too_large(name: str, limit: int) -> errors.Refused:
@@ -140,30 +158,3 @@ def _all(process: subprocess.Popen[bytes]) -> bytes:
     if len(printed) > OUTPUT:
         process.kill()
     return bytes(printed)
-
-
-class _Blob(RawIOBase):
-    """A blob's stream that raises Unavailable when git ends before the blob does: a part of an
-    image must not pass for the whole. git ends with it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], size: int, oid: str) -> None:
-        self.process, self.left, self.oid = process, size, oid
-
-    def readable(self) -> bool:
-        return True
-
-    @bounded
-    def readinto(self, buffer: Any) -> int:
-        pipe = cast(IO[bytes], self.process.stdout)
-        data = pipe.read(min(len(buffer), self.left)) if self.left else b''
-        if not data and self.left:
-            raise errors.Unavailable(f'git ended in the middle of object {self.oid[:12]}')
-        buffer[: len(data)] = data
-        self.left -= len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self.process.kill()
-            with self.process:  # its pipe is closed, and it is waited for
-                super().close()

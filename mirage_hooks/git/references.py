@@ -18,9 +18,24 @@ class References:
 
     def __init__(self, run: Callable[..., str], settings: Callable[[str], list[str]]) -> None:
         self.run, self.settings = run, settings
+        self._seen: dict[str, str] | None = None
+
+    def hold(self) -> None:
+        """From now on take each reference to be where it is when it is first asked for."""
+        self._seen = {}
 
     def at(self, reference: str) -> str:
         """The commit that the reference of exactly this name is at, '' when it is not there."""
+        return self._once(reference, lambda: self._at(reference))
+
+    def _once(self, key: str, ask: Callable[[], str]) -> str:
+        if self._seen is None:
+            return ask()
+        if key not in self._seen:
+            self._seen[key] = ask()
+        return self._seen[key]
+
+    def _at(self, reference: str) -> str:
         for line in self.run('for-each-ref', FORMAT, reference).split('\n'):
             oid, size, kind, name = line.split(' ', 3) if line else ('', '', '', '')
             if name == reference and kind == 'commit':
@@ -38,7 +53,7 @@ class References:
 
     def on(self) -> str:
         """The branch that HEAD is on, with or without a commit; '' when it is detached."""
-        name = self.run('symbolic-ref', '--quiet', 'HEAD', absent=1)
+        name = self._once('HEAD', lambda: self.run('symbolic-ref', '--quiet', 'HEAD', absent=1))
         return name.removeprefix(LOCAL) if name.startswith(LOCAL) else ''
 
     def holding(self, branch: str) -> str:

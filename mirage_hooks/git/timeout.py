@@ -8,8 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator
 
-import psutil
-
 
 class Late(BaseException):
     """The time is over. No Exception: no library on the way may take it for its own."""
@@ -33,6 +31,8 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def _late(*_: object) -> None:
+    import psutil  # only when it is late
+
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error, OSError):
             if os.getsid(process.pid) == os.getsid(0):  # a release has a session of its own

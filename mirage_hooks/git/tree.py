@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,10 @@ PACKED = ('bz2', 'gz', 'xz', 'zst')
 KERNELS = ('xen', 'hvt', 'spt', 'virtio', 'ukvm', 'muen', 'genode', 'qubes', 'exe')
 # What an unpacked or packed image begins with: ELF, a script, bzip2, gzip, xz, zstd.
 MAGIC = (b'\x7fELF', b'#!', b'BZh', b'\x1f\x8b', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
+
+
+# In git's own bytes: a mode in octal, a name, twenty bytes of a name of an object.
+_ENTRY = re.compile(rb'([0-7]{1,7}) ([^\0]+)\0(.{20})', re.S)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -46,6 +51,30 @@ def parsed(line: bytes) -> Entry:
     mode, kind, oid = facts.decode().split(' ')
     # What is not UTF-8 is written out: surrogates could be neither printed nor kept.
     return Entry(mode, kind, oid, path.decode(errors='backslashreplace'))  # type: ignore[arg-type]
+
+
+def entries(raw: bytes, above: str) -> list[Entry]:
+    """What git's own bytes `raw` of a tree hold, which lies at `above` (as `xen/`); raises
+    Unavailable when they are damaged."""
+    found, end = [], 0
+    for one in _ENTRY.finditer(raw):
+        mode, name, oid = one.groups()
+        path = above + name.decode(errors='backslashreplace')
+        found.append(Entry(*_kind(int(mode, 8)), oid.hex(), path))
+        end += len(one[0])
+    if end != len(raw):
+        raise errors.Unavailable(f'git holds a damaged tree at {above or "the top"}',
+                                 hint='`git fsck` checks a repository')
+    return found
+
+
+def _kind(mode: int) -> tuple[str, Literal['blob', 'tree', 'commit']]:
+    """A mode as `git ls-tree` writes it: of a file's it knows two."""
+    if stat.S_ISREG(mode):
+        return '100755' if mode & stat.S_IXUSR else '100644', 'blob'
+    if stat.S_ISLNK(mode):
+        return '120000', 'blob'
+    return ('040000', 'tree') if stat.S_ISDIR(mode) else ('160000', 'commit')
 
 
 def line(entry: Entry) -> str:

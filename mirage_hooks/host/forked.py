@@ -7,19 +7,20 @@ namespace."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import resource
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..messages import errors
+
+if TYPE_CHECKING:
+    import ctypes
 
 ANSWER = 4096  # bytes of an answer: PIPE_BUF, written at once or not at all
 MEMORY = 128 << 20  # bytes that a child may take next to what it was forked with
@@ -27,9 +28,6 @@ LOOK = 0.05  # seconds between two looks at whether the answer is still wanted
 
 SAID, STUCK, FAULT = b'=', b'-', b'!'
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl.h
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class Unanswered(Exception):
     """There was no answer: why not."""
@@ -43,6 +41,9 @@ def answer(
     Everything that `question` started and did not take out of its session ends with it."""
     reading, writing = os.pipe()
     parent = os.getpid()
+    import ctypes  # here, for what is imported in the child is imported in each
+
+    libc = ctypes.CDLL(None, use_errno=True)
     try:
         child = os.fork()
     except OSError as error:
@@ -50,7 +51,7 @@ def answer(
         os.close(writing)
         raise errors.Unavailable(f'cannot start a process: {error.strerror}') from None
     if child == 0:
-        _tell(question, writing, parent)
+        _tell(question, writing, lambda: _apart(parent, libc))
     os.close(writing)
     try:
         return _told(_heard(reading, time.monotonic() + limit, wanted))
@@ -86,14 +87,16 @@ def _end(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _tell(question: Callable[[], str], writing: int, parent: int) -> NoReturn:
+def _tell(question: Callable[[], str], writing: int, apart: Callable[[], None]) -> NoReturn:
     """The child's whole life. Nothing of the caller's is unwound, flushed or collected in it."""
     try:
-        _apart(parent)
+        apart()
         said = SAID + question().encode(errors='replace')
     except MemoryError:
         said = STUCK + f'it takes more than {MEMORY >> 20} MB'.encode()
     except BaseException:
+        import traceback
+
         said = FAULT + traceback.format_exc()[1 - ANSWER :].encode()[1 - ANSWER :]
     finally:
         with contextlib.suppress(BrokenPipeError):
@@ -101,12 +104,12 @@ def _tell(question: Callable[[], str], writing: int, parent: int) -> NoReturn:
         os._exit(0)
 
 
-def _apart(parent: int) -> None:
+def _apart(parent: int, libc: ctypes.CDLL) -> None:
     gc.disable()
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    _libc.prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    libc.prctl(DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)  # it died before that
     # What others map (libraries) or only reserve (threads) is not counted: Linux' getrlimit(2).

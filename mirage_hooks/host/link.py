@@ -73,7 +73,7 @@ def rules(owner: str) -> frozenset[str]:
 
 def transact(transaction: str) -> None:
     if transaction:
-        programs.swiftly('nft', '-f', '-', feed=transaction)
+        programs.run('nft', '-f', '-', feed=transaction)
 
 
 def pin(side: model.Side) -> None:

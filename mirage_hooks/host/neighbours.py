@@ -6,12 +6,15 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import select
-import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ..messages import errors
+
+if TYPE_CHECKING:
+    import socket
 
 ARP, IPV6 = 0x0806, 0x86DD  # Ethernet's types
 REQUEST, REPLY = 1, 2
@@ -90,6 +93,8 @@ def introduce(interface: str, address: str, mac: str, to: str) -> None:
 
 @contextlib.contextmanager
 def _link(interface: str, kind: int) -> Iterator[socket.socket]:
+    import socket
+
     try:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind)) as link:
             link.bind((interface, kind))

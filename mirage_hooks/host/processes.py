@@ -10,17 +10,21 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psutil
 
 from ..messages import errors
 from ..state import model, proc
 from . import cgroups, programs
 
+if TYPE_CHECKING:
+    import psutil  # takes 8 ms, which not every deployment needs before it says what it does
+
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
+
+PAUSE = 0.001  # seconds, between the first two looks at whether a process has ended
 
 
 def spawn(
@@ -99,6 +103,8 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
     says of itself counts for little: it is of the release of the outermost marked process above
     it, which only we started when it runs as this user."""
     prefix = f'{state}{os.sep}'
+    import psutil
+
     for process in psutil.process_iter():
         try:
             if not _mark(process).startswith(prefix) or not _lives(process):
@@ -111,8 +117,17 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
             continue  # ended meanwhile, or another user's: not ours
 
 
+def claimed(state: Path) -> set[Path]:
+    """Every release folder below `state` that some process says it is of: a quick look, which
+    believes everybody."""
+    prefix = os.fsencode(f'{state}{os.sep}')
+    return {Path(os.fsdecode(mark)) for mark in proc.environments(MARK) if mark.startswith(prefix)}
+
+
 def listens(process: psutil.Process, port: int) -> bool:
     """Whether `process` listens on TCP `port`."""
+    import psutil
+
     try:
         # So called from psutil 6 on.
         found = getattr(process, 'net_connections', None) or process.connections
@@ -138,6 +153,8 @@ def end(processes: list[psutil.Process], grace: float = 5) -> None:
 
 
 def _mark(process: psutil.Process) -> str:
+    import psutil
+
     try:
         return process.environ().get(MARK, '')
     except psutil.ZombieProcess:  # its main thread has ended: another one knows
@@ -150,6 +167,8 @@ def _mark(process: psutil.Process) -> str:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
+    import psutil
+
     try:
         process.send_signal(number)  # psutil looks at the start time first: never a stranger
     except psutil.NoSuchProcess:
@@ -166,12 +185,11 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
-    limit = time.monotonic() + timeout
-    left = processes
-    while left:
-        left = [process for process in left if _lives(process)]
+    limit, pause = time.monotonic() + timeout, PAUSE
+    while left := [process for process in processes if _lives(process)]:
         if time.monotonic() > limit:
             break
-        if left:
-            psutil.wait_procs(left, timeout=0.02)
+        # psutil's own wait is for a number to be free: it sees no end in a zombie.
+        time.sleep(pause)
+        pause = min(pause * 1.5, 20 * PAUSE)
     return left

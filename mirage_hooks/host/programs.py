@@ -14,7 +14,11 @@ from pathlib import Path
 from ..messages import errors
 from . import listening
 
-PRIVILEGED = ('ip', 'bridge', 'nft', 'xl', 'mknod')
+NETWORK = ('ip', 'bridge', 'nft')
+"""What is run without sh: a switch runs a dozen of them, each for a millisecond or two, and sh
+takes as many for each, and forty to be imported."""
+
+PRIVILEGED = (*NETWORK, 'xl', 'mknod')
 """What needs root: an ordinary user runs it through sudo."""
 
 EXCHANGED = 16 << 20  # bytes that one of the host's own programs may print
@@ -43,7 +47,20 @@ def run(
     words = _located(command)
     if command[0] in PRIVILEGED and os.geteuid() != 0 and (sudo := find('sudo')):
         words = (sudo, '-n', *words)
-    import sh  # asyncio and more come with it: a socket's release needs none of them
+    hint = '`mirage-hooks check` prints the sudoers lines' if 'sudo' in words[0] else ''
+    if command[0] in NETWORK:
+        code, printed, said = exchange(*words, stdin=feed.encode(), timeout=timeout)
+        text = printed.decode(errors='replace')
+        if code:
+            raise _failed(command[:shown], code, said or text.strip(), hint)
+        return text
+    return _patiently(words, command[:shown], timeout, feed, hint)
+
+
+def _patiently(
+    words: tuple[str, ...], shown: tuple[str, ...], timeout: float, feed: str, hint: str
+) -> str:
+    import sh  # asyncio and more come with it
 
     running = sh.Command(words[0])(
         *words[1:], _tty_out=False, _env=_environment(), _in=feed, _bg=True, _bg_exc=False,
@@ -59,20 +76,12 @@ def run(
     except sh.ErrorReturnCode as error:
         if not late.is_alive():
             raise errors.Unavailable(
-                f'`{" ".join(command[:shown])}` took more than {timeout:g} s'
+                f'`{" ".join(shown)}` took more than {timeout:g} s'
             ) from None
         said = (error.stderr or error.stdout).decode(errors='replace').strip()
-        hint = '`mirage-hooks check` prints the sudoers lines' if 'sudo' in words[0] else ''
-        raise _failed(command[:shown], error.exit_code, said, hint) from None
+        raise _failed(shown, error.exit_code, said, hint) from None
     finally:
         late.cancel()
-
-
-def swiftly(*command: str, feed: str) -> None:
-    """As `run`, for root, where milliseconds count: sh takes as many as the kernel does."""
-    code, _, said = exchange(*_located(command), stdin=feed.encode())
-    if code:
-        raise _failed(command, code, said)
 
 
 def exchange(

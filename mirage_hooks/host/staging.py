@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from .. import config
 from ..messages import errors
@@ -171,6 +170,8 @@ def _met(bridge: str, own: str, gateway: str | None) -> Neighbour:
 
 def _addresses(bridge: str) -> list[str]:
     """The addresses that this host has on `bridge`."""
+    import psutil  # 8 ms
+
     found = psutil.net_if_addrs().get(bridge, ())
     return [str(ipaddress.ip_address(one.address.partition('%')[0])) for one in found
             if one.family != psutil.AF_LINK]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -18,6 +19,28 @@ def identity(pid: int) -> tuple[int, int, str] | None:
     # process whose main thread has ended is said to be a zombie while others still hold its port.
     gone = fields[0] == b'X' or (fields[0] == b'Z' and int(fields[17]) <= 1)
     return None if gone else (pid, int(fields[19]), since)
+
+
+def environments(name: str) -> Iterator[bytes]:
+    """The variable `name` of each process that has it and whose environment we may read."""
+    begins = f'{name}='.encode()
+    for folder in Path('/proc').glob('[0-9]*'):
+        for word in _environment(folder).split(b'\0'):
+            if word.startswith(begins):
+                yield word.removeprefix(begins)
+
+
+def _environment(folder: Path) -> bytes:
+    """Of a process whose main thread has ended another thread knows it."""
+    try:
+        if found := (folder / 'environ').read_bytes():
+            return found
+        fields = (folder / 'stat').read_bytes().rpartition(b')')[2].split()
+        if fields[0] == b'Z' and int(fields[17]) > 1:
+            return b'\0'.join((one / 'environ').read_bytes() for one in folder.glob('task/*'))
+    except OSError:
+        pass  # ended meanwhile, or another user's
+    return b''
 
 
 def boot() -> str:

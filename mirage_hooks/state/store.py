@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import shlex
 import shutil
 import stat
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import config
+from ..config import source
 from ..messages import errors
-from . import fastpath, files, ownership, pipe
+from . import fastpath, files, known, ownership, pipe
 from .releases import Releases
 
 PATIENCE = 900.0  # seconds to wait for another deployment of the same repository
@@ -43,11 +43,10 @@ def opened(root: Path) -> Store:
     return Store(root)
 
 
-def settings(path: Path) -> config.Settings:
+def settings(path: Path, root: Path | None = None, locked: bool = False) -> config.Settings:
     """The host's own mirage.yml at `path`, which says what is run as us; raises Refused, too, when
-    it may be somebody else's word."""
-    from ..config import reading  # YAML comes with it
-
+    it may be somebody else's word. What the state at `root` knows of it need not be read again;
+    whoever has it `locked` keeps there what it does not know."""
     real = path.resolve()
     sticky = real.parent.is_dir() and real.parent.stat().st_mode & stat.S_ISVTX
     for one in (real, *(() if sticky else (real.parent,))):
@@ -56,7 +55,15 @@ def settings(path: Path) -> config.Settings:
                 'run this as that user, or give it to the user who deploys: '
                 f'chown $USER {shlex.quote(str(one))}')
             raise errors.Refused(f'{one} {strange}: it decides what is run here', hint=fix)
-    return reading.load(path)
+    text = source.read(path)
+    if root is not None and (found := known.find(root, text)) is not None:
+        return found
+    from ..config import reading  # YAML comes with it
+
+    found = reading.parse(text, str(path))
+    if root is not None and locked:
+        known.keep(root, text, found)
+    return found
 
 
 class Store:
@@ -114,6 +121,8 @@ class Store:
         """What secrets are digested with; made when it is first wanted."""
         path = self.root / 'key'
         if not path.exists():
+            import secrets
+
             files.write(path, secrets.token_hex(32))
         return path.read_bytes()
 

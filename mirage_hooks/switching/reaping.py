@@ -20,7 +20,7 @@ def reap(state: store.Store, owner: str) -> list[str]:
     for folder, release in live.items():
         if not release.plan.domain:  # xenconsoled's own is rotated by its own means
             consoles.trim(folder / files.CONSOLE)
-    strays = {mark for mark, _ in processes.marked(state.root) if mark not in live}
+    strays = _strays(state, set(live))
     for folder in strays:
         launcher.end(folder)
     said = [f'ended a leftover process of {folder.parent.parent.name}' for folder in sorted(strays)]
@@ -31,6 +31,13 @@ def reap(state: store.Store, owner: str) -> list[str]:
             said.append(f'removed the leftover interface {name}')
     cgroups.sweep(owner, {one.plan.group.name for one in live.values() if one.plan.group})
     return said + _reap_units(state, live) + _reap_domains(state, live)
+
+
+def _strays(state: store.Store, live: set[Path]) -> set[Path]:
+    """The release folders that something still runs from, but for the `live` ones."""
+    if processes.claimed(state.root) <= live:
+        return set()
+    return {mark for mark, _ in processes.marked(state.root)} - live
 
 
 def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str]:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import random
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,8 @@ Say = Callable[[str], None]
 def spare_port() -> int:
     """A TCP port of this host that is free now, and that the kernel gives to no connection
     meanwhile; where there is none of these, any."""
+    import socket
+
     lowest = int(EPHEMERAL.read_text().split()[0])
     below = range(LOW, lowest)
     for port in (*random.sample(below, min(50, len(below))), 0):
@@ -134,6 +135,8 @@ def _tried(releases: Releases, release: model.Release) -> health.Dead:
 
 
 def _free(address: str, port: int) -> None:
+    import socket
+
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

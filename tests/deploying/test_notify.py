@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from mirage_hooks.deploying import notify
+from mirage_hooks.deploying import notify, webhook
+from mirage_hooks.deploying.notify import LIMIT
 from tests.deployment import Deployment, git, web
 from tests.patience import PATIENCE, until
 
@@ -229,23 +230,20 @@ def test_a_webhook_that_does_not_want_it_is_said_without_its_secret(
     status: int, hook: tuple[type[Hook], str]
 ) -> None:
     hook[0].status = status
-    assert notify._webhook(hook[1], b'{}') == f'the webhook at 127.0.0.1 answered {status}'
+    assert webhook.post(hook[1], b'{}', LIMIT) == f'the webhook at 127.0.0.1 answered {status}'
     assert len(hook[0].told) == 1
 
 
 def test_a_webhook_that_cannot_be_reached_is_said(hook: tuple[type[Hook], str]) -> None:
-    assert notify._webhook('http://127.0.0.1:1/secret', b'{}') == (
+    assert webhook.post('http://127.0.0.1:1/secret', b'{}', LIMIT) == (
         'the webhook at 127.0.0.1 cannot be reached: Connection refused'
     )
 
 
-def test_a_webhook_that_hangs_is_left(
-    hook: tuple[type[Hook], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_webhook_that_hangs_is_left(hook: tuple[type[Hook], str]) -> None:
     hook[0].pause = PATIENCE
-    monkeypatch.setattr(notify, 'LIMIT', 0.3)
     began = time.monotonic()
-    said = notify._webhook(hook[1], b'{}')
+    said = webhook.post(hook[1], b'{}', 0.3)
     assert time.monotonic() - began < PATIENCE / 2
     assert said in (
         'the webhook at 127.0.0.1 did not answer within 0.3 s',

@@ -13,7 +13,7 @@ from pytest_mock import MockerFixture
 
 from mirage_hooks.cli.main import main
 from mirage_hooks.deploying import live
-from mirage_hooks.git import repository
+from mirage_hooks.git import pulling, repository
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
 from tests.patience import until
@@ -22,7 +22,7 @@ from tests.patience import until
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(('127.0.0.1', 0)) as made:
-        made.settimeout(repository.FETCH / 2)
+        made.settimeout(pulling.FETCH / 2)
         yield made
 
 
@@ -55,7 +55,7 @@ def test_what_died_serves_again_before_the_remote_is_asked(
 def test_a_fetch_is_given_up_and_told_once(
     silent: Deployment, mocker: MockerFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mocker.patch.object(repository, 'FETCH', 1)
+    mocker.patch.object(pulling, 'FETCH', 1)
     command = ['-C', str(silent.host), 'pull', '--quiet']
     assert main(command) == 1
     assert capsys.readouterr().out.splitlines() == [

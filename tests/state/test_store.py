@@ -10,7 +10,7 @@ import pytest
 import pytest_mock
 
 from mirage_hooks.messages import errors
-from mirage_hooks.state import journal, model, store
+from mirage_hooks.state import journal, known, model, store
 from mirage_hooks.state.releases import Releases
 
 
@@ -154,3 +154,54 @@ def test_the_history_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     journal.append(path, second)
     assert list(journal.entries(path)) == [first, second]
     assert list(journal.entries(tmp_path / 'none')) == []
+
+
+FULL = b"""
+unikernels:
+  www:
+    image: xen/latest
+    network: {mode: static, bridge: br0, ipv4: 10.0.0.2/24, gateway: 10.0.0.1}
+    health: [{http: "http://10.0.0.2/", within: 5s}, {tcp: "10.0.0.2:80"}]
+    arguments: [--logs=*:info]
+    secrets: {token: /etc/token}
+  blog:
+    image: unix/latest
+    networks: {a: {mode: socket, port: 80}, b: {mode: direct, interface: tap0}}
+    blocks: {disk: {path: /var/disk, read_only: true}}
+notify: {command: [mail, root]}
+trust: {signers: /etc/signers}
+"""
+
+
+def test_settings_that_are_known_are_those_that_were_read(tmp_path: Path) -> None:
+    file, root = tmp_path / 'mirage.yml', tmp_path / 'state'
+    file.write_bytes(FULL)
+    root.mkdir(mode=0o700)
+    assert known.find(root, FULL) is None
+    read = store.settings(file, root)
+    assert known.find(root, FULL) is None  # who holds no lock keeps nothing
+    assert store.settings(file, root, locked=True) == read
+    kept = known.find(root, FULL)
+    assert kept == read
+    assert kept is not None
+    assert kept.unikernels['www'].fingerprint == read.unikernels['www'].fingerprint
+
+
+def test_settings_of_another_text_version_or_folder_are_not_known(
+    tmp_path: Path, mocker: pytest_mock.MockerFixture
+) -> None:
+    file, root = tmp_path / 'mirage.yml', tmp_path / 'state'
+    file.write_bytes(FULL)
+    root.mkdir(mode=0o700)
+    store.settings(file, root, locked=True)
+    assert known.find(root, FULL + b' ') is None
+    mocker.patch.object(known, '__version__', 'other')
+    assert known.find(root, FULL) is None
+    mocker.stopall()
+    root.chmod(0o777)
+    assert known.find(root, FULL) is None
+    root.chmod(0o700)
+    assert known.find(root, FULL) is not None
+    (root / known.FILE).write_text('{')
+    assert known.find(root, FULL) is None
+    assert store.settings(file, root, locked=True) == known.find(root, FULL)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mirage_hooks
-from tests.deployment import ROOT, run
+from tests.deployment import ROOT, Deployment, git, run, web
 
 PACKAGE = Path(mirage_hooks.__file__).parent
 
@@ -30,7 +30,7 @@ ENTRANCES = {'__main__', 'hook', 'keeper'}
 """Above all floors: what Python, git's hooks and a converge start."""
 
 EDGES = {
-    'git': {'git', 'site'}, 'sh': {'host'},
+    'git': {'site'}, 'sh': {'host'},
     'yaml': {'config'}, 'elftools': {'image'},
 }
 """Packages that only some rooms know."""
@@ -113,8 +113,8 @@ def test_only_the_doors_run_programs() -> None:
     found = {path.relative_to(PACKAGE).as_posix() for path in FILES for name in imports(path)
              if name.split('.')[0] == 'subprocess' and room(path) != 'host'}
     assert found == {
-        'cli/hooks.py', 'demo/transcript.py', 'git/discovery.py', 'git/objects.py', 'keeper.py',
-        'state/fastpath.py', 'switching/launcher.py',
+        'cli/hooks.py', 'demo/transcript.py', 'git/catfile.py', 'git/discovery.py',
+        'git/objects.py', 'keeper.py', 'state/fastpath.py', 'switching/launcher.py',
     }
 
 
@@ -164,3 +164,37 @@ def test_targets_plan_and_do_nothing() -> None:
     acts = {'subprocess', 'socket', 'shutil', 'psutil', 'sh', 'pathlib'}
     found = {name for path in FILES if room(path) == 'targets' for name in imports(path)}
     assert {name for name in found if name.split('.')[0] in acts} == set()
+
+
+HEAVY = {
+    'git', 'gitdb', 'yaml', 'sh', 'asyncio', 'ssl', 'http', 'email', 'urllib.request', 'ctypes',
+    'backports',
+}
+"""What takes long to import, and a deployment needs none of: GitPython first."""
+
+
+def heavy(deployment: Deployment, *command: str) -> tuple[set[str], str]:
+    """What of HEAVY `mirage-hooks` has loaded at its end, and what it printed."""
+    program = (
+        'import sys; from mirage_hooks.cli.main import main; code = main(sys.argv[1:]); '
+        f'print(code, *sorted(set(sys.modules) & {HEAVY!r}))'
+    )
+    done = run(sys.executable, '-I', '-c', program, '-C', str(deployment.host), *command, cwd=ROOT)
+    said, _, last = done.stdout.rstrip('\n').rpartition('\n')
+    code, *loaded = last.split(' ')
+    assert code == '0', done.stdout
+    return set(loaded), said
+
+
+def test_a_deployment_imports_nothing_heavy(serving: Deployment) -> None:
+    """Where mirage.yml is as it was: else it is read as YAML. Only an answer loads ctypes."""
+    serving.publish(web('two'), 'b' * 40)
+    git(serving.host, 'fetch', '-q')
+    git(serving.host, 'update-ref', 'refs/heads/master', 'refs/remotes/origin/master')
+    loaded, said = heavy(serving, 'deploy')
+    assert said.endswith('now runs')
+    assert loaded == {'ctypes'}
+    loaded, said = heavy(serving, 'rollback', 'www')
+    assert said.endswith('`deploy`')
+    assert loaded == {'ctypes'}
+    assert heavy(serving, 'status')[0] == set()
