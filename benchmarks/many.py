@@ -1,4 +1,4 @@
-"""What many unikernels cost a host on which nothing is to do, beside one."""
+"""What many unikernels cost a host on which nothing is to do, next to one."""
 
 from __future__ import annotations
 

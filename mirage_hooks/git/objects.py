@@ -86,7 +86,7 @@ class Objects:
         return code, f'{os.fsdecode(printed)}{said}'.strip()
 
     def heard(self, *arguments: str, more: Mapping[str, str]) -> str:
-        """What a git command and its hooks say beside what it prints."""
+        """What a git command and its hooks say next to what it prints."""
         code, _, said = self._ended(arguments, f'what git {arguments[0]} prints', b'', more)
         if code:
             raise discovery.complaint(said, self.folder)
