@@ -37,10 +37,11 @@ class Context:
         self.seen = fastpath.Seen(repository.head(), repository.setting('mirage.config'))
         self.switched = False
 
-    def settings(self) -> config.Settings:
+    def settings(self, keep: bool = False) -> config.Settings:
+        """What mirage.yml says; a converge may `keep` it, for it holds the lock."""
         path = self.repository.config_path()
         self.seen.file(path)
-        return store.settings(path, self.state.root, locked=True)
+        return store.settings(path, self.state.root, keep)
 
     def commit(self, wanted: config.Unikernel, settings: config.Settings) -> str:
         """The commit whose tree says what should run."""

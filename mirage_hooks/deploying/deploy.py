@@ -36,7 +36,7 @@ def _converged(context: Context) -> list[model.Outcome]:
     context.tidy()
     live = Live(context)
     try:
-        settings = context.settings()
+        settings = context.settings(keep=True)
     except errors.Refused as refused:  # what serves goes on without its mirage.yml
         if not context.state.names():
             raise

@@ -112,6 +112,7 @@ class Objects:
             stdout=subprocess.PIPE, stderr=said, env={**os.environ, **self._told, **(more or {})},
         )
 
+    @bounded
     def _ended(
         self, arguments: tuple[str, ...], what: str, given: bytes,
         more: Mapping[str, str] | None,

@@ -43,10 +43,10 @@ def opened(root: Path) -> Store:
     return Store(root)
 
 
-def settings(path: Path, root: Path | None = None, locked: bool = False) -> config.Settings:
+def settings(path: Path, root: Path | None = None, keep: bool = False) -> config.Settings:
     """The host's own mirage.yml at `path`, which says what is run as us; raises Refused, too, when
     it may be somebody else's word. What the state at `root` knows of it need not be read again;
-    whoever has it `locked` keeps there what it does not know."""
+    whoever holds its lock may `keep` there what it does not know."""
     real = path.resolve()
     sticky = real.parent.is_dir() and real.parent.stat().st_mode & stat.S_ISVTX
     for one in (real, *(() if sticky else (real.parent,))):
@@ -61,7 +61,7 @@ def settings(path: Path, root: Path | None = None, locked: bool = False) -> conf
     from ..config import reading  # YAML comes with it
 
     found = reading.parse(text, str(path))
-    if root is not None and locked:
+    if root is not None and keep:
         known.keep(root, text, found)
     return found
 

@@ -331,7 +331,7 @@ def broken(serving: Deployment, monkeypatch: pytest.MonkeyPatch) -> Any:
     return put
 
 
-@pytest.mark.parametrize('word', ['ls-tree', 'cat-file'])
+@pytest.mark.parametrize('word', ['for-each-ref', 'cat-file'])
 @pytest.mark.parametrize('act', ['echo "fatal: bad disk" >&2; exit 128', 'kill -9 $$', 'exit 1'],
                          ids=['fails', 'is killed', 'fails silently'])
 def test_git_that_fails_costs_nothing(
@@ -350,7 +350,7 @@ def test_git_that_fails_costs_nothing(
     assert serving.page() == 'two'
 
 
-@pytest.mark.parametrize('word', ['ls-tree', 'cat-file', 'fetch'])
+@pytest.mark.parametrize('word', ['for-each-ref', 'cat-file', 'fetch'])
 def test_git_that_hangs_is_ended(serving: Deployment, broken: Any, word: str) -> None:
     serving.publish(web('two'), 'b' * 40)
     if word != 'fetch':

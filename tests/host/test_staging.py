@@ -90,7 +90,7 @@ def unikernel(text: str) -> config.Unikernel:
 STATIC = 'network: {mode: static, bridge: br0, ipv4: 10.0.0.2/24}'
 
 
-@pytest.mark.parametrize(('text', 'next to'), [
+@pytest.mark.parametrize(('text', 'next_to'), [
     (STATIC, True),
     (f'{STATIC}, switch: overlap', True),
     (f'{STATIC}, switch: replace', False),
