@@ -13,12 +13,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from mirage_hooks import config, image
 from mirage_hooks.config import reading
 from mirage_hooks.git import repository, tree
-from mirage_hooks.messages.errors import Refused
+from mirage_hooks.messages.errors import Refused, Unavailable
 
 LIMIT = 1 << 16  # bytes that an archive may unpack to
 IMAGE = b'\x7fELF'
@@ -26,28 +26,39 @@ OURS = ('mirage_hooks', 'elftools', 'yaml')
 
 
 class Tree(repository.Repository):
-    """A repository in memory of one commit: path to (mode, content)."""
+    """A repository in memory of one commit: path, of one folder at most, to (mode, content)."""
 
     def __init__(self, files: dict[bytes, tuple[str, bytes]]) -> None:
-        self.files = {shown(path): file for path, file in files.items()}
+        self._trees = {}
+        self._files = Memory(files)  # type: ignore[assignment]
 
-    def _list_tree(self, commit: str, *paths: str) -> list[tree.Entry]:
-        found = []
-        for wanted in (path for path in paths if path != '--'):
-            if any(path.startswith(f'{wanted}/') for path in self.files):
-                found.append(tree.Entry('040000', 'tree', '', wanted))
-            found += [self._entry_of(path) for path in self.files
-                      if path == wanted or (wanted[-1:] == '/' and path.startswith(wanted))]
-        return found
 
-    def _entry_of(self, path: str) -> tree.Entry:
-        mode, _ = self.files[path]
-        kinds: dict[str, Literal['tree', 'commit']] = {'040000': 'tree', '160000': 'commit'}
-        number = list(self.files).index(path)
-        return tree.Entry(mode, kinds.get(mode, 'blob'), f'{number:040x}', path)
+class Memory:
+    """What `catfile` gives of `files`, with trees as git itself writes them."""
 
-    def open(self, oid: str, limit: int | None = None, name: str = '') -> BinaryIO:
-        return io.BytesIO(list(self.files.values())[int(oid, 16)][1])
+    def __init__(self, files: dict[bytes, tuple[str, bytes]]) -> None:
+        self.contents = [content for _, content in files.values()]
+        folders: dict[bytes, bytes] = {b'': b''}
+        for number, (path, (mode, _)) in enumerate(files.items()):
+            folder, _, name = path.rpartition(b'/')
+            row = mode.lstrip('0').encode() + b' ' + name + b'\0' + number.to_bytes(20, 'big')
+            folders[folder] = folders.get(folder, b'') + row
+        self.trees = {f'{"c" * 40}^{{tree}}': folders.pop(b'')}
+        for number, (folder, rows) in enumerate(folders.items(), len(files)):
+            oid = number.to_bytes(20, 'big')
+            self.trees[oid.hex()] = rows
+            self.trees[f'{"c" * 40}^{{tree}}'] += b'40000 ' + folder + b'\0' + oid
+
+    def whole(self, name: str, kind: str, most: int, what: str) -> bytes:
+        if name not in self.trees:
+            raise Unavailable(f'git cannot read object {name[:12]}')
+        return self.trees[name]
+
+    def small(self, oid: str, limit: int | None, name: str) -> bytes:
+        return self.contents[int(oid, 16)]
+
+    def open(self, oid: str, limit: int | None, name: str) -> BinaryIO:
+        return io.BytesIO(self.contents[int(oid, 16)])
 
 
 def shown(path: bytes) -> str:

@@ -39,9 +39,9 @@ def ended_after(seconds: float) -> Iterator[None]:
     try:
         with timeout.within(seconds):
             yield
-    except timeout.Late:
+    except timeout.Late as late:  # of the outermost of several bounds
         raise errors.Unavailable(
-            f'git took more than {seconds:g} s, and was ended',
+            f'git took more than {late.seconds:g} s, and was ended',
             hint='is its remote reachable, and its disk well?',
         ) from None
 

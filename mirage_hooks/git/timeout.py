@@ -10,7 +10,12 @@ from collections.abc import Iterator
 
 
 class Late(BaseException):
-    """The time is over. No Exception: no library on the way may take it for its own."""
+    """The time of `seconds` is over. No Exception: no library on the way may take it for its
+    own."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 @contextlib.contextmanager
@@ -21,7 +26,7 @@ def within(seconds: float) -> Iterator[None]:
     if not main or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
-    before = signal.signal(signal.SIGALRM, _late)
+    before = signal.signal(signal.SIGALRM, lambda *_: _late(seconds))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -30,11 +35,11 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _late(*_: object) -> None:
+def _late(seconds: float) -> None:
     import psutil  # only when it is late
 
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error, OSError):
             if os.getsid(process.pid) == os.getsid(0):  # a release has a session of its own
                 process.kill()
-    raise Late
+    raise Late(seconds)

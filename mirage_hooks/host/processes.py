@@ -157,13 +157,13 @@ def _mark(process: psutil.Process) -> str:
 
     try:
         return process.environ().get(MARK, '')
-    except psutil.ZombieProcess:  # its main thread has ended: another one knows
-        for thread in process.threads():
-            with contextlib.suppress(psutil.ZombieProcess):
+    except (psutil.ZombieProcess, psutil.AccessDenied):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return ''  # another user's
+        for thread in process.threads():  # its main one has ended: another one knows
+            with contextlib.suppress(psutil.ZombieProcess, psutil.AccessDenied):
                 return psutil.Process(thread.id).environ().get(MARK, '')
         return ''
-    except psutil.AccessDenied:
-        return ''  # another user's
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -180,7 +180,7 @@ def test_settings_that_are_known_are_those_that_were_read(tmp_path: Path) -> Non
     assert known.find(root, FULL) is None
     read = store.settings(file, root)
     assert known.find(root, FULL) is None  # who holds no lock keeps nothing
-    assert store.settings(file, root, locked=True) == read
+    assert store.settings(file, root, keep=True) == read
     kept = known.find(root, FULL)
     assert kept == read
     assert kept is not None
@@ -193,7 +193,7 @@ def test_settings_of_another_text_version_or_folder_are_not_known(
     file, root = tmp_path / 'mirage.yml', tmp_path / 'state'
     file.write_bytes(FULL)
     root.mkdir(mode=0o700)
-    store.settings(file, root, locked=True)
+    store.settings(file, root, keep=True)
     assert known.find(root, FULL + b' ') is None
     mocker.patch.object(known, '__version__', 'other')
     assert known.find(root, FULL) is None
@@ -204,4 +204,4 @@ def test_settings_of_another_text_version_or_folder_are_not_known(
     assert known.find(root, FULL) is not None
     (root / known.FILE).write_text('{')
     assert known.find(root, FULL) is None
-    assert store.settings(file, root, locked=True) == known.find(root, FULL)
+    assert store.settings(file, root, keep=True) == known.find(root, FULL)

@@ -132,6 +132,7 @@ def test_a_newer_image_need_not_wait(serving: Deployment) -> None:
     assert serving.page() == 'two'
 
 
+@needs('bwrap')
 def test_what_ends_with_64_at_once_is_not_started_again(deployment: Deployment) -> None:
     late = "import os, threading\nthreading.Timer(5, lambda: os._exit(64)).start()"
     deployment.publish(web('one', late))
