@@ -109,7 +109,7 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
         try:
             if not _mark(process).startswith(prefix) or not _lives(process):
                 continue
-            outermost = next(one for one in (*reversed(process.parents()), process) if _mark(one))
+            outermost = next(one for one in (*_above(process), process) if _mark(one))
             mark = _mark(outermost)
             if outermost.uids().real == os.geteuid() and mark.startswith(prefix):
                 yield Path(mark), process
@@ -152,18 +152,32 @@ def end(processes: list[psutil.Process], grace: float = 5) -> None:
         )
 
 
-def _mark(process: psutil.Process) -> str:
+def _above(process: psutil.Process) -> list[psutil.Process]:
+    """The ancestors of `process`, the first one first; asked again when one of them ends meanwhile,
+    as the converge that started a release does."""
     import psutil
 
-    try:
+    while True:
+        try:
+            return list(reversed(process.parents()))
+        except psutil.NoSuchProcess:
+            if not _lives(process):
+                raise
+
+
+def _mark(process: psutil.Process) -> str:
+    """The mark of `process`, '' for none: also for another user's, and for one that has just
+    ended."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return process.environ().get(MARK, '')
-    except (psutil.ZombieProcess, psutil.AccessDenied):
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return ''  # another user's
-        for thread in process.threads():  # its main one has ended: another one knows
-            with contextlib.suppress(psutil.ZombieProcess, psutil.AccessDenied):
-                return psutil.Process(thread.id).environ().get(MARK, '')
-        return ''
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if process.status() == psutil.STATUS_ZOMBIE:  # its main thread has ended: another knows
+            for thread in process.threads():
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    return psutil.Process(thread.id).environ().get(MARK, '')
+    return ''
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -32,15 +32,19 @@ def environments(name: str) -> Iterator[bytes]:
 
 def _environment(folder: Path) -> bytes:
     """Of a process whose main thread has ended another thread knows it."""
-    try:
-        if found := (folder / 'environ').read_bytes():
-            return found
-        fields = (folder / 'stat').read_bytes().rpartition(b')')[2].split()
-        if fields[0] == b'Z' and int(fields[17]) > 1:
-            return b'\0'.join((one / 'environ').read_bytes() for one in folder.glob('task/*'))
-    except OSError:
-        pass  # ended meanwhile, or another user's
+    if found := _read(folder / 'environ'):
+        return found
+    fields = _read(folder / 'stat').rpartition(b')')[2].split()
+    if fields and fields[0] == b'Z' and int(fields[17]) > 1:
+        return b'\0'.join(_read(one / 'environ') for one in folder.glob('task/*'))
     return b''
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b''  # ended meanwhile, or another user's
 
 
 def boot() -> str:

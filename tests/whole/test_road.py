@@ -127,7 +127,7 @@ def test_from_an_empty_folder_to_a_page_by_a_deploy_key_and_cron(
            '-o', f'UserKnownHostsFile={known}')
     crontabs = spool.Spool(tmp_path / 'spool')
     with crontabs.cron():
-        with monkeypatch.road() as on_the_host:
+        with monkeypatch.context() as on_the_host:
             on_the_host.delenv('GIT_SSH_COMMAND')
             git(tmp_path, 'clone', '-q', '-c', f'core.sshCommand={shlex.join(ssh)}', hub, str(host))
             done = crontabs.run(*MIRAGE, 'install', str(host), '--cron', '* * * * *',
