@@ -19,7 +19,7 @@ import yaml
 
 from mirage_hooks.host import processes
 from mirage_hooks.state import journal, model, store
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent
 
@@ -168,6 +168,7 @@ class Deployment:
         first, so that whatever is asked next sees it."""
         self.dismiss()
         processes.end([process for _, process in self.processes()])
+        until(lambda: not list(processes.marked(self.state().root)))  # its walls report it
 
     def keepers(self) -> list[psutil.Process]:
         """The keeper of any repository of this deployment, and what it has begun."""
