@@ -97,7 +97,7 @@ class Deployment:
             return self._accepted(tip, same)
         serving = self._serving()
         with self._explained(new):
-            serving = self._taken_over(serving, new)
+            serving = self._predecessor(serving, new)
             self._tried(serving, new)
             self.live.switch(self.releases, serving, new, self.wanted)
         return self._accepted(tip, self._deployed(new))
@@ -157,7 +157,7 @@ class Deployment:
         old = self.releases.current()
         return old if old is not None and launcher.alive(self.releases, old) else None
 
-    def _taken_over(
+    def _predecessor(
         self, serving: model.Release | None, new: model.Release
     ) -> model.Release | None:
         """The release that `new` takes over from. Where none serves, somebody else may have its

@@ -1,4 +1,4 @@
-"""The gate: what is pushed is tried on a releases apart, before the push is accepted."""
+"""The gate: what is pushed is tried in a place of its own, before the push is accepted."""
 
 from __future__ import annotations
 
