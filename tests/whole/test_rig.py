@@ -149,7 +149,7 @@ def test_the_wheels_carried_in_are_for_the_python_of_dom0(xen: rig.Rig, tmp_path
         for wheel in wheels/*.whl; do python3 -m zipfile -e "$wheel" /tmp/site; done
         export PYTHONPATH=/tmp/site
         python3 -c 'import elftools, git, msgspec, psutil, setuptools, sh, yaml'
-        python3 -m mirage_hooks.cli --help >/dev/null
+        python3 -m mirage_hooks --help >/dev/null
         ls mirage-hooks/setup.cfg
         find mirage-hooks -path '*/templates/*' -prune -o \
             '(' -name build -o -name '*.egg-info' ')' -print
