@@ -12,6 +12,7 @@ from ..messages import errors
 
 
 def guarded(act: Callable[[], int], repository: Path) -> int:
+    """The exit code of `act`, and of whatever it raises, which is told here and nowhere else."""
     try:
         return act()
     except errors.Refused as refused:
@@ -54,6 +55,8 @@ def converge(
     folder: Path, trigger: str, quiet: bool = False, anew: tuple[str, ...] = (),
     stopped: dict[str, bool] | None = None, only: str = '',
 ) -> int:
+    """Make what runs equal what should run, and tell what came of it (of `only` one, where it is
+    named); see Intent for `anew` and `stopped`. 1 when something was refused."""
     with _uncollected():
         from ..deploying import deploy, notify, told
         from ..deploying.context import Intent
@@ -82,6 +85,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:
+    """Try what is `pushed` (reference to commit) before git accepts it; 1 when it is refused."""
     from ..deploying import gate, notify, told
     from ..deploying.context import Intent
     from ..git.repository import Repository

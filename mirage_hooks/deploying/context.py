@@ -38,7 +38,7 @@ class Context:
         self.switched = False
 
     def settings(self, keep: bool = False) -> config.Settings:
-        """What mirage.yml says; a converge may `keep` it, for it holds the lock."""
+        """What mirage.yml says; a converge has it kept, a gate or a dry run changes nothing."""
         path = self.repository.config_path()
         self.seen.file(path)
         return store.settings(path, self.state.root, keep)

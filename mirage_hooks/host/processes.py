@@ -121,7 +121,7 @@ def claimed(state: Path) -> set[Path]:
     """Every release folder below `state` that some process says it is of: a quick look, which
     believes everybody."""
     prefix = os.fsencode(f'{state}{os.sep}')
-    return {Path(os.fsdecode(mark)) for mark in proc.environments(MARK) if mark.startswith(prefix)}
+    return {Path(os.fsdecode(mark)) for mark in proc.variables(MARK) if mark.startswith(prefix)}
 
 
 def listens(process: psutil.Process, port: int) -> bool:
@@ -166,18 +166,7 @@ def _above(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _mark(process: psutil.Process) -> str:
-    """The mark of `process`, '' for none: also for another user's, and for one that has just
-    ended."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return process.environ().get(MARK, '')
-    with contextlib.suppress(psutil.NoSuchProcess):
-        if process.status() == psutil.STATUS_ZOMBIE:  # its main thread has ended: another knows
-            for thread in process.threads():
-                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                    return psutil.Process(thread.id).environ().get(MARK, '')
-    return ''
+    return os.fsdecode(proc.variable(process.pid, MARK))
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -21,13 +21,21 @@ def identity(pid: int) -> tuple[int, int, str] | None:
     return None if gone else (pid, int(fields[19]), since)
 
 
-def environments(name: str) -> Iterator[bytes]:
+def variables(name: str) -> Iterator[bytes]:
     """The variable `name` of each process that has it and whose environment we may read."""
-    begins = f'{name}='.encode()
     for folder in Path('/proc').glob('[0-9]*'):
-        for word in _environment(folder).split(b'\0'):
-            if word.startswith(begins):
-                yield word.removeprefix(begins)
+        if found := variable(int(folder.name), name):
+            yield found
+
+
+def variable(pid: int, name: str) -> bytes:
+    """The variable `name` of process `pid`, b'' when it has none: also for one that has ended, and
+    for another user's."""
+    begins = f'{name}='.encode()
+    for word in reversed(_environment(Path(f'/proc/{pid}')).split(b'\0')):
+        if word.startswith(begins):
+            return word.removeprefix(begins)
+    return b''
 
 
 def _environment(folder: Path) -> bytes:
