@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..git import timeout
 from ..messages import errors
 
 
 def guarded(act: Callable[[], int], repository: Path) -> int:
     """The exit code of `act`, and of whatever it raises, which is told here and nowhere else."""
+    timeout.heed_dropped_signals()
     try:
         return act()
     except errors.Refused as refused:

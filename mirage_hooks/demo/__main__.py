@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from ..git import timeout
 from ..messages import errors, report
 from . import stage
 
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--keep', action='store_true')
     parser.add_argument('--image', type=Path)
     given = parser.parse_args(arguments)
+    timeout.heed_dropped_signals()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     demo = stage.Stage(given.folder.resolve(), given.image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -33,6 +34,32 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def heed_dropped_signals() -> None:
+    """Python drops what a signal's handler raises while an object is finalized, and goes on as if
+    nobody had interrupted it, or no time were over: send such a signal once more."""
+    sys.unraisablehook = _heed
+
+
+def _heed(dropped: sys.UnraisableHookArgs) -> None:
+    number = _signal(dropped.exc_value)
+    if not number or not callable(signal.getsignal(number)):
+        sys.__unraisablehook__(dropped)
+        return
+    # Not at once: the handler would run in here, where what it raises is dropped again.
+    again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+
+
+def _signal(error: BaseException | None) -> int:
+    """The number of the signal whose handler raised `error`, 0 when none did."""
+    if isinstance(error, Late):
+        return signal.SIGALRM
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code - 128 if error.code > 128 else 0  # as the handlers of ours have it
+    return signal.SIGINT if isinstance(error, KeyboardInterrupt) else 0
 
 
 def _late(seconds: float) -> None:
