@@ -59,13 +59,16 @@ def converge(
 ) -> int:
     """Make what runs equal what should run, and tell what came of it (of `only` one, where it is
     named); see Intent for `anew` and `stopped`. 1 when something was refused."""
+    from ..git import discovery
+
+    place = discovery.ahead(folder)
     with _uncollected():
         from ..deploying import deploy, notify, told
         from ..deploying.context import Intent
         from ..git.repository import Repository
         from ..messages.report import Reporter
 
-    repository, report = Repository(folder), Reporter(quiet)
+    repository, report = Repository(folder, place), Reporter(quiet)
     outcomes = deploy.converge(repository, Intent(trigger, anew, stopped or {}), report)
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if not outcomes and not quiet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from ..messages import errors
@@ -14,10 +15,10 @@ from .references import References
 
 class Asked:
     """The clone or bare repository that the folder `path` belongs to; raises Refused when there is
-    none."""
+    none. `find` has its place, when that was asked for ahead."""
 
-    def __init__(self, path: Path) -> None:
-        place = discovery.find(path)
+    def __init__(self, path: Path, find: Callable[[], discovery.Place] | None = None) -> None:
+        place = discovery.find(path) if find is None else find()
         self.git_dir, self.bare = place.git_dir, place.tree is None
         self.folder = place.tree or place.git_dir
         self.state = self.git_dir / 'mirage-hooks'

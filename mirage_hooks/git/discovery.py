@@ -7,9 +7,10 @@ import os
 import re
 import shlex
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from ..messages import errors
 from ..state import caller, ownership
@@ -18,7 +19,7 @@ PATIENCE = 60.0  # seconds for one question
 ASKED = ('--is-bare-repository', '--absolute-git-dir', '--git-common-dir', '--show-toplevel')
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(NamedTuple):
     """A repository: `git_dir` is the same from each of its linked work trees, `tree` the top of its
     main work tree; None for a bare one, or (`bare` is false then) when it cannot be told."""
 
@@ -27,7 +28,7 @@ class Place(msgspec.Struct, frozen=True):
     bare: bool
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _Said(NamedTuple):
     """What git says in a folder; `top` is None outside a work tree."""
 
     bare: bool
@@ -48,6 +49,29 @@ def find(path: Path) -> Place:
     if main.own != said.common:
         raise errors.Refused(f'{said.common}, which {said.own} names, is not a git directory')
     return Place(said.common, None if main.bare else main.top or _next_to(said.common), main.bare)
+
+
+def ahead(path: Path) -> Callable[[], Place]:
+    """Begin `find`, while something else is done; it is ended by calling what this returns."""
+    found: list[Place] = []
+    raised: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            found.append(find(path))
+        except Exception as error:  # for whoever asks for the result
+            raised.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+
+    def result() -> Place:
+        asking.join()
+        if raised:
+            raise raised[0]
+        return found[0]
+
+    return result
 
 
 def _next_to(git_dir: Path) -> Path | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from .. import config
 from ..messages import errors
-from . import objects, tree
+from . import discovery, objects, tree
 from .asked import Asked
 from .catfile import SMALL
 from .objects import bounded
@@ -18,8 +19,8 @@ from .tree import Entry
 class Reading(Asked):
     """The files of a repository's commits."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, find: Callable[[], discovery.Place] | None = None) -> None:
+        super().__init__(path, find)
         # A hundred unikernels lie in a few folders.
         self._trees: dict[tuple[str, str], list[Entry]] = {}
 

@@ -58,9 +58,8 @@ def holds(git_dir: Path) -> bool:
             and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
             and all(_bridge(name) == bridge for name, bridge in known['ports'].items())
             and all(_stat(Path(path)) == stat for path, stat in known['files'].items())
-            and _git(git_dir, 'config', '--get', 'mirage.config').strip() == known['named']
             and (git_dir / 'HEAD').read_text().strip() == known['head']
-            and _unmoved(git_dir, known['read'], known['commits'])
+            and _unmoved(git_dir, known['named'], known['read'], known['commits'])
         )
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return False  # the long way says what is wrong
@@ -88,10 +87,15 @@ def _lives(run: list[Any]) -> bool:
     return proc.identity(run[0]) == tuple(run)
 
 
-def _unmoved(git_dir: Path, read: dict[str, list[str]], commits: dict[str, str]) -> bool:
-    """Whether the references named in `commits` and `read` are at these commits, and have these
-    lines in their trees."""
-    at = _references(git_dir, {*read, *commits})
+def _unmoved(
+    git_dir: Path, named: str, read: dict[str, list[str]], commits: dict[str, str]
+) -> bool:
+    """Whether mirage.yml is where `named` says, and the references named in `commits` and `read`
+    are at these commits, and have these lines in their trees."""
+    with _asked(git_dir, 'config', '--get', 'mirage.config') as setting:  # both at once
+        at = _references(git_dir, {*read, *commits})
+        if _said(setting).strip() != named:
+            return False
     return all(at[name] == commit for name, commit in commits.items()) and all(
         _tree(git_dir, at[name], lines) == lines for name, lines in read.items()
     )
@@ -116,12 +120,26 @@ def _tree(git_dir: Path, commit: str, lines: list[str]) -> list[str]:
 
 
 def _git(git_dir: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ('git', '--no-replace-objects', f'--git-dir={git_dir}', *arguments), check=True,
+    with _asked(git_dir, *arguments) as process:
+        return _said(process)
+
+
+def _asked(git_dir: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ('git', '--no-replace-objects', f'--git-dir={git_dir}', *arguments),
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
     )
-    return os.fsdecode(done.stdout)
+
+
+def _said(process: subprocess.Popen[bytes]) -> str:
+    try:
+        said, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return os.fsdecode(said)
 
 
 def _bridge(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,8 @@ def identity(pid: int) -> tuple[int, int, str] | None:
 
 def variables(name: str) -> Iterator[bytes]:
     """The variable `name` of each process that has it and whose environment we may read."""
-    for folder in Path('/proc').glob('[0-9]*'):
-        if found := variable(int(folder.name), name):
+    for process in os.listdir('/proc'):  # noqa: PTH208
+        if process.isdecimal() and (found := variable(int(process), name)):
             yield found
 
 
@@ -32,25 +33,27 @@ def variable(pid: int, name: str) -> bytes:
     """The variable `name` of process `pid`, b'' when it has none: also for one that has ended, and
     for another user's."""
     begins = f'{name}='.encode()
-    for word in reversed(_environment(Path(f'/proc/{pid}')).split(b'\0')):
+    for word in reversed(_environment(f'/proc/{pid}').split(b'\0')):
         if word.startswith(begins):
             return word.removeprefix(begins)
     return b''
 
 
-def _environment(folder: Path) -> bytes:
+def _environment(folder: str) -> bytes:
     """Of a process whose main thread has ended another thread knows it."""
-    if found := _read(folder / 'environ'):
+    if found := _read(f'{folder}/environ'):
         return found
-    fields = _read(folder / 'stat').rpartition(b')')[2].split()
+    fields = _read(f'{folder}/stat').rpartition(b')')[2].split()
     if fields and fields[0] == b'Z' and int(fields[17]) > 1:
-        return b'\0'.join(_read(one / 'environ') for one in folder.glob('task/*'))
+        return b'\0'.join(_read(f'{one}/environ') for one in Path(folder).glob('task/*'))
     return b''
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
+    """Without a Path and a buffer: each process of the host is asked at each push."""
     try:
-        return path.read_bytes()
+        with open(path, 'rb', buffering=0) as file:  # noqa: PTH123
+            return file.read()
     except OSError:
         return b''  # ended meanwhile, or another user's
 

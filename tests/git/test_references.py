@@ -45,10 +45,12 @@ def test_a_branch_that_is_gone_is_news_even_when_a_tag_ends_like_it(bare: Path, 
     commit = git(bare, 'rev-parse', 'refs/tags/master')
     read = {'refs/heads/master': []} if known == 'read' else {}
     commits = {'refs/heads/master': commit} if known == 'commits' else {}
+    git(bare, 'config', 'mirage.config', '/mirage.yml')
     with pytest.raises(KeyError):
-        fastpath._unmoved(bare, read, commits)
+        fastpath._unmoved(bare, '/mirage.yml', read, commits)
     git(bare, 'update-ref', 'refs/heads/master', commit)
-    assert fastpath._unmoved(bare, read, commits)
+    assert fastpath._unmoved(bare, '/mirage.yml', read, commits)
+    assert not fastpath._unmoved(bare, '/other.yml', read, commits)
 
 
 def test_the_tag_does_not_deploy(serving: Deployment) -> None:
