@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ..git.repository import Repository
 from ..host import facts
+from ..messages import progress
 from ..state import journal, store
 from ..switching import drain
 from . import keeping
@@ -25,8 +26,10 @@ def wait(repository: Repository) -> None:
     with _only(state) as lock:
         while lock is not None:
             # Without the repository's lock: a push that comes meanwhile does not wait.
-            while drain.draining(state) and not drain.due(state, owner):
-                time.sleep(PAUSE)
+            with progress.doing('waiting for connections to end') as work:
+                while drain.draining(state) and not drain.due(state, owner):
+                    work.now()
+                    time.sleep(PAUSE)
             with state.lock('drain', store.PATIENCE):
                 for text in drain.tidy(state, owner):
                     journal.append(state.history, journal.Entry(
