@@ -107,5 +107,9 @@ def age(then: float) -> str:
 
 def table(rows: list[list[str]]) -> list[str]:
     """`rows` in columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    widths = [max(map(terminal.seen, column)) for column in zip(*rows, strict=True)]
+    return [
+        '  '.join(cell + ' ' * (width - terminal.seen(cell))
+                  for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

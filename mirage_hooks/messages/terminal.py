@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from typing import Any, TextIO
 
 CHOICES = ('auto', 'always', 'never')
-colour = CHOICES[0]
-"""What --color says: auto is a terminal without NO_COLOR."""
+colour = 'auto'
+"""What --color says: auto is a terminal where NO_COLOR is not set (no-color.org)."""
 
 RED, GREEN, YELLOW = 31, 32, 33  # ECMA-48's SGR
 
@@ -38,6 +39,11 @@ def _painted(text: str, number: int, stream: TextIO) -> str:
     if colour == 'never' or (colour == 'auto' and not wanted):
         return text
     return f'\x1b[{number}m{text}\x1b[0m'
+
+
+def seen(text: str) -> int:
+    """How many characters of `text` are seen: all but its colours."""
+    return len(re.sub('\x1b\\[[0-9]+m', '', text))
 
 
 def fitted(text: str) -> str:
