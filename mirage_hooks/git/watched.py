@@ -30,7 +30,10 @@ def read(process: Any, tell: Tell) -> tuple[bytes, bytes]:
         for pipe, take in takers.items():
             open_pipes.register(pipe, selectors.EVENT_READ, take)
         while open_pipes.get_map():
-            for key, _ in open_pipes.select(LOOK):
+            ready = open_pipes.select(LOOK)
+            if not ready and process.poll() is not None:
+                break  # what it has left behind, as ssh's master, may hold its pipes for hours
+            for key, _ in ready:
                 if part := os.read(key.fd, 1 << 16):
                     key.data(part)
                 else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,13 @@ def test_words_that_come_in_pieces_are_put_together() -> None:
         "printf 'Receiving obj' >&2; sleep 0.3; printf 'ects:  1%% (1/99)\\r' >&2"
     )
     assert (told, said) == (['Receiving objects: 1% (1/99)'], b'')
+
+
+def test_what_a_command_leaves_behind_is_not_waited_for() -> None:
+    began = time.monotonic()
+    _, printed, said = heard('sleep 20 & echo $!; echo said >&2')
+    os.kill(int(printed), signal.SIGTERM)
+    assert (said, time.monotonic() - began < 10) == (b'said\n', True)
 
 
 def test_a_flood_of_words_is_not_held() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import types
@@ -13,7 +14,7 @@ import pytest
 
 from mirage_hooks.messages import progress, report
 from mirage_hooks.messages import terminal as screens
-from tests.deployment import ROOT, run
+from tests.deployment import ROOT, Deployment, git, run, web
 from tests.messages.screen import Screen, screen
 
 Pass = Callable[[float], None]
@@ -165,6 +166,26 @@ def test_who_looked_on_may_hang_up(monkeypatch: pytest.MonkeyPatch, passing: Pas
     with progress.doing('unpacking www') as work:
         passing(10)
         work.now()
+
+
+def test_a_pull_on_a_terminal_shows_the_fetch_and_what_it_waits_for(serving: Deployment) -> None:
+    serving.publish(web('two', before='import time; time.sleep(1.5)'), 'b' * 40)
+    git(serving.host, 'config', 'remote.origin.uploadpack', 'sleep 1.2; git-upload-pack')
+    with screen(110) as made:
+        done = subprocess.run(
+            serving.command('pull'), stdout=subprocess.PIPE, stderr=made.stream, text=True,
+            check=True, cwd=serving.folder,
+        )
+        frames = [re.sub('[0-9]+ s', 'N s', re.sub(':[0-9]{5}', ':PORT', frame))
+                  for frame in made.frames()]
+    assert set(frames) >= {
+        'fetching from origin, N s of N s',
+        'waiting for 127.0.0.1:PORT: did not answer (Connection refused), N s of N s',
+        '',
+    }
+    assert frames[-1] == ''
+    steps = [line for line in done.stdout.splitlines() if ' s  www: ' in line]
+    assert float(steps[0].split()[0]) > 1.2  # the fetch counts
 
 
 PROGRAM = """
