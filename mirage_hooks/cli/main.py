@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..messages import terminal
 from ..site import commands as site
 from ..state import caller
 from . import commands as acts
@@ -21,6 +22,7 @@ Command = Callable[[str, Callable[[argparse.Namespace], int], str], Any]
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line `arguments` (sys.argv's by default); the exit code."""
     given = _parser().parse_args(arguments)
+    terminal.colour = given.color
     caller.forget()
     caller.close_to_others()
     return running.guarded(lambda: int(given.act(given)), Path(given.repository))
@@ -33,11 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'mirage-hooks {__version__}')
     parser.add_argument('-C', dest='repository', metavar='REPOSITORY', default='.',
                         help='the deployment repository, a clone or bare (default: this folder)')
+    _colour(parser, terminal.colour)
     added = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
 
     def command(name: str, act: Callable[[argparse.Namespace], int], text: str) -> Any:
         one = added.add_parser(name, help=text, description=text)
         one.set_defaults(act=act)
+        _colour(one, argparse.SUPPRESS)
         return one
 
     _asking(command)
@@ -48,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     one = command('schema', acts.do_schema, 'the JSON schema of mirage.yml')
     one.add_argument('--markdown', action='store_true', help='every key, for reading')
     return parser
+
+
+def _colour(parser: argparse.ArgumentParser, default: str) -> None:
+    """Before the command and after it: what stands there alone is left to the other place."""
+    parser.add_argument('--color', choices=terminal.CHOICES, default=default, metavar='WHEN',
+                        help='auto, always or never; auto heeds NO_COLOR')
 
 
 def _asking(command: Command) -> None:

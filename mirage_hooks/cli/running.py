@@ -66,9 +66,12 @@ def converge(
         from ..deploying import deploy, notify, told
         from ..deploying.context import Intent
         from ..git.repository import Repository
+        from ..messages import progress
         from ..messages.report import Reporter
 
     repository, report = Repository(folder, place), Reporter(quiet)
+    if quiet:
+        progress.hold(report.held)
     outcomes = deploy.converge(repository, Intent(trigger, anew, stopped or {}), report)
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if not outcomes and not quiet:

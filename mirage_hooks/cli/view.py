@@ -17,6 +17,7 @@ from ..git.repository import Repository
 from ..host import facts, xen
 from ..messages import errors
 from ..messages.report import Reporter, age, encoded, plain, table
+from ..messages.terminal import fitted, green, red, yellow
 from ..state import journal, model, pipe, proc, secret, store
 from ..state.releases import Releases
 from ..switching import conflicts, consoles, crashes, launcher, leftover
@@ -59,7 +60,7 @@ def history(repository: Repository, name: str, lines: int, as_json: bool) -> Non
     if as_json:
         return _json([msgspec.to_builtins(entry) for entry in last])
     for text in table([_event(entry) for entry in last]) or ['nothing happened yet']:
-        print(text)
+        print(fitted(text))
 
 
 def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bool) -> None:
@@ -153,27 +154,33 @@ def _next_to(releases: Releases) -> dict[str, Any]:
 
 def _people(rows: list[dict[str, Any]], deploying: str, keeper: bool) -> None:
     if deploying:
-        print(f'a deployment runs: {plain(deploying)}')
+        print(fitted(f'a deployment runs: {plain(deploying)}'))
     for row in rows:
-        print(f'{row["name"]}: {_state(row)}')
+        print(fitted(f'{row["name"]}: {_state(row)}'))
         if 'crashed' in row:
-            print(f'  it ended by itself: {plain(row["crashed"])}')
+            print(fitted(f'  {red("it ended by itself")}: {plain(row["crashed"])}'))
         elif 'restarted' in row:
-            print(f'  {plain(_restarted(row["restarted"]))}')
+            print(fitted(f'  {plain(_restarted(row["restarted"]))}'))
         if hint := row.get('hint') or row.get('restarted', {}).get('hint'):
-            print(f'    hint: {plain(hint)}')
+            print(fitted(f'    hint: {plain(hint)}'))
         for text in row.get('conflicts', ()):
-            print(f'  WARNING: {plain(text)}')
+            print(fitted(f'  {yellow("WARNING")}: {plain(text)}'))
         for side in row.get('draining', ()):
             left = max(0, side['until'] - time.time())
-            print(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')
+            print(fitted(
+                f'  release {side["release"]} keeps its connections, {left:.0f} s at most'
+            ))
         if 'refused' in row:
             refused = row['refused']
-            print(f'  refused {age(refused["at"])} ago: {plain(refused["reason"])}')
+            print(fitted(
+                f'  {red("refused")} {age(refused["at"])} ago: {plain(refused["reason"])}'
+            ))
             if refused['hint']:
-                print(f'    hint: {plain(refused["hint"])}')
+                print(fitted(f'    hint: {plain(refused["hint"])}'))
     if not keeper:
-        print('no keeper runs: what ends is started again by the next deploy or pull alone')
+        print(fitted(
+            'no keeper runs: what ends is started again by the next deploy or pull alone'
+        ))
 
 
 def _restarted(found: dict[str, Any]) -> str:
@@ -184,8 +191,9 @@ def _restarted(found: dict[str, Any]) -> str:
 
 def _state(row: dict[str, Any]) -> str:
     if row['state'] == 'none':
-        return 'never deployed'
-    words = {'running': 'runs', 'stopped': 'is stopped by hand', 'down': 'is DOWN'}
+        return yellow('never deployed')
+    words = {'running': green('runs'), 'stopped': yellow('is stopped by hand'),
+             'down': red('is DOWN')}
     where = f'domain {row["domain"]}' if 'domain' in row else f'process {row.get("pid", "-")}'
     pinned = ', kept by a rollback' if 'pinned' in row else ''
     return (
@@ -199,7 +207,9 @@ def _event(entry: journal.Entry) -> list[str]:
     release = f'release {entry.release}' if entry.release else ''
     took = f'in {entry.took:.2f} s' if entry.took else ''
     what = plain(entry.reason) or ' '.join(filter(None, [entry.commit[:12], took]))
-    return [when, entry.unikernel, entry.event, release, what, f'({plain(entry.trigger)})']
+    colour = {'refused': red, 'deployed': green}.get(entry.event, str)
+    event = colour(plain(entry.event))
+    return [when, entry.unikernel, event, release, what, f'({plain(entry.trigger)})']
 
 
 def _follow(path: Path, releases: Releases) -> None:

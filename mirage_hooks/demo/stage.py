@@ -17,6 +17,10 @@ from ..switching import switch
 from . import standin, transcript, visitor
 
 NAME = 'www'
+ONE_PORT = (
+    'What failed did so while the one port went from the old release to the new one: with an\n'
+    '   address of its own on a bridge (`mode: static`) both serve at once, and nothing fails.'
+)
 
 
 class Stage:
@@ -46,6 +50,8 @@ class Stage:
         every = f'{visitor.EVERY * 1000:.0f} ms'
         self.shown.heading(f'What a visitor saw who asked every {every} since version 1')
         self.shown.quote('\n'.join(somebody.told()))
+        if somebody.missed():
+            self.shown.line('   ' + ONE_PORT)
 
     def build(self) -> None:
         self.shown.heading('A hub, a site that publishes to it, and a host that deploys from it')
@@ -67,7 +73,8 @@ class Stage:
         )
 
     def deploys(self, version: int, how: str) -> None:
-        self.shown.heading(f'Version {version}: the site publishes, {how}')
+        what = f'Version {version}' if self.image is None else self.told(version)
+        self.shown.heading(f'{what}: the site publishes, {how}')
         self.publish(version, self.bytes(version))
         if how == 'cron pulls':
             self.cron()
@@ -76,9 +83,12 @@ class Stage:
         self.page(version)
 
     def refuses(self) -> None:
-        self.shown.heading('Version 3 is broken: it changes nothing')
-        broken = standin.BROKEN if self.image is None else self.bytes(1)[:1000]
-        self.publish(3, broken)
+        if self.image is None:
+            self.shown.heading('Version 3 is broken: it changes nothing')
+            self.publish(3, standin.BROKEN)
+        else:
+            self.shown.heading('Version 3 is a text and no image: it changes nothing')
+            self.publish(3, b'This is no image.\n')
         self.cron(refused=True)
         self.page(2)
 
@@ -111,6 +121,11 @@ class Stage:
             return self.image.read_bytes() + b'\0' * (version - 1)
         except OSError as error:
             raise errors.Refused(f'cannot read {self.image}: {error.strerror}') from None
+
+    def told(self, version: int) -> str:
+        """What `version` is, where there is a real image and no other to follow it."""
+        return ('Version 1 is your image' if version == 1 else
+                'Version 2 is your image and one byte more, and shows the same page')
 
     def page(self, version: int) -> None:
         """Fetch the page and show it; raises Refused when it is not that of `version`."""

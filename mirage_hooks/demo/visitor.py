@@ -47,6 +47,10 @@ class Visitor(threading.Thread):
         asked, self.asked = self.asked, []
         self.rows.append((what, len(asked), asked.count(False)))
 
+    def missed(self) -> int:
+        """How many requests were not answered."""
+        return sum(failed for _, _, failed in self.rows)
+
     def told(self) -> list[str]:
         rows = [[what, str(asked), str(failed)] for what, asked, failed in self.rows]
         return report.table([['during', 'requests', 'failed'], *rows])

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from ..git.repository import Repository
 from ..host import facts
-from ..state import journal, store
+from ..messages import progress
+from ..state import journal, proc, store
 from ..switching import drain
 from . import keeping
 
@@ -25,8 +26,10 @@ def wait(repository: Repository) -> None:
     with _only(state) as lock:
         while lock is not None:
             # Without the repository's lock: a push that comes meanwhile does not wait.
-            while drain.draining(state) and not drain.due(state, owner):
-                time.sleep(PAUSE)
+            with progress.doing('waiting for connections to end') as work:
+                while drain.draining(state) and not drain.due(state, owner):
+                    work.now(_kept(state))
+                    time.sleep(PAUSE)
             with state.lock('drain', store.PATIENCE):
                 for text in drain.tidy(state, owner):
                     journal.append(state.history, journal.Entry(
@@ -37,6 +40,16 @@ def wait(repository: Repository) -> None:
                     # While the repository is ours: who drains next starts a process of its own.
                     keeping.leave(state, repository.git_dir)
                     return fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _kept(state: store.Store) -> str:
+    """Whose connections are waited for, and for how long at most."""
+    overlaps = {name: state.of(name).overlap() for name in state.names()}
+    return ', '.join(
+        f'release {side.release} of {name}, {side.until - proc.clock():.0f} s at most'
+        for name, overlap in overlaps.items() for side in (overlap.sides if overlap else ())
+        if side.until
+    )
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import config
 from ..git.repository import Repository
-from ..messages import errors
+from ..messages import errors, progress
 from ..messages.report import Reporter, plain
 from ..state import store
 
@@ -14,6 +14,8 @@ PATIENCE = 900.0  # seconds to wait for another pull of the same repository
 def pull(repository: Repository, report: Reporter) -> int:
     """Pull as the user's git configuration says; 1 when that failed, which is told, to cron once.
     What should run is converged by the caller in any case."""
+    if report.quiet:
+        progress.hold(report.held)
     state = store.opened(repository.state)
     try:
         settings = store.settings(repository.config_path(), repository.state)

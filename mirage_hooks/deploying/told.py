@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..messages import terminal
 from ..messages.report import Reporter, plain
 from ..state import model
 
@@ -14,7 +15,12 @@ def outcomes(report: Reporter, outcomes: Iterable[model.Outcome]) -> None:
     for text in report.held if told else ():
         report.line(text)
     for outcome in told:
-        for text in lines(outcome):
+        texts = lines(outcome)
+        if outcome.failed:
+            texts[0] = terminal.red(texts[0], report.stream)
+        elif outcome.running is not None:
+            texts[-1] = terminal.green(texts[-1], report.stream)
+        for text in texts:
             report.line(text)
 
 

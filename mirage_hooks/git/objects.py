@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from ..messages import errors
-from . import discovery, timeout
+from . import discovery, timeout, watched
 
 PATIENCE = 900.0  # seconds for one question to git, which may have to ask a remote
 OUTPUT = 16 << 20  # bytes of one command's output: names of 100,000 files, 400,000 commits
@@ -91,6 +91,14 @@ class Objects:
         if code:
             raise discovery.complaint(said, self.folder)
         return said.strip()
+
+    @bounded
+    def shown(self, tell: watched.Tell, *arguments: str) -> None:
+        """Run a git command that prints nothing, and has `tell` hear how far it is."""
+        with self.started(*arguments, '--progress', said=subprocess.PIPE) as process:
+            _, said = watched.read(process, tell)
+        if process.returncode:
+            raise discovery.complaint(os.fsdecode(said), self.folder)
 
     def require_small(self, commits: list[str]) -> None:
         """Refuse commits that nobody wrote: each is held whole, by git too, when it is verified."""

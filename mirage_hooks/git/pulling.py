@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..messages import errors
+from ..messages import errors, progress
 from ..state import caller
 from . import discovery, objects
 from .asked import Asked
@@ -41,8 +41,10 @@ class Pulling(Asked):
         then knows the image that is here, and sends a delta of kilobytes where fetching the new
         one alone, when it is read, takes megabytes."""
         # A hostile .gitmodules in the work tree would make git refuse to fetch at all.
-        with objects.ended_after(min(FETCH, objects.PATIENCE)):
-            self._objects.text('fetch', '--quiet', '--no-filter', '--no-recurse-submodules', remote)
+        limit = min(FETCH, objects.PATIENCE)
+        with progress.doing(f'fetching from {remote}', limit) as work, objects.ended_after(limit):
+            self._objects.shown(work.now, 'fetch', '--quiet', '--no-filter',
+                                '--no-recurse-submodules', remote)
 
     @bounded
     def contains(self, commit: str, ancestor: str) -> bool:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from ..messages import progress
 from ..messages.errors import Refused, Unavailable
 from . import formats
 
@@ -38,13 +39,15 @@ def unpack(stream: BinaryIO, destination: Path, *, name: str, limit: int) -> Pac
     _refuse_what_holds_no_image(head, name)
     compression = formats.of(head)
     digest, size = hashlib.sha256(), 0
-    with _whole(destination) as write:
+    act = 'unpacking' if compression else 'reading'
+    with progress.doing(f'{act} {name}') as work, _whole(destination) as write:
         for chunk in _raw(stream, head, compression, name):
             size += len(chunk)
             if size > limit:
                 raise _too_large(name, compression, limit)
             digest.update(chunk)
             write(chunk)
+            work.bytes(size)
     return Packed(digest.hexdigest(), size, compression)
 
 

@@ -12,6 +12,7 @@ from ..git import shared
 from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import encoded, plain
+from ..messages.terminal import fitted, green, red
 from ..state import store
 from ..switching import fitting
 from . import needs, safeguards, slim
@@ -25,9 +26,10 @@ def check(folder: Path, as_json: bool) -> int:
         print(encoded(found))
     else:
         for one in found:
-            print(f'{"ok     " if one.fine else "MISSING"}  {one.subject}: {plain(one.text)}')
+            said = f'{green("ok     ") if one.fine else red("MISSING")}  {one.subject}: '
+            print(fitted(said + plain(one.text)))
             if one.hint and not one.fine:
-                print(f'         hint: {plain(one.hint)}')
+                print(fitted(f'         hint: {plain(one.hint)}'))
     return int(not all(one.fine for one in found))
 
 

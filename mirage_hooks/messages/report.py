@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
+import os
 import re
 import sys
 import time
 import unicodedata
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
+
+from . import terminal
 
 # Up to the last @ of the line after `user:`, for a password may hold @, / and blanks; without one,
 # up to the last @ of the host's part. Rather too much than a part of a password.
@@ -27,10 +32,10 @@ class Reporter:
         self.stream = stream or sys.stdout
         if isinstance(self.stream, io.TextIOWrapper):
             self.stream.reconfigure(errors='backslashreplace')
-        self.began = time.monotonic()
         self.held: list[str] = []
 
     def line(self, text: str) -> None:
+        terminal.clear()
         # The pusher may hang up; the deployment must go on to its end all the same.
         with contextlib.suppress(OSError):
             self.stream.write(f'{text}\n')
@@ -38,7 +43,7 @@ class Reporter:
 
     def step(self, unikernel: str, text: str) -> None:
         """Something is being done; under `quiet` it is told only when it leads to a change."""
-        told = f'{time.monotonic() - self.began:6.2f} s  {unikernel}: {plain(text)}'
+        told = f'{stamp()}  {unikernel}: {plain(text)}'
         self.held.append(told) if self.quiet else self.line(told)
 
     def waiting(self, holder: str) -> None:
@@ -46,9 +51,21 @@ class Reporter:
             self.line(f'waiting for another deployment to end: {plain(holder)}')
 
     def refused(self, reason: str, hint: str) -> None:
-        self.line(f'mirage-hooks: {plain(reason)}')
+        self.line(f'{terminal.red("mirage-hooks:", self.stream)} {plain(reason)}')
         if hint:
             self.line(f'  hint: {plain(hint)}')
+
+
+def stamp() -> str:
+    """When it is, counted from when this command was started."""
+    return f'{max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - _started()):6.2f} s'
+
+
+@functools.cache
+def _started() -> float:
+    """Seconds since boot at which this process was started: field 22 of proc(5)."""
+    fields = Path('/proc/self/stat').read_bytes().rpartition(b')')[2].split()
+    return int(fields[19]) / os.sysconf('SC_CLK_TCK')
 
 
 def encoded(value: Any) -> str:
@@ -90,5 +107,9 @@ def age(then: float) -> str:
 
 def table(rows: list[list[str]]) -> list[str]:
     """`rows` in columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    widths = [max(map(terminal.seen, column)) for column in zip(*rows, strict=True)]
+    return [
+        '  '.join(cell + ' ' * (width - terminal.seen(cell))
+                  for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

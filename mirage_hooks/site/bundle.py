@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ import msgspec
 
 from .. import __version__, image
 from ..host import programs
-from ..messages import errors
+from ..messages import errors, progress
 from . import deployment, layout, releases
 
+PART = 1 << 18  # bytes that are compressed at once
 TOOLS = (('mirage', '--version'), ('opam', '--version'), ('ocamlc', '-version'))
 
 
@@ -66,8 +66,10 @@ def _compressed(raw: Path, compress: str) -> Iterator[IO[bytes]]:
             # mtime: gzip would write the time of day into its header.
             into = bz2.BZ2File(file, 'wb') if compress == 'bzip2' else gzip.GzipFile(
                 '', 'wb', fileobj=file, mtime=0)
-            with into:
-                shutil.copyfileobj(plain, into)
+            with into, progress.doing('compressing the image') as work:
+                while part := plain.read(PART):
+                    into.write(part)
+                    work.bytes(plain.tell(), raw.stat().st_size)
     with packed.open('rb') as stream:
         yield stream
 

@@ -48,15 +48,15 @@ class Deployment:
         """The branch that was asked for, or the one that the other side's HEAD is on."""
         # The name of the remote by a setting: older gits refuse --origin next to --bare.
         command = ['git', '-c', 'clone.defaultRemoteName=origin', 'clone', '--bare', '--quiet',
-                   '--no-tags', '--no-local', '--single-branch', '--template=']
+                   '--progress', '--no-tags', '--no-local', '--single-branch', '--template=']
         named = [f'--branch={branch}'] if branch else []
-        where = ['--', self.url, str(self.folder)]
+        where, act = ['--', self.url, str(self.folder)], f'cloning {self.shown}'
         try:
-            self.git.run([*command, *self._depth, FILTER, *named, *where])
+            self.git.run([*command, *self._depth, FILTER, *named, *where], doing=act)
         except git.exc.GitCommandError as error:
             if not branch or f'Remote branch {branch} not found' not in plumbing.said(error):
                 raise self.git.unavailable(error) from None
-            self.git.told([*command, *self._depth, FILTER, *where])
+            self.git.told([*command, *self._depth, FILTER, *where], doing=act)
         return branch or self.git.run(['git', 'symbolic-ref', '--short', 'HEAD'])
 
     def _tip(self) -> str:
@@ -134,6 +134,8 @@ class Deployment:
 
     def write(self, content: bytes | IO[bytes]) -> str:
         """Store a blob; the name that git has for it."""
-        oid = self.git.told(['git', 'hash-object', '-w', '--stdin'], given=content)
+        # Beyond that size git packs it once, as it reads: the push then sends it as it is.
+        packed = ['git', '-c', 'core.bigFileThreshold=1m', 'hash-object', '-w', '--stdin']
+        oid = self.git.told(packed, given=content, doing='packing the image')
         self._here.add(oid)
         return oid

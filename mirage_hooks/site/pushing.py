@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import git
 import msgspec
 
 from ..messages import errors
@@ -38,22 +37,20 @@ def push(clone: deployment.Deployment, commit: str, *, backup: str = '') -> Push
         wanted.append(f'{clone.tip}:{backup}')
         lease = ['--atomic', f'--force-with-lease={reference}:{clone.tip}']
     # A thin pack would want the old image here first, as a base; hooks are not for this push.
-    plain = ['--porcelain', '--no-thin', '--no-verify']
+    plain = ['--porcelain', '--progress', '--no-thin', '--no-verify']
     command = ['git', 'push', *plain, *lease, 'origin', *wanted]
-    status, out, err = git.cmd.Git().execute(
-        command, env=clone.git.environment, with_extended_output=True, with_exceptions=False
-    )
-    said = tuple(replies.remote(str(err)))
+    status, out, err = clone.git.watched(command, f'pushing to {clone.shown}')
+    said = tuple(replies.remote(err))
     if status == 0:
         clone.git.told(['git', 'update-ref', reference, commit])
         return Pushed(commit, said)
-    reasons = replies.reasons(str(out))
+    reasons = replies.reasons(out)
     before = clone.tip
     if reasons:
         clone.refresh()
     if reasons and (clone.tip != before or replies.raced(reasons)):
         raise Raced
-    raise _refused(clone, reasons, said, str(err))
+    raise _refused(clone, reasons, said, err)
 
 
 def _refused(

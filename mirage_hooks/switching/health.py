@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .. import config
 from ..host import programs
-from ..messages import errors
+from ..messages import errors, progress
 from . import asking
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.5  # seconds between two questions
@@ -54,12 +54,14 @@ def prove(
 def watch(duration: float, dead: Dead) -> None:
     """Raise Refused when the release ends within `duration` seconds."""
     limit = time.monotonic() + duration
-    while True:
-        _require_alive(dead)
-        left = limit - time.monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(left, 0.05))
+    with progress.doing('watching whether it goes on', duration) as work:
+        while True:
+            _require_alive(dead)
+            left = limit - time.monotonic()
+            if left <= 0:
+                return
+            work.now()
+            time.sleep(min(left, 0.05))
 
 
 def _require_alive(dead: Dead) -> None:
@@ -72,20 +74,23 @@ def _insist(
 ) -> None:
     if question.alive:
         return watch(config.seconds(question.alive), dead)
-    limit = time.monotonic() + config.seconds(question.within)
-    pause = FIRST_PAUSE
-    while True:
-        _require_alive(dead)
-        left = limit - time.monotonic()
-        wrong = asking.ask(
-            question, printed, max(left, LAST_CHANCE), own, lambda: _require_alive(dead)
-        )
-        if not wrong:
-            return
-        if left <= pause:
-            raise errors.Refused(f'{wrong} within {question.within}')
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+    within, where = config.seconds(question.within), asking.where(question)
+    limit, pause, wrong = time.monotonic() + within, FIRST_PAUSE, ''
+    with progress.doing(f'waiting for {where}', within) as work:
+        def wanted() -> None:
+            _require_alive(dead)
+            work.now(wrong.removeprefix(f'{where} '))
+
+        while True:
+            wanted()
+            left = limit - time.monotonic()
+            wrong = asking.ask(question, printed, max(left, LAST_CHANCE), own, wanted)
+            if not wrong:
+                return
+            if left <= pause:
+                raise errors.Refused(f'{wrong} within {question.within}')
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def plain(host: str) -> str:

@@ -18,6 +18,7 @@ from mirage_hooks.demo import stage, standin
 from mirage_hooks.host import processes
 from mirage_hooks.messages import errors
 from tests import guests
+from tests.deployment import ROOT
 from tests.patience import PATIENCE, until
 
 
@@ -49,6 +50,8 @@ def test_both_versions_are_shown_the_third_is_refused_and_nothing_is_left(root: 
     assert found.keys() == {'good image', 'bad image', 'rollback'}
     assert all(requests > 5 for requests, _ in found.values())
     assert found['bad image'][1] == 0
+    failed = any(failed for _, failed in found.values())
+    assert (f'   {stage.ONE_PORT}\n' in done.stdout) == failed
     assert 'www: REFUSED: it ended with exit code 2: an OCaml exception\n' in done.stdout
     assert done.stdout.endswith(f'All of it is stopped, and {root} removed.\n')
     assert not root.exists()
@@ -90,7 +93,18 @@ def test_a_real_image_is_shown_in_place_of_the_stand_in(root: Path, tmp_path: Pa
     done = play(root, '--image', str(image))
     assert (done.returncode, done.stderr) == (0, '')
     assert done.stdout.count('of the guest') == 4
-    assert 'www: REFUSED: ' in done.stdout
+    headings = re.findall(r'^== (.*?)  \(', done.stdout, re.M)
+    assert headings[1:5] == [
+        'Version 1 is your image: the site publishes, cron pulls',
+        'Version 2 is your image and one byte more, and shows the same page: the site publishes, '
+        'a person pulls',
+        'Version 3 is a text and no image: it changes nothing',
+        'Back to version 1, from local files alone',
+    ]
+    assert (
+        'www: REFUSED: unix/version-3/www is not an image: it is neither an ELF file nor a script\n'
+        in done.stdout
+    )
     assert not root.exists()
 
 
@@ -99,6 +113,18 @@ def test_an_image_that_cannot_be_read_is_refused(root: Path, tmp_path: Path) -> 
     assert done.returncode == 1
     assert f'mirage-hooks: cannot read {tmp_path}/none: No such file or directory\n' in done.stdout
     assert not root.exists()
+
+
+def test_the_installer_refuses_such_an_image_before_it_builds_anything(tmp_path: Path) -> None:
+    done = subprocess.run(
+        (ROOT / 'install.sh', '--demo', '--image', tmp_path / 'none'), capture_output=True,
+        text=True, check=False, env={**os.environ, 'TMPDIR': str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr.endswith(
+        f'install.sh: cannot read {tmp_path}/none\n  hint: name a unix/socket image\n'
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_page_of_another_version_fails_the_demo(

@@ -31,7 +31,7 @@ ENTRANCES = {'__main__', 'hook', 'keeper'}
 
 EDGES = {
     'git': {'site'}, 'sh': {'host'},
-    'yaml': {'config'}, 'elftools': {'image'},
+    'yaml': {'config'}, 'elftools': {'image'}, 'tqdm': {'messages'},
 }
 """Packages that only some rooms know."""
 
@@ -168,7 +168,7 @@ def test_targets_plan_and_do_nothing() -> None:
 
 HEAVY = {
     'git', 'gitdb', 'yaml', 'sh', 'asyncio', 'ssl', 'http', 'email', 'urllib.request', 'ctypes',
-    'backports',
+    'backports', 'tqdm',
 }
 """What takes long to import, and a deployment needs none of: GitPython first."""
 
