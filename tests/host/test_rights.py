@@ -344,10 +344,11 @@ def test_an_image_that_takes_more_memory_than_it_has_is_told_what_to_write(
     deployment.publish(hungry(tmp_path, 0, 4096))
     deployment.clone()
     done = deployment.mirage('deploy')
-    assert (done.returncode, re.sub('block [0-9]+', 'block N', done.stdout).splitlines()[-4:]) == (
+    assert (done.returncode, re.sub('block [0-9]+', 'block N', done.stdout).splitlines()[-5:]) == (
         1,
         ['www: REFUSED: it ended with exit code 2: out of memory',
          '    | block N: Cannot allocate memory',
+         '  its console: mirage-hooks logs www --failed',
          '  hint: write `memory: 256` for www in mirage.yml: it has 128 MB',
          'www: nothing runs'],
     )
