@@ -31,7 +31,7 @@ def kept(deployment: Deployment) -> str:
     """All that is on disk below the state, the image and what it printed aside."""
     return '\n'.join(
         path.read_text() for path in deployment.state().root.rglob('*')
-        if path.is_file() and path.name not in ('image', 'console.log')
+        if path.is_file() and path.name not in ('image', 'console.log', 'trial.log')
     )
 
 
