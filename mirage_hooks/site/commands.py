@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -146,8 +147,8 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     if given.image == '':
         raise errors.Usage('IMAGE is empty')
     path = Path(given.image) if given.image else ci.image(variables)
-    if given.image and not path.is_file():
-        raise errors.Refused(f'{path} is not a file')
+    if given.image and not path.exists():  # rather than what else is missing
+        raise errors.Refused(f'cannot read {path}: {os.strerror(errno.ENOENT)}')
     to = given.to or ci.remote(variables)
     if not to:
         raise errors.Refused('no deployment repository is given', hint='--to REMOTE names it')

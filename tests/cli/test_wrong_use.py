@@ -72,7 +72,7 @@ NOT_THERE = {
     'restart nope': ('mirage.yml names no unikernel nope', 'it names www'),
     'restart ww': ('mirage.yml names no unikernel ww', 'did you mean www?'),
     'inspect /nope': ('/nope is not a file', ''),
-    'publish /nope --to /nope': ('/nope is not a file', ''),
+    'publish /nope --to /nope': ('cannot read /nope: No such file or directory', ''),
 }
 
 
