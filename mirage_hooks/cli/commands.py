@@ -7,9 +7,8 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..messages import errors
 from ..state import caller, fastpath
 from . import running
 
@@ -18,12 +17,18 @@ if TYPE_CHECKING:
 
 
 def do_deploy(given: argparse.Namespace) -> int:
-    _known(given, given.names)
-    names = tuple(given.names or _names(given))
+    from ..git.repository import Repository
+    from . import names
+
+    repository = Repository(Path(given.repository))
+    names.require_configured(repository, given.names)
+    chosen = tuple(given.names or names.configured(repository))
     if given.dry_run:
-        return _plan(given, names)
+        return _dry_run(repository, chosen, given)
     trigger = f'deploy by {caller.person()}'
-    return running.converge(Path(given.repository), trigger, given.quiet, anew=names)
+    return running.converge(
+        Path(given.repository), trigger, given.quiet, anew=chosen, as_json=given.json
+    )
 
 
 def do_pull(given: argparse.Namespace) -> int:
@@ -58,55 +63,42 @@ def _died(repository: Repository) -> bool:
     return live.died(repository)
 
 
-def _plan(given: argparse.Namespace, names: tuple[str, ...]) -> int:
-    from ..deploying import candidate
-    from ..git.repository import Repository
+def _dry_run(
+    repository: Repository, names: tuple[str, ...], given: argparse.Namespace
+) -> int:
+    from ..deploying import foreseen
     from ..messages.report import Reporter
-    from . import view
+    from . import planned
 
     said = Reporter(stream=sys.stderr)
-    view.plans(candidate.dry_run(Repository(Path(given.repository)), names, said), given.json)
-    return 0
-
-
-def do_status(given: argparse.Namespace) -> int:
-    from ..git.repository import Repository
-    from . import view
-
-    return view.status(Repository(Path(given.repository)), given.json)
-
-
-def do_history(given: argparse.Namespace) -> int:
-    from ..git.repository import Repository
-    from . import view
-
-    view.history(Repository(Path(given.repository)), given.name, given.lines, given.json)
-    return 0
-
-
-def do_logs(given: argparse.Namespace) -> int:
-    from ..git.repository import Repository
-    from . import view
-
-    view.logs(Repository(Path(given.repository)), given.name, given.lines, given.follow,
-              given.failed)
+    planned.show(foreseen.dry_run(repository, names, said), given.json)
     return 0
 
 
 def do_start(given: argparse.Namespace) -> int:
-    _known(given, [given.name])
-    return running.converge(
-        Path(given.repository), f'start by {caller.person()}', quiet=False,
-        stopped={given.name: False}, only=given.name,
-    )
+    return _one(given, 'start', stopped={given.name: False})
 
 
 def do_stop(given: argparse.Namespace) -> int:
-    _known(given, [given.name])
-    return running.converge(
-        Path(given.repository), f'stop by {caller.person()}', quiet=False,
-        stopped={given.name: True}, only=given.name,
-    )
+    return _one(given, 'stop', stopped={given.name: True})
+
+
+def do_restart(given: argparse.Namespace) -> int:
+    return _one(given, 'restart', stopped={given.name: False}, restarted=(given.name,))
+
+
+def _one(given: argparse.Namespace, what: str, **decided: Any) -> int:
+    """A converge in which a person decided something of one unikernel."""
+    _require_configured(given)
+    trigger = f'{what} by {caller.person()}'
+    return running.converge(Path(given.repository), trigger, only=given.name, **decided)
+
+
+def _require_configured(given: argparse.Namespace) -> None:
+    from ..git.repository import Repository
+    from . import names
+
+    names.require_configured(Repository(Path(given.repository)), [given.name])
 
 
 def do_rollback(given: argparse.Namespace) -> int:
@@ -114,7 +106,7 @@ def do_rollback(given: argparse.Namespace) -> int:
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
-    _known(given, [given.name])
+    _require_configured(given)
     repository, report = Repository(Path(given.repository)), Reporter()
     trigger = f'rollback by {caller.person()}'
     outcome = rollback.rollback(repository, given.name, given.release, trigger, report)
@@ -160,13 +152,6 @@ def do_drain(given: argparse.Namespace) -> int:
     from ..git.repository import Repository
 
     drainer.wait(Repository(Path(given.repository)))
-    return 0
-
-
-def do_inspect(given: argparse.Namespace) -> int:
-    from . import view
-
-    view.inspect(Path(given.image), given.json)
     return 0
 
 
@@ -221,6 +206,13 @@ def do_slim(given: argparse.Namespace) -> int:
     return 0
 
 
+def do_completion(given: argparse.Namespace) -> int:
+    from ..installing import shell
+
+    print(shell.completion(given.shell), end='')
+    return 0
+
+
 def do_schema(given: argparse.Namespace) -> int:
     import json
 
@@ -228,23 +220,3 @@ def do_schema(given: argparse.Namespace) -> int:
 
     print(reference.reference() if given.markdown else json.dumps(reference.schema(), indent=2))
     return 0
-
-
-def _names(given: argparse.Namespace) -> list[str]:
-    from ..git.repository import Repository
-    from ..state import store
-
-    repository = Repository(Path(given.repository))
-    return list(store.settings(repository.config_path(), repository.state).unikernels)
-
-
-def _known(given: argparse.Namespace, names: list[str]) -> None:
-    """Refuse a name that mirage.yml does not have, before anything is done."""
-    if not names:
-        return
-    configured = _names(given)
-    for name in names:
-        if name not in configured:
-            raise errors.Refused(
-                f'mirage.yml names no unikernel {name}', hint=f'it names {", ".join(configured)}'
-            )

@@ -55,10 +55,11 @@ def _kept(repository: Path) -> str:
 
 def converge(
     folder: Path, trigger: str, quiet: bool = False, anew: tuple[str, ...] = (),
-    stopped: dict[str, bool] | None = None, only: str = '',
+    stopped: dict[str, bool] | None = None, restarted: tuple[str, ...] = (), only: str = '',
+    as_json: bool = False,
 ) -> int:
     """Make what runs equal what should run, and tell what came of it (of `only` one, where it is
-    named); see Intent for `anew` and `stopped`. 1 when something was refused."""
+    named); see Intent for `anew`, `stopped` and `restarted`. 1 when something was refused."""
     from ..git import discovery
 
     place = discovery.ahead(folder)
@@ -67,16 +68,21 @@ def converge(
         from ..deploying.context import Intent
         from ..git.repository import Repository
         from ..messages import progress
-        from ..messages.report import Reporter
+        from ..messages.report import Reporter, encoded
 
-    repository, report = Repository(folder, place), Reporter(quiet)
+    # What is said on the way does not come between a program and its answer.
+    report = Reporter(quiet, sys.stderr if as_json else None)
     if quiet:
         progress.hold(report.held)
-    outcomes = deploy.converge(repository, Intent(trigger, anew, stopped or {}), report)
+    repository, intent = Repository(folder, place), Intent(trigger, anew, stopped or {}, restarted)
+    outcomes = deploy.converge(repository, intent, report)
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
-    if not outcomes and not quiet:
+    if as_json:
+        print(encoded({'unikernels': [told.fields(one) for one in shown]}), flush=True)
+    elif not outcomes and not quiet:
         report.line('mirage.yml names no unikernel: nothing to run')
-    told.outcomes(report, shown)
+    else:
+        told.outcomes(report, shown)
     notify.tell(repository, outcomes, trigger, report)
     return int(any(outcome.failed for outcome in shown))
 

@@ -1,30 +1,27 @@
-"""What can be asked: status, history, logs, plans and what an image is, for people and programs."""
+"""What runs, and what an image is, for people and programs."""
 
 from __future__ import annotations
 
-import itertools
-import shlex
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from .. import image
 from ..git.repository import Repository
-from ..host import facts, xen
+from ..host import facts
 from ..messages import errors
-from ..messages.report import Reporter, age, encoded, plain, table
+from ..messages.report import Reporter, age, encoded, plain
 from ..messages.terminal import fitted, green, red, yellow
-from ..state import journal, model, pipe, proc, secret, store
+from ..state import pipe, proc, store
 from ..state.releases import Releases
-from ..switching import conflicts, consoles, crashes, launcher, leftover
+from ..switching import conflicts, crashes, launcher, leftover
+from . import names as known_names
 
 
-def status(repository: Repository, as_json: bool) -> int:
-    """Print what runs; 1 when something that should run does not, or nobody can tell."""
+def status(repository: Repository, only: str, as_json: bool) -> int:
+    """Print what runs, of `only` one where it is named; 1 when something that should run does not,
+    or nobody can tell."""
     state = store.opened(repository.state)
     wrong: errors.Refused | None = None
     try:
@@ -34,15 +31,17 @@ def status(repository: Repository, as_json: bool) -> int:
         if not state.names():
             raise
     known = list(dict.fromkeys([*names, *state.names()]))
+    known_names.require(only, known)
     live = [state.of(name).current() for name in known]
     seen = conflicts.seen_by(state, filter(None, live))
     rows = [_row(state, name, seen) for name in known]
     rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
+    rows = [row for row in rows if only in ('', row['name'])]
     deploying = state.holder()
     left, keeper = leftover.left(state, facts.owner(state.root)), pipe.keeps(state.root)
     if as_json:
-        _json({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
-               'keeper': keeper, 'unikernels': rows})
+        print(encoded({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
+                       'keeper': keeper, 'unikernels': rows}), flush=True)
     else:
         _people(rows, deploying, keeper)
         if left:
@@ -51,46 +50,6 @@ def status(repository: Repository, as_json: bool) -> int:
     if wrong:
         Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
-
-
-def history(repository: Repository, name: str, lines: int, as_json: bool) -> None:
-    """Print the last `lines` events, of `name` or of all."""
-    found = journal.entries(store.opened(repository.state).history)
-    last = deque((one for one in found if name in ('', one.unikernel)), maxlen=max(lines, 0))
-    if as_json:
-        return _json([msgspec.to_builtins(entry) for entry in last])
-    for text in table([_event(entry) for entry in last]) or ['nothing happened yet']:
-        print(fitted(text))
-
-
-def logs(repository: Repository, name: str, lines: int, follow: bool, failed: bool) -> None:
-    """Print the end of the console of `name`; with `follow`, also what comes after."""
-    releases = store.opened(repository.state).of(name)
-    current = releases.current()
-    if failed:
-        path = releases.failed_console
-    elif current is not None:
-        path = consoles.of(releases, current)
-    else:
-        raise errors.Refused(f'{name} has no release', hint='`mirage-hooks status` lists what has')
-    if not path.exists():
-        domain = current is not None and current.plan.domain and not failed
-        raise errors.Refused(f'{name} has no console at {path}', hint=xen.SILENT if domain else '')
-    for text in consoles.tail(path, lines, 1 << 20):
-        print(plain(text), flush=True)
-    if follow:
-        _follow(path, releases)
-
-
-def plans(found: dict[str, model.Plan], as_json: bool) -> None:
-    """Print what would be run."""
-    if as_json:
-        return _json({name: msgspec.to_builtins(secret.masked(plan))
-                      for name, plan in found.items()})
-    for name, plan in found.items():
-        print(f'{name} ({plan.target}):')
-        for text in lines_of_plan(plan):
-            print(f'  {plain(text)}')
 
 
 def inspect(path: Path, as_json: bool) -> None:
@@ -103,11 +62,14 @@ def inspect(path: Path, as_json: bool) -> None:
     except OSError as error:
         raise errors.Refused(f'cannot read {path}: {error.strerror}') from None
     if as_json:
-        return _json(msgspec.to_builtins(found))
+        return print(encoded(found), flush=True)
     print(f'{plain(str(path))}: {image.describe(found)}')
     print(f'  sha256 {found.digest}')
     if found.compression:
         print(f'  packed with {found.compression}')
+    if found.target == 'unix':
+        print('  any program of this host looks like that: its bytes do not tell whether it is '
+              'a unikernel')
 
 
 def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
@@ -200,47 +162,3 @@ def _state(row: dict[str, Any]) -> str:
         f'release {row["release"]} {words[row["state"]]}{pinned}: {plain(row["description"])}, '
         f'commit {row["commit"][:12]}, {where}, deployed {age(row["created"])} ago'
     )
-
-
-def _event(entry: journal.Entry) -> list[str]:
-    when = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.at))
-    release = f'release {entry.release}' if entry.release else ''
-    took = f'in {entry.took:.2f} s' if entry.took else ''
-    what = plain(entry.reason) or ' '.join(filter(None, [entry.commit[:12], took]))
-    colour = {'refused': red, 'deployed': green}.get(entry.event, str)
-    event = colour(plain(entry.event))
-    return [when, entry.unikernel, event, release, what, f'({plain(entry.trigger)})']
-
-
-def _follow(path: Path, releases: Releases) -> None:
-    """Print what is added to `path`, and go over to the console of each newer release."""
-    current = releases.current()
-    file = path.open('rb')
-    file.seek(0, 2)
-    for _ in itertools.count():
-        text = file.readline()
-        if text:
-            print(plain(text.decode(errors='replace').rstrip('\n')), flush=True)
-            continue
-        now = releases.current()
-        if now is not None and current is not None and now.number != current.number:
-            file.close()
-            current, file = now, consoles.of(releases, now).open('rb')
-            print(f'--- release {now.number} ---', flush=True)
-        time.sleep(0.2)
-
-
-def _json(value: Any) -> None:
-    sys.stdout.write(f'{encoded(value)}\n')
-    sys.stdout.flush()
-
-
-def lines_of_plan(plan: model.Plan) -> list[str]:
-    """A plan as a person would type it, without its secrets."""
-    plan = secret.masked(plan)
-    made = [
-        f'# {tap.name} on {tap.bridge}, {tap.mac}' if tap.ours else f'# {tap.name}, which is there'
-        for tap in plan.taps
-    ]
-    files = [f'# {name}: {line}' for name, text in plan.files.items() for line in text.splitlines()]
-    return [*made, *files, shlex.join(plan.command)]

@@ -7,31 +7,13 @@ from pathlib import Path
 import msgspec
 
 from .. import config, image, targets
-from ..git import shared, tree
-from ..git.repository import Repository
+from ..git import tree
 from ..host import devices, facts
 from ..messages import errors
-from ..messages.report import Reporter
-from ..state import files, journal, model, secret, store
+from ..state import files, journal, model, secret
 from ..state.releases import Releases
 from ..switching import fitting, preflight
-from .context import Context, Intent
-
-
-def dry_run(
-    repository: Repository, names: tuple[str, ...], report: Reporter
-) -> dict[str, model.Plan]:
-    """The plans of the unikernels `names`, with nothing started and nothing kept. What would run
-    them may be missing here: `report` is told."""
-    state = store.opened(repository.state)
-    with state.lock('dry run', store.PATIENCE):
-        context = Context(repository, state, Intent('dry run'), Reporter(quiet=True))
-        settings, candidates = context.settings(), Candidates(context)
-        plans = {name: candidates.planned(name, settings.unikernels[name], settings)
-                 for name in names}
-    for name, missing in candidates.lacking.items():
-        report.refused(f'{name} cannot run here yet: {missing.reason}', missing.hint)
-    return plans
+from .context import Context
 
 
 class Candidates:
@@ -62,23 +44,13 @@ class Candidates:
         known = (current.blob, current.fingerprint)
         return known == (found.blob, self.fingerprint(name, wanted))
 
-    def planned(
-        self, name: str, wanted: config.Unikernel, settings: config.Settings
-    ) -> model.Plan:
-        """The plan of `name`, with nothing kept; what runs it may be missing here (`lacking`)."""
-        releases = self.context.state.of(name)
-        commit = self.context.commit(wanted, settings)
-        found = shared.find(self.context.repository, releases, settings, name, commit)
-        release = self.staged(releases, name, wanted, found, settings.unpacked_limit, dry=True)
-        releases.discard(release.number)
-        return release.plan
-
     def staged(
         self, releases: Releases, name: str, wanted: config.Unikernel, found: tree.Found,
         limit: int, dry: bool = False,
     ) -> model.Release:
-        """A new release, unpacked and planned; nothing of it remains when it is refused."""
-        number = releases.begin(self.context.state.of(name).last())
+        """A new release, unpacked and planned; nothing of it remains when it is refused. A `dry`
+        one uses up no number, and may lack what would run it."""
+        number = releases.begin(self.context.state.of(name).last(), kept=not dry)
         try:
             folder = releases.folder(number)
             took = self._taken(name, folder, found, limit)

@@ -17,11 +17,13 @@ from . import keeping
 
 class Intent(msgspec.Struct, frozen=True):
     """Why a converge runs. `anew` names unikernels whose pins and remembered failures are
-    dropped; `stopped` says which ones a person stopped (True) or started."""
+    dropped; `stopped` says which ones a person stopped (True) or started; `restarted` are those
+    that a person wants to be ended and started again."""
 
     trigger: str
     anew: tuple[str, ...] = ()
     stopped: dict[str, bool] = {}
+    restarted: tuple[str, ...] = ()
 
 
 class Context:
@@ -36,6 +38,7 @@ class Context:
         repository.hold()
         self.seen = fastpath.Seen(repository.head(), repository.setting('mirage.config'))
         self.switched = False
+        self.restart = set(intent.restarted)  # what is still to be
 
     def settings(self, keep: bool = False) -> config.Settings:
         """What mirage.yml says; a converge has it kept, a gate or a dry run changes nothing."""

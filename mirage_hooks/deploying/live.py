@@ -64,26 +64,31 @@ class Live:
         if end is None:
             return model.Outcome(name, kind, release)
         reason = f'release {release.number} was not running: {end.reason}' if end.reason else ''
-        return model.Outcome(name, 'restarted', release, reason, end.hint)
+        hint = f'its console may say why: mirage-hooks logs {name}' if reason else ''
+        return model.Outcome(name, 'restarted', release, reason, end.hint or hint)
 
     def restarted(
         self, name: str, releases: Releases, release: model.Release,
         wanted: config.Unikernel | None,
     ) -> ended.End | None:
-        """Start `release` if it does not run, and see it serve as `wanted`; how it had ended, None
-        when it runs."""
-        if launcher.alive(releases, release):
+        """Start `release` if it does not run, or if a person wants it started anew, and see it
+        serve as `wanted`; how it had ended, None when it runs."""
+        alive = launcher.alive(releases, release)
+        if alive and name not in self.context.restart:
             for interface in launcher.rejoin(release):
                 self.context.report.step(name, f'put {interface} back on its bridge')
             return None
+        self.context.restart.discard(name)
+        end = self._stop(releases, release) if alive else self._end(releases, release)
         conflicts.require_none(self.context.state, name, wanted, release)
-        before, end = releases.crashes(), self._end(releases, release)
+        before = releases.crashes()
         if name in self.context.intent.anew or name in self.context.intent.stopped:
             releases.set_crashes(None)  # a person wants it now
         else:
             crashes.count(releases, release, end)
         launcher.stop(releases, release)  # what is left of it: its tap, a crashed domain
-        self.context.report.step(name, f'release {release.number} is not running: starting it')
+        was = 'was stopped' if alive else 'is not running'
+        self.context.report.step(name, f'release {release.number} {was}: starting it')
         try:
             self._start(name, releases, release, wanted)
         except errors.Unavailable:  # no crash: it must not wait once the cause is gone
@@ -91,6 +96,13 @@ class Live:
             raise
         self.context.note(name, 'restarted', release, reason=end.reason)
         return end
+
+    def _stop(self, releases: Releases, release: model.Release) -> ended.End:
+        """End `release`, and at once what keeps its connections next to it."""
+        releases.set_overlap(None)
+        self.context.switched = True
+        launcher.stop(releases, release)
+        return ended.End(None, '')
 
     def _end(self, releases: Releases, release: model.Release) -> ended.End:
         """How `release` ended; without a reason when nobody saw it, as after a reboot."""
@@ -117,9 +129,7 @@ class Live:
             return None
         if current is None or not launcher.alive(releases, current):
             return model.Outcome(name, 'stopped')
-        releases.set_overlap(None)
-        self.context.switched = True
-        launcher.stop(releases, current)
+        self._stop(releases, current)
         self.context.note(name, 'stopped', current)
         return model.Outcome(name, 'stopped', reason=f'release {current.number} was ended')
 
@@ -130,9 +140,7 @@ class Live:
         if current is None:
             return None
         try:
-            releases.set_overlap(None)
-            self.context.switched = True
-            launcher.stop(releases, current)
+            self._stop(releases, current)
             releases.unpoint()
         except errors.Refused as refused:
             return model.Outcome(name, 'refused', current, refused.reason, refused.hint)

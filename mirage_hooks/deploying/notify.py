@@ -46,7 +46,7 @@ def tell(
 def _message(
     repository: Repository, news: list[model.Outcome], trigger: str, event: str
 ) -> dict[str, Any]:
-    """No plan, no arguments, no console: they may hold secrets. `text` is what chats show."""
+    """`text` is what chats show. No console: it may hold secrets."""
     text = [line for one in news for line in told.lines(msgspec.structs.replace(one, console=()))]
     return {
         'text': '\n'.join(text),
@@ -60,17 +60,10 @@ def _message(
 
 
 def _told(outcome: model.Outcome, event: str) -> dict[str, Any]:
-    running = outcome.running
-    return {
-        'name': outcome.unikernel,
-        'event': outcome.kind if outcome.failed or not event else event,
-        'reason': report.plain(outcome.reason),
-        'hint': report.plain(outcome.hint),
-        'running': None if running is None else {
-            'release': running.number, 'commit': running.commit, 'digest': running.digest,
-            'description': report.plain(running.description),
-        },
-    }
+    made = outcome.kind if outcome.failed or not event else event
+    if outcome.ended and outcome.kind == 'remembered':  # the refusal is no news
+        made = 'restarted'
+    return {**told.fields(outcome), 'event': made}
 
 
 def _command(command: tuple[str, ...], message: bytes) -> str:

@@ -61,7 +61,8 @@ class Refusals:
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))
         self.context.note(name, 'refused', None, reason=refused.reason)
-        return self.kept(name, refused, consoles.tail(releases.failed_console) if found else ())
+        console = consoles.tail(releases.failed_console) if found else ()
+        return self.kept(name, refused, console, f'mirage-hooks logs {name} --failed')
 
     def all_kept(self, refused: errors.Refused) -> list[model.Outcome]:
         """The outcomes while mirage.yml itself is refused."""
@@ -70,28 +71,35 @@ class Refusals:
         return [self.kept(name, refused) for name in self.context.state.names()]
 
     def kept(
-        self, name: str, refused: errors.Refused, console: tuple[str, ...] = ()
+        self, name: str, refused: errors.Refused, console: tuple[str, ...] = (), logs: str = ''
     ) -> model.Outcome:
         """The outcome of a refusal: whatever was live goes on, or is started again."""
         releases = self.context.state.of(name)
         current, pin = releases.current(), releases.pin()
         kind: model.Kind = 'remembered' if isinstance(refused, Remembered) else 'refused'
-        reason = refused.reason
-        if current is not None and not (pin and pin.stopped):
+        ended = ''
+        if pin and pin.stopped:
+            current = None
+        elif current is not None:
             try:
-                end = self.live.restarted(name, releases, current, None)
-                if end is not None:  # a change, so never silent
-                    kind = 'refused'
-                    why = f' ({end.briefly})' if end.briefly else ''
-                    reason += (f'; release {current.number} had ended{why}, '
-                               'and was started again')
+                ended = self._started_again(name, releases, current)
             except errors.Refused as worse:
                 reason = f'{refused.reason}; and release {current.number} does not start: {worse}'
                 reason = refused.reason if worse.reason == refused.reason else reason
-                return model.Outcome(name, 'refused', None, reason, worse.hint, console)
-        elif pin and pin.stopped:
-            current = None
-        return model.Outcome(name, kind, current, reason, refused.hint, console)
+                return model.Outcome(
+                    name, 'refused', None, reason, worse.hint, console, logs=logs)
+        return model.Outcome(
+            name, kind, current, refused.reason, refused.hint, console, ended, logs)
+
+    def _started_again(self, name: str, releases: Releases, current: model.Release) -> str:
+        """Start `current` again where it had ended, which is news; '' where it runs."""
+        end = self.live.restarted(name, releases, current, None)
+        if end is None:
+            return ''
+        if name in self.context.intent.restarted:
+            return f'release {current.number} was started again'
+        why = f' ({end.briefly})' if end.briefly else ''
+        return f'release {current.number} had ended{why}, and was started again'
 
     def waiting(
         self, name: str, releases: Releases, waiting: crashes.Waiting
@@ -102,4 +110,5 @@ class Refusals:
         self.context.note(name, 'crashed', releases.current(), reason=waiting.reason)
         current = releases.current()
         console = consoles.tail(consoles.of(releases, current)) if current else ()
-        return model.Outcome(name, 'refused', None, waiting.reason, waiting.hint, console)
+        return model.Outcome(name, 'refused', None, waiting.reason, waiting.hint, console,
+                             logs=f'mirage-hooks logs {name}')

@@ -57,7 +57,7 @@ class Rollback:
             releases.set_pin(before)
             self.context.note(name, 'not rolled back', earlier, reason=refused.reason)
             console = consoles.tail(consoles.of(releases, earlier))
-            return self.refusals.kept(name, refused, console)
+            return self.refusals.kept(name, refused, console, f'mirage-hooks logs {name}')
         finally:
             self.context.leave()
 

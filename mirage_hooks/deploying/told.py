@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..messages import terminal
 from ..messages.report import Reporter, plain
@@ -27,11 +28,12 @@ def outcomes(report: Reporter, outcomes: Iterable[model.Outcome]) -> None:
 def lines(outcome: model.Outcome) -> list[str]:
     """What a person should know about `outcome`; the last line says what now runs."""
     name = outcome.unikernel
-    said = []
+    said = [f'{name}: {plain(outcome.ended)}'] if outcome.ended else []
     if outcome.failed:
         again = 'still refused' if outcome.kind == 'remembered' else 'REFUSED'
         said.append(f'{name}: {again}: {plain(outcome.reason)}')
         said += [f'    | {plain(text)}' for text in outcome.console]
+        said += [f'  its console: {outcome.logs}'] if outcome.console and outcome.logs else []
         said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
     elif outcome.reason:
         said.append(f'{name}: {plain(outcome.reason)}')
@@ -56,8 +58,24 @@ def _now(outcome: model.Outcome) -> str:
     }.get(outcome.kind, f'{what} goes on running')
 
 
+def fields(outcome: model.Outcome) -> dict[str, Any]:
+    """`outcome` for a program. No plan, no arguments, no console: they may hold secrets."""
+    running = outcome.running
+    return {
+        'name': outcome.unikernel,
+        'event': outcome.kind,
+        'ended': plain(outcome.ended),
+        'reason': plain(outcome.reason),
+        'hint': plain(outcome.hint),
+        'running': None if running is None else {
+            'release': running.number, 'commit': running.commit, 'digest': running.digest,
+            'description': plain(running.description),
+        },
+    }
+
+
 def silent(outcome: model.Outcome) -> bool:
     """Whether `outcome` is no news: cron and `notify` say nothing of it."""
-    return outcome.kind in ('unchanged', 'remembered', 'pinned') or (
-        outcome.kind == 'stopped' and not outcome.reason
-    )
+    if outcome.kind == 'stopped':
+        return not outcome.reason
+    return outcome.kind in ('unchanged', 'remembered', 'pinned') and not outcome.ended

@@ -13,7 +13,7 @@ from ..git import discovery, repository
 from ..messages import errors
 from ..state import files, pipe, store
 from ..switching import launcher
-from . import crontab, hookfolder, installation, mirageyml, schedule
+from . import crontab, hookfolder, installation, mirageyml, schedule, shell
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -40,6 +40,7 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
             *_put_hooks(decision, undo),
             *mirageyml.put(where, decision.settings, undo),
             *schedule.put(where, decision.table, decision.when, decision.command, undo),
+            *shell.put(undo),
         ]
         installation.remember(where.folder, True)
         undo.pop_all()
@@ -51,6 +52,7 @@ def uninstall(path: Path) -> list[str]:
     if not path.exists():
         said = schedule.take(path.absolute())
         installation.remember(path.absolute(), False)
+        shell.take()
         return said or [f'{path} does not exist, and cron does not know it']
     where = repository.Repository(path)
     files.require_writable(where.git_dir)
@@ -62,6 +64,7 @@ def uninstall(path: Path) -> list[str]:
         said.append(f'kept: {where.state}, with the releases and the history')
     where.configure('mirage.config', '')
     installation.remember(where.folder, False)
+    shell.take()
     return said
 
 

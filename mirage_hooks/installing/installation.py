@@ -19,13 +19,24 @@ def programs() -> tuple[Path, Path]:
     return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
 
 
-def remember(folder: Path, used: bool) -> None:
-    """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
+def ours() -> bool:
+    """Whether install.sh made this installation, and this user may change it."""
     _, command = programs()
     home = command.parent.parent
-    if home == Path(sys.prefix) or not os.access(home, os.W_OK):
+    return home != Path(sys.prefix) and os.access(home, os.W_OK)
+
+
+def used() -> bool:
+    """Whether a repository uses this installation, which is `ours`."""
+    path = _list()
+    return path.exists() and path.stat().st_size > 0
+
+
+def remember(folder: Path, used: bool) -> None:
+    """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
+    if not ours():
         return
-    path = home / 'repositories'
+    path = _list()
     with files.writing(path):
         text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
         before = [line for line in text.split('\n') if line]
@@ -35,3 +46,8 @@ def remember(folder: Path, used: bool) -> None:
             fresh = path.with_name('repositories.new')
             fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
             fresh.replace(path)
+
+
+def _list() -> Path:
+    """The file with the repositories' folders, one in a line."""
+    return programs()[1].parent.parent / 'repositories'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ NAME = r'[A-Za-z0-9][A-Za-z0-9._-]{0,39}'
 
 
 def commands(command: Callable[..., Any]) -> None:
-    """Add them by `command(name, act, text)`, which makes a parser."""
+    """Add them by `command(name, act, text, json)`, which makes a parser."""
     one = command('init', init, 'make a site, its unikernel and its CI, or add what is missing')
     one.add_argument('folder', nargs='?', metavar='DIR', default='.')
     one.add_argument('--name', help='of the site and of the unikernel')
@@ -34,7 +35,7 @@ def commands(command: Callable[..., Any]) -> None:
     one.add_argument('--deployment', metavar='OWNER/NAME',
                      help='the deployment repository on GitHub, or the address of another')
     one.add_argument('--branch', help='the branch that CI publishes')
-    one = command('publish', publish, 'put an image into the deployment repository')
+    one = command('publish', publish, 'put an image into the deployment repository', json=True)
     one.add_argument('image', nargs='?', metavar='IMAGE', help='left out in CI, the variables '
                      'DEPLOY, XENIMG, MIRDIR and MIRAGE_BACKEND say which, and whether')
     one.add_argument('--to', metavar='REMOTE', default='',
@@ -50,15 +51,13 @@ def commands(command: Callable[..., Any]) -> None:
                      help='take all but the newest N releases out of the tree')
     one.add_argument('--branch', default='', help="of the deployment repository (its own)")
     one.add_argument('--dry-run', action='store_true', help='do all but the push')
-    one.add_argument('--json', action='store_true')
-    one = command('prune', prune, 'take old images out of the deployment repository')
+    one = command('prune', prune, 'take old images out of the deployment repository', json=True)
     one.add_argument('--to', metavar='REMOTE', required=True, help='the deployment repository')
     one.add_argument('--keep', type=_count, default=10, metavar='N', help='releases (10)')
     one.add_argument('--branch', default='', help="of the deployment repository (its own)")
     one.add_argument('--history', action='store_true',
                      help='rewrite the history too; what it was stays as a backup reference')
     one.add_argument('--dry-run', action='store_true', help='do all but the push')
-    one.add_argument('--json', action='store_true')
 
 
 def init(given: argparse.Namespace) -> int:
@@ -148,6 +147,8 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     if given.image == '':
         raise errors.Usage('IMAGE is empty')
     path = Path(given.image) if given.image else ci.image(variables)
+    if given.image and not path.exists():  # rather than what else is missing
+        raise errors.Refused(f'cannot read {path}: {os.strerror(errno.ENOENT)}')
     to = given.to or ci.remote(variables)
     if not to:
         raise errors.Refused('no deployment repository is given', hint='--to REMOTE names it')

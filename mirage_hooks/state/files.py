@@ -17,6 +17,7 @@ T = TypeVar('T')
 
 # In a release's folder:
 CONSOLE = 'console.log'  # what the image prints
+TRIAL = 'trial.log'  # what it printed on trial
 RUN = 'run.json'  # its process
 ENDED = 'ended.json'  # how it ended, as bubblewrap reports
 FILTER = 'filter.bpf'  # what it runs under, where it does

@@ -177,7 +177,8 @@ Kind = Literal[
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a converge did to one unikernel, and what runs now."""
+    """What a converge did to one unikernel, and what runs now. `ended` says that what goes on
+    running had ended, `logs` which command shows the whole of `console`."""
 
     unikernel: str
     kind: Kind
@@ -185,6 +186,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ''
     hint: str = ''
     console: tuple[str, ...] = ()
+    ended: str = ''
+    logs: str = ''
 
     @property
     def failed(self) -> bool:

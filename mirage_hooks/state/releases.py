@@ -52,12 +52,14 @@ class Releases(Notes):
         """The number that was given last, 0 before the first."""
         return max([files.read(self.root / 'counter', int) or 0, *self.numbers()])
 
-    def begin(self, after: int = 0) -> int:
-        """The number of a new release, above `after` and never used before, with its folder."""
+    def begin(self, after: int = 0, kept: bool = True) -> int:
+        """The number of a new release, above `after` and never used before, with its folder. Where
+        it is not `kept`, the next one may have it too."""
         with files.writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             number = max(self.last(), after) + 1
-            files.write(self.root / 'counter', number)
+            if kept:
+                files.write(self.root / 'counter', number)
             self.folder(number).mkdir(parents=True)
         return number
 

@@ -29,6 +29,7 @@ SHORT_OF_MEMORY = re.compile(
     r'^Fatal error: (exception )?out of memory|\bOut_of_memory\b|\bcannot allocate memory\b'
     r'|^MemoryError\b', re.I | re.M,
 )
+EXCEPTION = re.compile(r'^Fatal error: exception\b|^Raised (at|by) ', re.M)  # as OCaml's says
 CLOSED = re.compile(r'(/dev/\S+): (?:Permission denied|No such file)')
 LAST = 40  # lines of the console in which the reason is looked for: a backtrace may follow it
 
@@ -58,16 +59,17 @@ def how(releases: Releases, release: model.Release, code: int | None) -> End:
         return End(code, f'{_with(code)}: out of memory', _more_memory(release))
     closed = CLOSED.search(said)
     hint = f'mirage-hooks check says why it cannot be opened: {closed[1]}' if closed else ''
-    return End(code, _with(code) + _known(code, release.plan), hint)
+    return End(code, _with(code) + _known(code, release.plan, said), hint)
 
 
 def _with(code: int | None) -> str:
     return 'it ended' if code is None else f'it ended with exit code {code}'
 
 
-def _known(code: int | None, plan: model.Plan) -> str:
+def _known(code: int | None, plan: model.Plan, said: str) -> str:
     tender = code != 1 or plan.target in ('spt', 'hvt')
-    known = f': {CODES[code]}' if code in CODES and tender else ''
+    raised = code != 2 or EXCEPTION.search(said)  # else it may be a script's or another language's
+    known = f': {CODES[code]}' if code in CODES and tender and raised else ''
     for flag in ('--ipv4-only', '--ipv6-only'):
         if code == 64 and any(flag in word for word in plan.command):
             known += f' ({flag}? `ipv4_only: false` in mirage.yml keeps it away)'

@@ -18,7 +18,7 @@ from ..host import flows, link, neighbours, network, staging
 from ..messages import errors
 from ..state import model, proc
 from ..state.releases import Releases
-from . import asked, confirm, health, launcher, switch
+from . import asked, confirm, consoles, health, launcher, switch
 
 
 def possible(old: model.Release | None, new: model.Release, wanted: config.Unikernel) -> bool:
@@ -74,6 +74,7 @@ def rehearse(
     say(f'trying release {release.number} on a stage')
     with _proved(releases, owner, release, wanted, say):
         launcher.stop(releases, release)
+    consoles.set_apart(releases, release)
 
 
 @contextlib.contextmanager

@@ -63,6 +63,7 @@ def rehearse(
             )
     finally:
         launcher.end(folder)
+    consoles.set_apart(releases, release)
 
 
 def replace(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import shlex
 import signal
 import subprocess
 
@@ -14,12 +13,11 @@ import pytest_mock
 
 from mirage_hooks.cli.main import main
 from mirage_hooks.state import model, proc
-from tests import elf
 from tests.deployment import Deployment, called, git, run, web
 from tests.patience import PATIENCE, until
 
 B, C = 'b' * 40, 'c' * 40
-OCAML = 'it ended with exit code 2: an OCaml exception'
+CODE_2 = 'it ended with exit code 2'
 
 
 def commit(deployment: Deployment, revision: str = 'HEAD') -> str:
@@ -46,26 +44,6 @@ def test_deploy_does_nothing_the_second_time(serving: Deployment) -> None:
     assert serving.events() == [('deployed', 1)]
 
 
-def test_a_dry_run_prints_the_plan_that_deploy_then_runs_and_starts_nothing(
-    serving: Deployment,
-) -> None:
-    before = serving.processes()
-    serving.publish(web('two'), B)
-    fetched(serving)
-    releases = serving.state().of('www').root / 'releases'
-    planned = json.loads(serving.mirage('deploy', '--dry-run', '--json', 'www').stdout)
-    text = serving.mirage('deploy', '--dry-run').stdout.splitlines()
-    assert serving.processes() == before
-    assert [entry.name for entry in releases.iterdir()] == ['1']
-    assert serving.events() == [('deployed', 1)]
-    assert serving.mirage('deploy').returncode == 0
-    plan = serving.current().plan
-    run_as = [[part.replace(f'{releases}/4/', f'{releases}/{number}/') for part in plan.command]
-              for number in (2, 3)]
-    assert (planned['www']['target'], planned['www']['command']) == ('unix', run_as[0])
-    assert (text[0], text[-1]) == ('www (unix):', f'  {shlex.join(run_as[1])}')
-
-
 @pytest.mark.parametrize('arguments', [('pull', '--quiet'), ('deploy',), ('stop', 'www')])
 def test_who_has_no_user_in_the_environment_is_named_as_passwd_does(
     serving: Deployment, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
@@ -90,32 +68,6 @@ def test_a_hook_names_its_user_as_passwd_does(
     assert serving.history()[-1].trigger == f'git pull or merge by {name}'
 
 
-def test_a_dry_run_plans_without_what_would_run_the_image(serving: Deployment) -> None:
-    serving.publish(elf.solo5(2), B)
-    serving.configure(network=None, tender='solo5-nowhere')
-    fetched(serving)
-    done = serving.mirage('deploy', '--dry-run', '--json')
-    assert (done.returncode, done.stderr) == (0, (
-        'mirage-hooks: www cannot run here yet: solo5-nowhere is not installed, which runs spt '
-        'images\n  hint: fix `tender:` in mirage.yml\n'
-    ))
-    assert 'solo5-nowhere' in json.loads(done.stdout)['www']['command']
-    assert 'www (spt):\n' in serving.mirage('deploy', '--dry-run').stdout
-    done = serving.mirage('deploy')
-    assert done.returncode == 1
-    assert 'www: REFUSED: solo5-nowhere is not installed, which runs spt images\n' in done.stdout
-
-
-def test_a_dry_run_of_a_bad_image_is_refused(serving: Deployment) -> None:
-    serving.publish(b'nonsense', B)
-    fetched(serving)
-    done = serving.mirage('deploy', '--dry-run')
-    assert (done.returncode, done.stdout, done.stderr) == (1, '', (
-        f'mirage-hooks: xen/{B}/www is not an image: it is neither an ELF file nor a script\n'
-        '  hint: publish what `mirage build` made\n'
-    ))
-
-
 @pytest.mark.parametrize('command', [
     ('deploy', 'wwww'), ('deploy', '--dry-run', 'wwww'), ('start', 'wwww'), ('stop', 'wwww'),
     ('rollback', 'wwww'),
@@ -126,7 +78,7 @@ def test_a_name_that_mirage_yml_does_not_have_is_refused(
     done = shared.mirage(*command)
     assert (done.returncode, done.stdout) == (1, '')
     assert done.stderr == (
-        'mirage-hooks: mirage.yml names no unikernel wwww\n  hint: it names www\n'
+        'mirage-hooks: mirage.yml names no unikernel wwww\n  hint: did you mean www?\n'
     )
 
 
@@ -135,11 +87,11 @@ def test_deploy_tries_a_refused_image_again(serving: Deployment) -> None:
     serving.pull()
     done = serving.mirage('pull')
     assert (done.returncode, done.stdout) == (1, (
-        f'www: still refused: {OCAML}\n'
+        f'www: still refused: {CODE_2}\n'
         f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} goes on running\n'
     ))
     done = serving.mirage('deploy')
-    assert (done.returncode, f'www: REFUSED: {OCAML}' in done.stdout) == (1, True)
+    assert (done.returncode, f'www: REFUSED: {CODE_2}' in done.stdout) == (1, True)
     assert serving.page() == 'one'
 
 
@@ -206,6 +158,40 @@ def test_after_a_crash_the_next_cron_run_brings_it_back_and_says_so(twice: Deplo
     )
     assert twice.page() == 'two'
     assert twice.events()[-1] == ('restarted', 2)
+    assert done.stdout.splitlines()[-3:-1] == [
+        'www: release 2 was not running: it ended with exit code 143: ended by somebody (SIGTERM)',
+        '  hint: its console may say why: mirage-hooks logs www',
+    ]
+
+
+def test_a_cron_run_after_a_crash_leads_with_the_crash(serving: Deployment) -> None:
+    serving.publish(b'#!/bin/sh\necho wrong\nexit 2\n', B)
+    assert serving.mirage('pull', '--quiet').stdout.splitlines()[-3:] == [
+        '    | wrong', '  its console: mirage-hooks logs www --failed',
+        f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} goes on running',
+    ]
+    serving.crash()
+    done = serving.mirage('pull', '--quiet')
+    killed = 'with exit code 143: ended by somebody (SIGTERM)'
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (1, [
+        f'www: release 1 had ended ({killed}), and was started again',
+        f'www: still refused: {CODE_2}',
+        f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} goes on running',
+    ])
+    assert serving.mirage('pull', '--quiet').stdout == ''
+
+
+def test_deploy_tells_a_program_what_was_done(serving: Deployment) -> None:
+    serving.publish(web('two'), B)
+    fetched(serving)
+    done = serving.mirage('--json', 'deploy')
+    release = serving.current()
+    assert json.loads(done.stdout) == {'unikernels': [{
+        'name': 'www', 'event': 'deployed', 'ended': '', 'reason': '', 'hint': '',
+        'running': {'release': 2, 'commit': release.commit, 'digest': release.digest,
+                    'description': release.description},
+    }]}
+    assert done.stderr.splitlines()[-1].endswith('www: starting release 2')
 
 
 def test_after_a_reboot_another_process_of_the_same_number_does_not_deceive(
@@ -233,6 +219,56 @@ def test_a_stopped_unikernel_stays_stopped_until_start(serving: Deployment) -> N
     assert serving.mirage('status').returncode == 0
     assert serving.mirage('start', 'www').returncode == 0
     assert serving.page() == 'two'
+
+
+def test_a_restart_ends_the_release_and_starts_the_same_again(twice: Deployment) -> None:
+    before = twice.processes()
+    done = twice.mirage('restart', 'www')
+    what = called(2, web('two'), commit(twice))
+    assert (done.returncode, [line.partition(' s  ')[2] for line in done.stdout.splitlines()]) == (
+        0, ['www: release 2 was stopped: starting it', 'www: starting release 2', '']
+    )
+    assert done.stdout.splitlines()[-1] == f'www: {what} runs again'
+    assert (twice.page(), len(twice.processes())) == ('two', 1)
+    assert twice.processes() != before
+    last = twice.history()[-1]
+    assert (last.event, last.release, last.reason, last.trigger) == (
+        'restarted', 2, '', 'restart by operator')
+
+
+def test_a_restart_starts_what_was_stopped(serving: Deployment) -> None:
+    serving.mirage('stop', 'www')
+    assert serving.mirage('restart', 'www').returncode == 0
+    assert serving.page() == 'one'
+    assert serving.mirage('deploy').stdout.endswith('runs, nothing to do\n')
+
+
+def test_a_restart_keeps_a_rollback(twice: Deployment) -> None:
+    twice.mirage('rollback', 'www')
+    done = twice.mirage('restart', 'www')
+    assert (done.returncode, twice.page()) == (0, 'one')
+    assert ', kept by a rollback: ' in twice.mirage('status').stdout
+
+
+def test_a_restart_next_to_a_refused_image_restarts_what_serves(serving: Deployment) -> None:
+    serving.publish(b'#!/bin/sh\nexit 2\n', B)
+    serving.pull()
+    before = serving.processes()
+    done = serving.mirage('restart', 'www')
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (1, [
+        'www: release 1 was started again', f'www: still refused: {CODE_2}',
+        f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} goes on running',
+    ])
+    assert serving.processes() != before
+    until(lambda: serving.page() == 'one')
+
+
+def test_what_a_restart_cannot_start_is_refused_with_its_console(serving: Deployment) -> None:
+    image = serving.state().of('www').folder(1) / 'image'
+    image.write_text('#!/bin/sh\necho broken\nexit 7\n')
+    done = serving.mirage('restart', 'www')
+    assert done.returncode == 1
+    assert 'www: REFUSED: it ended with exit code 7' in done.stdout
 
 
 # rollback
@@ -280,7 +316,7 @@ def test_a_rollback_that_does_not_serve_keeps_what_does_and_exits_1(twice: Deplo
     assert done.returncode == 1
     said = [line for line in done.stdout.splitlines() if line.startswith('www')]
     assert said == [
-        f'www: REFUSED: {OCAML}', f'www: {called(2, web("two"), commit(twice))} goes on running'
+        f'www: REFUSED: {CODE_2}', f'www: {called(2, web("two"), commit(twice))} goes on running'
     ]
     assert '    | broken' in done.stdout
     until(lambda: twice.page() == 'two')  # it was started again, and may not listen yet
@@ -303,17 +339,6 @@ def test_a_rollback_to_nowhere_is_refused(
 
 
 # Exit codes
-
-
-@pytest.mark.parametrize('arguments', [
-    (), ('nonsense',), ('logs',), ('stop',), ('history', '-n', 'many'), ('rollback', 'www', 'x')
-], ids=' '.join)
-def test_a_command_line_that_makes_no_sense_exits_2(
-    shared: Deployment, arguments: tuple[str, ...]
-) -> None:
-    done = shared.mirage(*arguments)
-    assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr.startswith('usage: mirage-hooks ')
 
 
 def test_our_own_fault_exits_3_and_keeps_the_traceback(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import threading
 import time
 
 from tests.deployment import Deployment, git, web
@@ -89,7 +87,25 @@ def test_history_tells_people_and_programs_what_happened(twice: Deployment) -> N
         ['www', 'deployed'], ['www', 'deployed'], ['www', 'refused']
     ]
     assert lines[2].endswith(f'xen/{C}/www {NO_IMAGE}  ({by})')
-    assert twice.mirage('history', 'other').stdout == 'nothing happened yet\n'
+    assert twice.mirage('history', '-n', '0').stdout == ''
+
+
+def test_an_empty_history_says_so(deployment: Deployment) -> None:
+    deployment.publish(web('one'))
+    deployment.clone()
+    assert deployment.mirage('history', 'www').stdout == 'nothing happened yet\n'
+
+
+def test_status_of_one_unikernel_is_that_one_alone(twice: Deployment) -> None:
+    other = {'image': 'xen/nowhere', 'confirm': '100ms'}
+    www = {'image': 'xen/latest', 'network': {'mode': 'socket', 'port': twice.port}}
+    twice.configure(json.dumps({'unikernels': {'blog': other, 'www': www}}))
+    assert twice.mirage('status').returncode == 1
+    done = twice.mirage('status', 'www')
+    assert (done.returncode, done.stdout.startswith('www: release 2 runs')) == (0, True)
+    done = twice.mirage('status', 'blog', '--json')
+    found = json.loads(done.stdout)['unikernels']
+    assert (done.returncode, found) == (1, [{'name': 'blog', 'state': 'none'}])
 
 
 def test_a_torn_line_of_the_history_is_passed_over(serving: Deployment) -> None:
@@ -98,49 +114,6 @@ def test_a_torn_line_of_the_history_is_passed_over(serving: Deployment) -> None:
     serving.publish(web('two'), B)
     serving.pull()
     assert serving.events() == [('deployed', 1), ('deployed', 2)]
-
-
-def test_logs_shows_the_console_made_harmless(serving: Deployment) -> None:
-    say = 'print("\\x1b[31mred\\x1b]0;title\\x07 \\u202e", flush=True)'
-    serving.publish(web('two', before=say), B)
-    serving.pull()
-    assert serving.mirage('logs', 'www', '-n', '2').stdout.splitlines() == [
-        '\\x1b[31mred\\x1b]0;title\\x07 \\u202e', f'listening on {serving.port}/TCP'
-    ]
-
-
-def test_logs_of_the_last_refused_image_are_kept(serving: Deployment) -> None:
-    serving.publish(b'#!/bin/sh\necho no route to host\nexit 2\n', B)
-    serving.pull()
-    assert serving.mirage('logs', 'www', '--failed').stdout == 'no route to host\n'
-
-
-def test_logs_of_what_never_ran_are_refused(shared: Deployment) -> None:
-    done = shared.mirage('logs', 'wwww')
-    assert (done.returncode, done.stderr) == (1, (
-        'mirage-hooks: wwww has no release\n  hint: `mirage-hooks status` lists what has\n'
-    ))
-
-
-def test_logs_follows_over_to_a_new_release(serving: Deployment) -> None:
-    with subprocess.Popen(
-        ('env', '--default-signal=INT', *serving.command('logs', 'www', '-f', '-n', '1')),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=serving.folder,
-    ) as following:
-        assert following.stdout is not None
-        late = threading.Timer(30, following.kill)
-        late.start()
-        try:
-            assert following.stdout.readline() == f'listening on {serving.port}/TCP\n'
-            serving.publish(web('two', before='print("hello from two", flush=True)'), B)
-            serving.pull()
-            said = [following.stdout.readline() for _ in range(2)]
-            assert said == ['--- release 2 ---\n', 'hello from two\n']
-            following.send_signal(signal.SIGINT)
-            assert following.wait(PATIENCE) == 130
-        finally:
-            late.cancel()
-            following.kill()
 
 
 def test_the_lock_waits_and_names_its_holder(shared: Deployment) -> None:

@@ -101,7 +101,7 @@ def test_a_deployment_is_told_whole_and_without_secrets(told: Told) -> None:
         'trigger': 'deploy by operator',
         'failed': False,
         'unikernels': [{
-            'name': 'www', 'event': 'deployed', 'reason': '', 'hint': '',
+            'name': 'www', 'event': 'deployed', 'ended': '', 'reason': '', 'hint': '',
             'running': {'release': 1, 'commit': release.commit, 'digest': release.digest,
                         'description': release.description},
         }],
@@ -118,11 +118,11 @@ def test_a_failure_is_told_once_and_without_the_console(told: Told) -> None:
     assert len(told.messages()) == 2
     assert (message['failed'], message['trigger']) == (True, 'git pull or merge by operator')
     assert message['text'].splitlines()[0] == (
-        'www: REFUSED: it ended with exit code 2: an OCaml exception'
+        'www: REFUSED: it ended with exit code 2'
     )
     assert [(one['event'], one['reason'], one['running']['release'])
             for one in message['unikernels']] == [
-        ('refused', 'it ended with exit code 2: an OCaml exception', 1)
+        ('refused', 'it ended with exit code 2', 1)
     ]
     assert 'hunter2' not in told.file.read_text()
 

@@ -51,7 +51,7 @@ tried('signal {pid}', lambda: os.kill({pid}, 0))
 
 
 def spied(deployment: Deployment, *paths: Path) -> list[str]:
-    """What the image found when it tried."""
+    """What the image found when it tried, on trial and in service."""
     names = ', '.join(repr(str(path)) for path in paths) + ','
     # The code lies in a format of its own.
     code = SPY.replace('{paths}', names).replace('{pid}', str(os.getpid()))
@@ -59,8 +59,9 @@ def spied(deployment: Deployment, *paths: Path) -> list[str]:
     deployment.clone()
     done = deployment.mirage('deploy')
     assert done.returncode == 0, done.stdout
-    releases = deployment.state().of('www')
-    return (releases.folder(1) / 'console.log').read_text().splitlines()
+    folder = deployment.state().of('www').folder(1)
+    return [line for name in ('trial.log', 'console.log')
+            for line in (folder / name).read_text().splitlines()]
 
 
 def test_an_image_that_root_starts_can_reach_nothing(deployment: Deployment) -> None:
@@ -206,7 +207,7 @@ def test_a_console_is_bounded_by_the_kernel(deployment: Deployment, tmp_path: Pa
     deployment.clone()
     deployment.mirage('deploy')
     consoles = list(deployment.state().root.glob('unikernels/www/**/*.log'))
-    assert [path.stat().st_size <= 64 << 20 for path in consoles] == [True]
+    assert [path.stat().st_size <= 64 << 20 for path in consoles] == [True, True]  # and a trial's
 
 
 def test_a_long_console_is_trimmed_when_nothing_else_is_to_do(deployment: Deployment) -> None:
@@ -344,10 +345,11 @@ def test_an_image_that_takes_more_memory_than_it_has_is_told_what_to_write(
     deployment.publish(hungry(tmp_path, 0, 4096))
     deployment.clone()
     done = deployment.mirage('deploy')
-    assert (done.returncode, re.sub('block [0-9]+', 'block N', done.stdout).splitlines()[-4:]) == (
+    assert (done.returncode, re.sub('block [0-9]+', 'block N', done.stdout).splitlines()[-5:]) == (
         1,
         ['www: REFUSED: it ended with exit code 2: out of memory',
          '    | block N: Cannot allocate memory',
+         '  its console: mirage-hooks logs www --failed',
          '  hint: write `memory: 256` for www in mirage.yml: it has 128 MB',
          'www: nothing runs'],
     )

@@ -144,12 +144,18 @@ def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) 
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {hooks}',
         f'mirage.yml: {settings} is new: say there what should run',
         'cron: none, unchanged',
+        f'completion for bash, zsh and fish, and a manual page: in {person.home}/.local/share',
         f'{person.home}/.local/bin is not on your PATH: call '
         f'{person.home}/.local/bin/mirage-hooks, or add it.',
     ]
     assert (hooks / 'post-merge').read_text().startswith(
         f'#!{person.prefix}/current/bin/python -I\n'
     )
+    share = person.home / '.local/share'
+    assert all((share / place).read_text() for place in (
+        'bash-completion/completions/mirage-hooks', 'zsh/site-functions/_mirage-hooks',
+        'fish/vendor_completions.d/mirage-hooks.fish', 'man/man1/mirage-hooks.1',
+    ))
     version = person.run(f'{person.home}/.local/bin/mirage-hooks', '--version')
     assert version.stdout == 'mirage-hooks 0.1.0\n'
     _second_run_is_fast_and_changes_nothing(person, offline, took)
@@ -263,7 +269,7 @@ def test_the_users_crontab_gets_our_lines(person: Person, offline: dict[str, str
 # The places that root's installation goes to, covered so that this host's own stay untouched.
 COVERED = '''set -e
 cover=$1; shift; mount -t tmpfs tmpfs "$cover"
-for place in opt etc usr/local/bin; do
+for place in opt etc usr/local; do
     mkdir -p "$cover/$place/upper" "$cover/$place/work"
     mount -t overlay overlay \\
         -o "lowerdir=/$place,upperdir=$cover/$place/upper,workdir=$cover/$place/work" "/$place"
@@ -298,6 +304,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {git_dir}/hooks',
         'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
         'cron: */7 * * * *, and at boot',
+        'completion for bash, zsh and fish, and a manual page: in /usr/local/share',
         'mirage.yml names no unikernel: nothing to run',
         '/opt/mirage-hooks/bin/mirage-hooks',
         'mirage-hooks 0.1.0',

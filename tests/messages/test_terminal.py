@@ -136,7 +136,9 @@ def test_forty_columns_are_enough_for_status(
 
 def shown(folder: Path, columns: int, *command: str) -> str:
     """What stands on a terminal of `columns` after `command`."""
-    socket = ('tmux', '-S', str(folder / 'tmux'), '-f', '/dev/null')
+    # libreadline, when something imports it here, tells all children the size of no terminal.
+    sizeless = ('env', '-u', 'COLUMNS', '-u', 'LINES')
+    socket = (*sizeless, 'tmux', '-S', str(folder / 'tmux'), '-f', '/dev/null')
     over = folder / 'over'
     script = '"$@"; echo over >"$0"; exec sleep 600'
     subprocess.run(

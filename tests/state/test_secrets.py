@@ -31,23 +31,27 @@ def kept(deployment: Deployment) -> str:
     """All that is on disk below the state, the image and what it printed aside."""
     return '\n'.join(
         path.read_text() for path in deployment.state().root.rglob('*')
-        if path.is_file() and path.name not in ('image', 'console.log')
+        if path.is_file() and path.name not in ('image', 'console.log', 'trial.log')
     )
 
 
 def test_a_secret_reaches_the_image_and_is_kept_nowhere(
     deployment: Deployment, token: Path
 ) -> None:
+    dry = [('deploy', '--dry-run'), ('deploy', '--dry-run', '--json')]
+    first = [deployment.mirage(*command).stdout for command in dry]
     done = deployment.mirage('deploy')
     assert done.returncode == 0, done.stdout
     console = (deployment.state().of('www').folder(1) / 'console.log').read_text()
     assert console.splitlines()[0] == r"""heard ['--message=open\\ sesame\\"\\\\']"""
-    said = [done.stdout, *(deployment.mirage(*command).stdout for command in (
-        ('status', '--json'), ('history', '--json'), ('deploy', '--dry-run'),
-        ('deploy', '--dry-run', '--json'),
+    token.write_text('another sesame\n')
+    said = [*first, done.stdout, *(deployment.mirage(*command).stdout for command in (
+        ('status', '--json'), ('history', '--json'), *dry,
     ))]
     assert [text for text in [*said, kept(deployment)] if 'sesame' in text] == []
-    assert said[3].rstrip().endswith("'--message=***'")
+    assert said[0].rstrip().endswith("'--message=***'")
+    assert (said[5].startswith('www: release 1 would be replaced'), '--message=***' in said[6]) == (
+        True, True)
 
 
 def test_a_changed_secret_starts_the_unikernel_anew(deployment: Deployment, token: Path) -> None:

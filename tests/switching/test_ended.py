@@ -148,3 +148,18 @@ def test_cron_mails_the_reason_and_what_to_write(deployment: Deployment) -> None
     assert said[0].startswith('www: release 1 was not running: it ended')
     assert said[0].endswith(OF_MEMORY)
     assert said[1] == f'  hint: {HINT}'
+
+
+@pytest.mark.parametrize(('said', 'reason'), [
+    ('Fatal error: exception Failure("no route")\nRaised at Stdlib.failwith\n',
+     ': an OCaml exception'),
+    ('Raised by primitive operation at Unix.bind\n', ': an OCaml exception'),
+    ('ls: cannot access: No such file or directory\n', ''),
+    ('', ''),
+])
+def test_exit_code_2_is_an_exception_only_where_the_console_says_so(
+    tmp_path: Path, said: str, reason: str
+) -> None:
+    releases, made = release(tmp_path)
+    printed(releases, made, '', said)
+    assert ended.how(releases, made, 2) == End(2, f'it ended with exit code 2{reason}')

@@ -115,6 +115,7 @@ def test_the_trace_of_an_image_without_its_tap_gets_a_hint(serving: Deployment) 
     assert (
         'www: REFUSED: it ended with exit code 2: an OCaml exception\n'
         f'    | {trace}\n'
+        '  its console: mirage-hooks logs www --failed\n'
         '  hint: the image has a network stack of its own and found no tap: in mirage.yml: '
         'network: {mode: direct, bridge: br0}\n'
     ) in said

@@ -99,7 +99,7 @@ www: stopped
 0
 - one that ends is refused at once, though systemd would start it again
 www: stopped: it is no longer in mirage.yml
-job: REFUSED: it ended with exit code 2: an OCaml exception
+job: REFUSED: it ended with exit code 2
 job: nothing runs
 0
 - one that would end so again is not started again

@@ -176,6 +176,7 @@ www-2 alive
 - an image that crashes is refused, without a loop
 www: REFUSED: it ended
     | Solo5: ABORT
+  its console: mirage-hooks logs www --failed
 www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 blog-1 alive
@@ -188,8 +189,8 @@ www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 blog-1 alive
 www-2 alive
-www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000; \
-release 2 had ended, and was started again
+www: release 2 had ended, and was started again
+www: still refused: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000
   hint: build and publish the image again
 www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 1
@@ -197,8 +198,8 @@ www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 www: release 2 was ended
 www: stopped
 blog-1 alive
-www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000; \
-release 2 had ended, and was started again
+www: release 2 had ended, and was started again
+www: still refused: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000
   hint: build and publish the image again
 www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
@@ -242,9 +243,9 @@ and release 2 does not start: the bridge xenbr0 does not exist
 www: nothing runs
   hint: build and publish the image again
 blog: release 1 (xen pv, …) runs again
-www: REFUSED: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000; \
-release 2 had ended, and was started again
 www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
+www: release 2 had ended, and was started again
+www: still refused: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000
 2 hello "you"
 1 good evening
 blog-1 alive

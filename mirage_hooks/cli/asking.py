@@ -1,0 +1,40 @@
+"""The commands that ask, and change nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def do_status(given: argparse.Namespace) -> int:
+    from ..git.repository import Repository
+    from . import view
+
+    return view.status(Repository(Path(given.repository)), given.name, given.json)
+
+
+def do_history(given: argparse.Namespace) -> int:
+    from ..git.repository import Repository
+    from . import past
+
+    past.history(Repository(Path(given.repository)), given.name, given.lines, given.json)
+    return 0
+
+
+def do_logs(given: argparse.Namespace) -> int:
+    from ..git.repository import Repository
+    from . import logs
+
+    repository = Repository(Path(given.repository))
+    if given.failed:
+        logs.failed(repository, given.name, given.lines)
+    else:
+        logs.logs(repository, given.name, given.lines, given.follow)
+    return 0
+
+
+def do_inspect(given: argparse.Namespace) -> int:
+    from . import view
+
+    view.inspect(Path(given.image), given.json)
+    return 0

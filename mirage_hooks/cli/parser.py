@@ -1,0 +1,195 @@
+"""The command line: each command with its options. --help, the completion of a shell and the manual
+page are made from it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..messages import errors, nearest, terminal
+from ..site import commands as site
+from . import asking
+from . import commands as acts
+
+Command = Callable[..., Any]
+"""Adds a command: its name, what it does, its help, whether it has `--json`; gives its parser."""
+
+CODES = (
+    'Exit codes: 0 done, or nothing to do; 1 refused, failed, or something is down or missing; '
+    '2 a command line that makes no sense; 3 our own fault; 130 interrupted.'
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says which command was meant."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        commands = action.choices if action.dest in ('command', 'topic') else None
+        if commands is None or value in commands:
+            return super()._check_value(action, value)
+        what = nearest.question(value, commands) or '`mirage-hooks help` lists them'
+        raise argparse.ArgumentError(None, f'{value}: no such command; {what}')
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line `arguments` (sys.argv's by default) says; exits with 2 when it makes no
+    sense."""
+    parser = build()
+    if '_ARGCOMPLETE' in os.environ:  # the completion of a shell asks
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    given = parser.parse_args(arguments)
+    if given.json and not given.answers_json:
+        parser.error(f'{given.command} has no --json')
+    return given
+
+
+def build() -> argparse.ArgumentParser:
+    """The whole of it."""
+    parser = Parser(
+        prog='mirage-hooks', epilog=CODES,
+        description='Keeps the unikernels of a deployment repository running.',
+    )
+    parser.add_argument('--version', action='version', version=f'mirage-hooks {__version__}')
+    _everywhere(parser, '.', terminal.colour, False, True)
+    added = parser.add_subparsers(
+        title='commands', metavar='COMMAND', dest='command', required=True
+    )
+
+    def command(
+        name: str, act: Callable[[argparse.Namespace], int], text: str, json: bool = False
+    ) -> Any:
+        one = added.add_parser(name, help=text, description=text)
+        # A default of its own would undo what was given before the command.
+        _everywhere(one, argparse.SUPPRESS, argparse.SUPPRESS, argparse.SUPPRESS, json)
+        one.set_defaults(act=act, answers_json=json)
+        return one
+
+    _asking(command)
+    _changing(command)
+    _called_by_programs(command)
+    _setting_up(command)
+    site.commands(command)
+    command('schema', acts.do_schema, 'the JSON schema of mirage.yml').add_argument(
+        '--markdown', action='store_true', help='every key, for reading')
+
+    command('completion', acts.do_completion, 'what a shell reads to complete this command'
+            ).add_argument('shell', choices=('bash', 'zsh', 'fish'))
+
+    def help_(given: argparse.Namespace) -> int:
+        (added.choices[given.topic] if given.topic else parser).print_help()
+        return 0
+
+    command('help', help_, 'how a command is called').add_argument(
+        'topic', nargs='?', metavar='COMMAND', choices=added.choices)
+    return parser
+
+
+def _everywhere(
+    parser: argparse.ArgumentParser, here: str, colour: str, not_json: Any, json: bool
+) -> None:
+    """What may stand before the command and behind it."""
+    parser.add_argument('-C', dest='repository', metavar='REPOSITORY', default=here,
+                        help='the deployment repository, a clone or bare (default: this folder)')
+    parser.add_argument('--color', choices=terminal.CHOICES, default=colour, metavar='WHEN',
+                        help='auto, always or never; auto heeds NO_COLOR')
+    if json:
+        parser.add_argument('--json', action='store_true', default=not_json,
+                            help='answer for a program, where the command has an answer')
+
+
+def _asking(command: Command) -> None:
+    one = command('status', asking.do_status, 'what runs now', json=True)
+    _name(one, nargs='?')
+    one = command('history', asking.do_history, 'what happened', json=True)
+    _name(one, nargs='?')
+    one.add_argument('-n', '--lines', type=_count, default=20, help='how many events (20)')
+    one = command('logs', asking.do_logs, 'what the unikernels print, release by release')
+    _name(one, nargs='?')
+    one.add_argument('-f', '--follow', action='store_true', help='go on as it grows')
+    one.add_argument('-n', '--lines', type=_count, default=50,
+                     help='how many lines of each unikernel (50)')
+    one.add_argument('--failed', action='store_true', help='of the last image that was refused')
+
+
+def _changing(command: Command) -> None:
+    one = command('deploy', acts.do_deploy,
+                  'make what runs equal what should run, refused images too', json=True)
+    _name(one, 'names', nargs='*')
+    one.add_argument('--dry-run', action='store_true', help='only say what would change')
+    one.add_argument('--quiet', action='store_true', help='print only what changed or failed')
+    one = command('pull', acts.do_pull, 'git pull, then make what runs equal what should run')
+    one.add_argument('--quiet', action='store_true', help='print only what changed or failed')
+    one = command('rollback', acts.do_rollback, 'go back to an earlier release')
+    _name(one)
+    one.add_argument('release', nargs='?', type=_count, metavar='RELEASE',
+                     help='its number in `history` (the one that was live before)')
+    for name, act, text in (
+        ('start', acts.do_start, 'start a stopped unikernel'),
+        ('stop', acts.do_stop, 'stop a unikernel until `start`'),
+        ('restart', acts.do_restart, 'stop a unikernel, start it, and see that it serves'),
+    ):
+        _name(command(name, act, text))
+    one = command('trust', acts.do_trust, 'accept that history was rewound')
+    one.add_argument('--forget', action='store_true', required=True,
+                     help='what is deployed next need not contain what was deployed last')
+
+
+def _called_by_programs(command: Command) -> None:
+    command('keep', acts.do_keep, 'start again what ended by itself; the keeper, which waits for '
+            'that, runs this')
+    command('drain', acts.do_drain, 'end the releases whose connections have ended or had their '
+            'time; a switch starts this by itself')
+    one = command('hook', acts.do_hook, 'what a git hook does, for those that pre-commit runs')
+    one.add_argument('name', choices=('post-merge', 'post-rewrite'))
+
+
+def _setting_up(command: Command) -> None:
+    one = command('inspect', asking.do_inspect, 'what an image is, from its bytes', json=True)
+    one.add_argument('image', metavar='IMAGE')
+    one = command('install', acts.do_install,
+                  'put hooks, a mirage.yml and cron lines to a repository')
+    one.add_argument('path', metavar='REPOSITORY')
+    one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
+    when = one.add_mutually_exclusive_group()
+    when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
+    when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
+    one.add_argument('--adopt', action='store_true',
+                     help="only write the mirage.yml that does what the repository's old scripts "
+                     'did; run again without it to go live')
+    one.add_argument('--uninstall', action='store_true', help='put all back as it was')
+    one = command('check', acts.do_check, 'what is missing on this host, and how to get it',
+                  json=True)
+    one.add_argument('files', nargs='*', type=Path, metavar='FILE',
+                     help='only say whether these are good mirage.yml files')
+    command('slim', acts.do_slim,
+            "drop old images from this host's clone; they stay on the remote")
+
+
+def _name(command: Any, dest: str = 'name', nargs: str | None = None) -> None:
+    one = command.add_argument(dest, metavar='NAME', nargs=nargs, default='',
+                               help='the unikernel, as mirage.yml calls it')
+    one.completer = _configured
+
+
+def _configured(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """The names that a shell may complete."""
+    from ..git.repository import Repository
+    from . import names
+
+    try:
+        return names.configured(Repository(Path(parsed_args.repository)))
+    except errors.Refused:  # there is nothing to complete
+        return []
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch('[0-9]{1,9}', text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 0')
+    return int(text)

@@ -1,0 +1,136 @@
+"""What a deployment would do, as the difference between what runs and what would run."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+import msgspec
+
+from .. import config, targets
+from ..git import shared
+from ..git.repository import Repository
+from ..messages.report import Reporter
+from ..state import model, secret, store
+from ..state.releases import Releases
+from ..switching import launcher, overlap
+from . import candidate
+from .candidate import Candidates
+from .context import Context, Intent
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What of a release would be another one: '' before the first one, and `after` the last."""
+
+    what: str
+    before: str
+    after: str
+
+
+class Foreseen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What would become of one unikernel: `running` is what runs now, `plan` how the release that
+    would be started is run."""
+
+    would: Literal['nothing', 'start', 'start again', 'switch', 'remove', 'stay stopped']
+    running: int = 0
+    description: str = ''
+    commit: str = ''
+    changes: tuple[Change, ...] = ()
+    plan: model.Plan | None = None
+
+
+def dry_run(
+    repository: Repository, names: tuple[str, ...], report: Reporter
+) -> dict[str, Foreseen]:
+    """What deploying the unikernels `names` would do, with nothing started and nothing kept. What
+    would run them may be missing here: `report` is told."""
+    state = store.opened(repository.state)
+    with state.lock('dry run', store.PATIENCE):
+        context = Context(repository, state, Intent('dry run'), Reporter(quiet=True))
+        settings, candidates = context.settings(), Candidates(context)
+        found = {name: _foreseen(context, candidates, settings, name) for name in names}
+        if set(names) == set(settings.unikernels):
+            found |= {name: Foreseen('remove', current.number) for name in state.names()
+                      if name not in names and (current := state.of(name).current())}
+    for name, missing in candidates.lacking.items():
+        report.refused(f'{name} cannot run here yet: {missing.reason}', missing.hint)
+    return found
+
+
+def _foreseen(
+    context: Context, candidates: Candidates, settings: config.Settings, name: str
+) -> Foreseen:
+    wanted, releases = settings.unikernels[name], context.state.of(name)
+    current, pin = releases.current(), releases.pin()
+    if pin is not None and pin.stopped:
+        return Foreseen('stay stopped')
+    commit = context.commit(wanted, settings)
+    context.require_trust(releases, wanted, settings, commit)
+    found = shared.find(context.repository, releases, settings, name, commit)
+    candidates.digest_secrets(name, wanted)
+    if current is not None and candidates.same(current, name, wanted, found):
+        return _kept(releases, current)
+    limit = settings.unpacked_limit
+    new = candidates.staged(releases, name, wanted, found, limit, dry=True)
+    releases.discard(new.number)
+    if current is not None and candidate.alike(current, new):
+        return _kept(releases, current)
+    changes: tuple[Change, ...] = ()
+    if current is not None:
+        differs = _changes(releases, current, new, candidates.requests[new.number])
+        changes = (*differs, _mode(current, new, wanted))
+    return Foreseen(
+        'start' if current is None else 'switch', 0 if current is None else current.number,
+        new.description, new.commit, changes, secret.masked(new.plan),
+    )
+
+
+def _kept(releases: Releases, current: model.Release) -> Foreseen:
+    alive = launcher.alive(releases, current)
+    return Foreseen('nothing' if alive else 'start again', current.number,
+                    current.description, current.commit)
+
+
+def _changes(
+    releases: Releases, old: model.Release, new: model.Release, request: targets.Request
+) -> list[Change]:
+    """What differs, but for what differs between any two releases."""
+    folder = str(releases.folder(old.number))
+    alike = msgspec.structs.replace(request, number=old.number, slot=old.slot, folder=folder)
+    before, after = secret.masked(old.plan), secret.masked(targets.plan(alike))
+    found = [
+        Change('target', before.target, after.target),
+        Change('memory', f'{old.memory or new.memory} MB', f'{new.memory} MB'),
+        Change('network', _network(before), _network(after)),
+    ]
+    if old.digest != new.digest:
+        found.insert(0, Change('image', _image(old), _image(new)))
+    words = _words(before), _words(after)
+    same = difflib.SequenceMatcher(None, *words, autojunk=False)
+    for what, start, end, begin, stop in same.get_opcodes():
+        if what != 'equal':
+            gone, come = ' '.join(words[0][start:end]), ' '.join(words[1][begin:stop])
+            found.append(Change('command', gone, come))
+    return [one for one in found if one.before != one.after]
+
+
+def _image(release: model.Release) -> str:
+    return f'{release.digest[:8]}, {release.description}, commit {release.commit[:12]}'
+
+
+def _network(plan: model.Plan) -> str:
+    return ', '.join(f'{tap.name} on {tap.bridge}, {tap.mac}' if tap.bridge else tap.name
+                     for tap in plan.taps)
+
+
+def _words(plan: model.Plan) -> list[str]:
+    """The command, and the lines of the files that it reads."""
+    lines = [line for text in plan.files.values() for line in text.splitlines()]
+    return [*plan.command, *lines]
+
+
+def _mode(old: model.Release, new: model.Release, wanted: config.Unikernel) -> Change:
+    """How the one would follow the other."""
+    next_to = overlap.possible(old, new, wanted)
+    how = 'next to release {}, which keeps its connections' if next_to else 'release {} stops first'
+    return Change('switch', '', how.format(old.number))
