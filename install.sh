@@ -8,8 +8,8 @@ usage() {
 ./install.sh --demo [--keep] [--image FILE]
     see it work: no root, no hypervisor, nothing left behind
 ./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] [--adopt] REPOSITORY
-    put the hooks, a mirage.yml and two cron lines (one for boot) to REPOSITORY, a
-    clone or a bare repository; safe to run again, also to upgrade
+    put hooks into REPOSITORY, a clone or a bare repository, with a mirage.yml and two
+    cron lines (one for boot) for it; safe to run again, also to upgrade
 ./install.sh [the same options] --from URL [DIR]
     first clone URL into DIR, with only what a host needs: no old images, no work tree
 ./install.sh --uninstall [--prefix DIR] REPOSITORY
@@ -260,7 +260,7 @@ require_writable() {
 
 # pip builds below its source: give it a copy, so that a clone stays clean and may be read-only.
 copy_source() {
-    for part in setup.cfg pyproject.toml constraints.txt LICENSE README.md mirage_hooks hooks; do
+    for part in setup.cfg pyproject.toml constraints.txt LICENSE DESCRIPTION.md mirage_hooks hooks; do
         if [ -e "$source/$part" ]; then cp -R "$source/$part" "$copy/"; fi
     done
     chmod -R u+w "$copy"

@@ -154,7 +154,7 @@ def _setting_up(command: Command) -> None:
     one = command('inspect', asking.do_inspect, 'what an image is, from its bytes', json=True)
     one.add_argument('image', metavar='IMAGE')
     one = command('install', acts.do_install,
-                  'put hooks, a mirage.yml and cron lines to a repository')
+                  'put hooks into a repository, with a mirage.yml and cron lines for it')
     one.add_argument('path', metavar='REPOSITORY')
     one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
     when = one.add_mutually_exclusive_group()

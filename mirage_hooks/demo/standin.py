@@ -67,3 +67,9 @@ def image(pages: Mapping[str, bytes]) -> bytes:
 def text(version: int) -> bytes:
     """The image of `version`, whose page says so."""
     return image({'/index.html': _PAGE.format(version=version).encode()})
+
+
+if __name__ == '__main__':
+    import sys
+
+    sys.stdout.buffer.write(text(int(sys.argv[1])))

@@ -9,6 +9,7 @@ from typing import Protocol
 # What `xz -9` (65 MiB) needs, with room to spare; an archive may ask for gigabytes. zstd's own
 # limit is 128 MiB.
 XZ_MEMORY = 128 << 20
+ZSTD_WINDOW = 128 << 20
 
 MAGIC = {
     'bzip2': b'BZh',
@@ -65,6 +66,40 @@ class _Gzip:
         return raw
 
 
+class Zstandard:
+    """Debian's python3-zstandard with the interface of the others."""
+
+    # It bounds no output of its own. A block of 128 KiB takes 4 bytes, so this gives 2 MiB at most.
+    FED = 64
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self._zstandard = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
+        self._input = b''
+        self._output = b''
+
+    @property
+    def eof(self) -> bool:
+        return not self._output and bool(self._zstandard.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return not (self._input or self._output)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._zstandard.unused_data) + self._input
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._input += data
+        while self._input and not self._output and not self._zstandard.eof:
+            piece, self._input = self._input[: self.FED], self._input[self.FED :]
+            self._output = self._zstandard.decompress(piece)
+        given, self._output = self._output[:max_length], self._output[max_length:]
+        return given
+
+
 def _bzip2() -> Decompressor:
     import bz2
 
@@ -81,7 +116,10 @@ def _zstd() -> Decompressor:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
-        from backports import zstd
+        try:
+            from backports import zstd
+        except ImportError:  # Debian has no package of it
+            return Zstandard()
 
     decompressor: Decompressor = zstd.ZstdDecompressor()
     return decompressor

@@ -74,9 +74,10 @@ def lacking() -> str:
 
 
 @contextlib.contextmanager
-def machine(root: Path) -> Iterator[Machine]:
-    """One at `root`, which is made and removed. Raises Refused when no Debian packages come."""
-    subprocess.run(('cp', '-a', '--reflink=auto', bare(), root), check=True)
+def machine(root: Path, *more: str) -> Iterator[Machine]:
+    """One at `root`, which is made and removed, with the packages `more` in it. Raises Refused when
+    no Debian packages come."""
+    subprocess.run(('cp', '-a', '--reflink=auto', bare(*more), root), check=True)
     try:
         for path in filter(Path.exists, COPIED):
             _copy(path, root)
@@ -87,16 +88,17 @@ def machine(root: Path) -> Iterator[Machine]:
         shutil.rmtree(root)
 
 
-def bare() -> Path:
+def bare(*more: str) -> Path:
     """The system that each starts from; the first call makes it, in about a minute."""
-    done = CACHE / hashlib.sha256(repr(PACKAGES).encode()).hexdigest()[:16]
+    packages = (*PACKAGES, *more)
+    done = CACHE / hashlib.sha256(repr(packages).encode()).hexdigest()[:16]
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / 'lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             unfinished = CACHE / 'unfinished'
             shutil.rmtree(unfinished, ignore_errors=True)
-            steps.debian(unfinished, 'minbase', PACKAGES)
+            steps.debian(unfinished, 'minbase', packages)
             subprocess.run(('chroot', unfinished, 'useradd', '--create-home', USER), check=True)
             unfinished.rename(done)
     return done

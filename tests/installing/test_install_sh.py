@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,11 +18,12 @@ import pytest
 from tests.deployment import ROOT
 from tests.guests.scene import needs
 from tests.patience import PATIENCE
+from tests.rig import wheels as carried
 from tests.spool import Spool, lacking
 
 NOBODY = 65534
-PARTS = ('install.sh', 'setup.cfg', 'pyproject.toml', 'constraints.txt', 'LICENSE', 'README.md',
-         'mirage_hooks', 'hooks')
+PARTS = ('install.sh', 'setup.cfg', 'pyproject.toml', 'constraints.txt', 'LICENSE',
+         'DESCRIPTION.md', 'mirage_hooks', 'hooks')
 
 
 class Person:
@@ -99,11 +99,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that an installation needs, for a host without a network."""
     folder = Path(tempfile.mkdtemp(prefix='wheels-'))
     folder.chmod(0o755)
-    subprocess.run(
-        (sys.executable, '-m', 'pip', 'download', '--quiet', '--dest', folder, '--require-hashes',
-         '--requirement', ROOT / 'constraints.txt'),
-        check=True,
-    )
+    carried.download(folder)
     return folder
 
 

@@ -39,6 +39,13 @@ def carry(folder: Path) -> None:
     )
 
 
+def download(folder: Path) -> None:
+    """Put the wheels that this machine's Python needs at `folder`, for install.sh without a
+    network. Raises Unavailable when pip fails."""
+    _pip('download', f'--dest={folder}', '--require-hashes',
+         f'--requirement={CLONE / "constraints.txt"}')
+
+
 def source(target: Path) -> None:
     """Copy what git would commit now to `target`, without its history."""
     listed = ('git', '-C', str(CLONE), 'ls-files', '-z', '-co', '--exclude-standard')
