@@ -194,13 +194,12 @@ def do_hook(given: argparse.Namespace) -> int:
 
 
 def do_check(given: argparse.Namespace) -> int:
-    from ..config import reading
+    if given.files:
+        from . import configuring
+
+        return configuring.check(given.files)
     from ..installing import check
 
-    if given.files:
-        for file in given.files:
-            reading.load(file)
-        return 0
     return check.check(Path(given.repository), given.json)
 
 

@@ -48,7 +48,7 @@ def status(repository: Repository, as_json: bool) -> int:
             print(f'left by a deployment that was killed: {plain(", ".join(left))}')
             print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')
     if wrong:
-        Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
+        Reporter(stream=sys.stderr).failure(wrong)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
 
 

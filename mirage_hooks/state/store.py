@@ -55,7 +55,8 @@ def settings(path: Path, root: Path | None = None, keep: bool = False) -> config
                 'run this as that user, or give it to the user who deploys: '
                 f'chown $USER {shlex.quote(str(one))}')
             raise errors.Refused(f'{one} {strange}: it decides what is run here', hint=fix)
-    text = source.read(path)
+    text = source.read(path, hint='git config mirage.config names that file: write it, or name '
+                       'another: git config mirage.config /path/mirage.yml')
     if root is not None and (found := known.find(root, text)) is not None:
         return found
     from ..config import reading  # YAML comes with it

@@ -338,7 +338,8 @@ def test_the_starter_of_an_empty_repository_runs_nothing(tmp_path: Path) -> None
 def test_a_mirage_yml_that_is_there_is_never_written(host: Path, file: Path) -> None:
     file.write_text('unikernels: {www: {image: x, memory: lots}}\n')
     said = install.install(host, file, when='')
-    assert said[2] == f"WARNING: {file}: www.memory: expected int, got 'lots'"
+    assert said[2] == (f"WARNING: {file}:1:38: www.memory is 'lots': it takes a whole number "
+                       'from 1 to 1048576, such as 128')
     assert file.read_text() == 'unikernels: {www: {image: x, memory: lots}}\n'
 
 
