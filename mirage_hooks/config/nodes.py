@@ -40,7 +40,7 @@ def parse(text: bytes) -> Document:
     return Document(None, nothing, wrong)
 
 
-class _Bound(yaml.MarkedYAMLError):
+class Bound(yaml.MarkedYAMLError):
     """Its `problem` is for a person."""
 
     def __init__(self, problem: str, mark: yaml.Mark) -> None:
@@ -59,7 +59,7 @@ class Loader(yaml.SafeLoader):
         self.level += 1
         if self.level > DEEPEST:
             event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise _Bound('too many levels: nothing in mirage.yml has more than six, such as '
+            raise Bound('too many levels: nothing in mirage.yml has more than six, such as '
                          'unikernels: {www: {health: [{alive: 2s}]}}', event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self.level -= 1
@@ -89,9 +89,10 @@ class Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Put what `<<` names into `node`, unless merges of merges make more and more of it."""
+        merging = any(key.tag.endswith(':merge') for key, _ in node.value)
         super().flatten_mapping(node)
-        if len(node.value) > MERGED:
-            raise _Bound(f'<< makes more than {MERGED} keys of this mapping: merge fewer, such as '
+        if merging and len(node.value) > MERGED:
+            raise Bound(f'<< makes more than {MERGED} keys of this mapping: merge fewer, such as '
                          '<<: *common', node.start_mark)
 
 
@@ -155,7 +156,7 @@ _SYNTAX = (
 
 def _syntax(error: yaml.MarkedYAMLError) -> Mistake:
     problem = error.problem_mark or error.context_mark or START
-    if isinstance(error, _Bound):
+    if isinstance(error, Bound):
         return mistakes.at(problem, str(error.problem))
     said = ' '.join(str(one) for one in (error.context, error.problem) if one)
     for pattern, where, words in _SYNTAX:

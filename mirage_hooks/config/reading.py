@@ -20,7 +20,7 @@ def parse(text: bytes, name: str) -> config.Settings:
     document = nodes.parse(text)
     if document.loader is not None:
         reader = typed.Reader(document.loader)
-        settings: config.Settings = reader.value(document.root, config.Settings, typed.THE_FILE)
+        settings: config.Settings = reader.settings(document.root, config.Settings)
     if document.wrong:
         raise errors.Mistakes(name, mistakes.told(document.wrong, name))
     return settings

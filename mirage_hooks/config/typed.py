@@ -3,6 +3,7 @@ stands."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import typing
 from typing import Any
@@ -12,10 +13,13 @@ import yaml
 
 from . import fields, mistakes
 from .mistakes import short
-from .nodes import Loader
+from .nodes import Bound, Loader
 
 WRONG = msgspec.UNSET
 """In place of a value whose mistakes are noted."""
+
+VALUES = 600_000  # more than a file without aliases can hold
+MISTAKES = 1000  # that are looked for; telling them takes time
 
 THE_FILE = 'the file'  # the place that is not inside another
 
@@ -28,11 +32,25 @@ class Reader:
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
+        self.values = 0
+
+    def settings(self, root: yaml.Node, kind: Any) -> Any:
+        """The whole file as `kind`."""
+        try:
+            return self.value(root, kind, THE_FILE)
+        except Bound as bound:
+            mark = bound.problem_mark or root.start_mark
+            self.loader.wrong.append(mistakes.at(mark, str(bound.problem)))
+            return WRONG
 
     def value(self, node: yaml.Node, kind: Any, place: str, default: Any = None) -> Any:
         """What stands at `node`, in `place` (as www.health), as `kind`; WRONG when it is none."""
         kinds, _ = mistakes.unwrapped(kind)
         structs, of = _structs(kind), typing.get_args(kinds[0])
+        self.values += 1
+        if self.values > VALUES:
+            raise Bound(f'aliases make more than {VALUES} values of this file: repeat less of it, '
+                        'such as one key', node.start_mark)
         if node.tag not in KINDS:
             return self._wrong(node, f'{place} has the tag {_tag(node)}, which means nothing here: '
                                'leave it out, and put text in quotes, such as "text"')
@@ -50,13 +68,11 @@ class Reader:
         return self._plain(node, kind, f'{place} is {mistakes.got(node)}', default)
 
     def _plain(self, node: yaml.Node, kind: Any, said: str, default: Any = None) -> Any:
-        try:
-            if not isinstance(node, yaml.ScalarNode):
-                raise TypeError
-            return msgspec.convert(self.loader.construct_object(node), kind)
-        # An explicit tag, as !!int, may stand before anything.
-        except (msgspec.ValidationError, TypeError, ValueError, KeyError):
-            return self._wrong(node, f'{said}: {mistakes.takes(kind, node, default)}')
+        if isinstance(node, yaml.ScalarNode):
+            # An explicit tag, as !!int or !!bool, may stand before anything.
+            with contextlib.suppress(msgspec.ValidationError, ValueError, KeyError):
+                return msgspec.convert(self.loader.construct_object(node), kind)
+        return self._wrong(node, f'{said}: {mistakes.takes(kind, node, default)}')
 
     def _all(self, found: list[Any]) -> Any:
         return WRONG if WRONG in found else tuple(found)
@@ -77,8 +93,9 @@ class Reader:
             tags = {one.__struct_config__.tag: one for one in kinds}
             choice = typing.Literal[tuple(tags)]  # type: ignore[valid-type]
             if tag not in pairs:
-                return self._wrong(node, f'{place} has no {tag}, which it needs: '
-                                   f'{mistakes.either(list(tags))}, such as {tag}: socket')
+                first, either = next(iter(tags)), mistakes.either(list(tags))
+                return self._wrong(node, f'{place} has no {tag}, which it needs: {either}, such as '
+                                   f'{tag}: {first}')
             _, chosen = pairs.pop(tag)
             named = self._plain(chosen, choice, f'{place}.{tag} is {mistakes.got(chosen)}')
             if named is WRONG:
@@ -95,7 +112,8 @@ class Reader:
         for name, (key, value) in pairs.items():
             inner = short(name) if place == THE_FILE else f'{place}.{short(name)}'
             if name not in known:
-                close = difflib.get_close_matches(name, known, 1)
+                few = len(self.loader.wrong) < mistakes.MOST  # for comparing takes its time
+                close = difflib.get_close_matches(short(name), known, 1) if few else []
                 meant.update(close)
                 self._wrong(key, f'{inner} {_unknown(name, list(known), close, kind, others)}')
                 continue
@@ -130,6 +148,9 @@ class Reader:
 
     def _wrong(self, node: yaml.Node, text: str) -> Any:
         self.loader.wrong.append(mistakes.at(node.start_mark, text))
+        if len(self.loader.wrong) >= MISTAKES:
+            raise Bound('so much is wrong that nothing is read from here on; begin with the first '
+                        'line', node.start_mark)
         return WRONG
 
 

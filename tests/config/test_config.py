@@ -77,6 +77,17 @@ def test_twenty_mistakes_are_told_and_the_others_counted() -> None:
     ]
 
 
+@pytest.mark.parametrize(('text', 'last'), [
+    ('unikernels:\n' + ''.join(f'  w{n}: 7\n' for n in range(5000)), 'mirage.yml: and 981 more'),
+    ('unikernels:\n  w: {image: a, arguments: &a [' + 'x, ' * 50_000 + ']}\n'
+     + ''.join(f'  w{n}: {{image: a, arguments: *a}}\n' for n in range(20)),
+     'mirage.yml:2:149918: aliases make more than 600000 values of this file: repeat less of it, '
+     'such as one key'),
+], ids=['mistakes', 'aliases'])
+def test_what_would_take_long_to_read_is_not_read_to_its_end(text: str, last: str) -> None:
+    assert mistakes(text.encode())[-1] == last
+
+
 def test_aliases_that_multiply_are_refused_quickly() -> None:
     lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
     lines += [f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 10)}]' for n in range(1, 12)]
