@@ -148,6 +148,7 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     if given.image == '':
         raise errors.Usage('IMAGE is empty')
     path = Path(given.image) if given.image else ci.image(variables)
+    bundle.require_file(path)
     to = given.to or ci.remote(variables)
     if not to:
         raise errors.Refused('no deployment repository is given', hint='--to REMOTE names it')
