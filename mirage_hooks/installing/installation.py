@@ -6,25 +6,33 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+
+from ..config import reference
 from ..state import files
 
 
 def programs() -> tuple[Path, Path]:
     """The interpreter for the hooks and the command for cron. install.sh keeps them behind links
     that stay while the environment below them is exchanged."""
-    environment = Path(sys.prefix)
-    home = environment.parent
-    if (home / 'current').is_symlink() and (home / 'current').resolve() == environment.resolve():
+    if home := _home():
         return home / 'current' / 'bin' / 'python', home / 'bin' / 'mirage-hooks'
-    return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
+    return Path(sys.executable), Path(sys.prefix) / 'bin' / 'mirage-hooks'
+
+
+def schema() -> Path | None:
+    """Where editors find the JSON schema of mirage.yml once a repository uses this installation;
+    None when install.sh did not make it."""
+    home = _home()
+    return home / 'current' / 'mirage.schema.json' if home else None
 
 
 def remember(folder: Path, used: bool) -> None:
     """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
-    _, command = programs()
-    home = command.parent.parent
-    if home == Path(sys.prefix) or not os.access(home, os.W_OK):
+    home = _home()
+    if home is None or not os.access(home, os.W_OK):
         return
+    _describe(home / 'current' / 'mirage.schema.json')
     path = home / 'repositories'
     with files.writing(path):
         text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
@@ -35,3 +43,16 @@ def remember(folder: Path, used: bool) -> None:
             fresh = path.with_name('repositories.new')
             fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
             fresh.replace(path)
+
+
+def _home() -> Path | None:
+    """The folder that install.sh made, when this is run from there."""
+    environment = Path(sys.prefix)
+    current = environment.parent / 'current'
+    linked = current.is_symlink() and current.resolve() == environment.resolve()
+    return environment.parent if linked else None
+
+
+def _describe(path: Path) -> None:
+    with files.writing(path):
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(reference.schema())))
