@@ -220,15 +220,6 @@ def do_slim(given: argparse.Namespace) -> int:
     return 0
 
 
-def do_schema(given: argparse.Namespace) -> int:
-    import json
-
-    from ..config import reference
-
-    print(reference.reference() if given.markdown else json.dumps(reference.schema(), indent=2))
-    return 0
-
-
 def _names(given: argparse.Namespace) -> list[str]:
     from ..git.repository import Repository
     from ..state import store

@@ -12,7 +12,7 @@ from .. import __version__
 from ..site import commands as site
 from ..state import caller
 from . import commands as acts
-from . import running
+from . import configuring, running
 
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], Any]
 """Adds a command: its name, what it does, its help; gives its parser."""
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _called_by_programs(command)
     _setting_up(command)
     site.commands(command)
-    one = command('schema', acts.do_schema, 'the JSON schema of mirage.yml')
+    one = command('schema', configuring.do_schema, 'the JSON schema of mirage.yml')
     one.add_argument('--markdown', action='store_true', help='every key, for reading')
     return parser
 
@@ -114,5 +114,8 @@ def _setting_up(command: Command) -> None:
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')
     one.add_argument('--json', action='store_true')
+    one = command('config', configuring.do_config, "show this deployment's mirage.yml, or edit it")
+    one.add_argument('what', choices=('show', 'edit'),
+                     help='edit: in $VISUAL or $EDITOR, checked before it is put in place')
     command('slim', acts.do_slim,
             "drop old images from this host's clone; they stay on the remote")

@@ -104,6 +104,9 @@ def inspect(path: Path, as_json: bool) -> None:
     if as_json:
         return _json(msgspec.to_builtins(found))
     print(f'{plain(str(path))}: {image.describe(found)}')
+    if found.target == 'unix':
+        print('  a program of this host, as every unix image is: its bytes do not say whether '
+              'it is a unikernel')
     print(f'  sha256 {found.digest}')
     if found.compression:
         print(f'  packed with {found.compression}')
