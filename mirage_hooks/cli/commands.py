@@ -179,13 +179,12 @@ def do_hook(given: argparse.Namespace) -> int:
 
 
 def do_check(given: argparse.Namespace) -> int:
-    from ..config import reading
+    if given.files:
+        from . import configuring
+
+        return configuring.check(given.files)
     from ..installing import check
 
-    if given.files:
-        for file in given.files:
-            reading.load(file)
-        return 0
     return check.check(Path(given.repository), given.json)
 
 
@@ -210,13 +209,4 @@ def do_completion(given: argparse.Namespace) -> int:
     from ..installing import shell
 
     print(shell.completion(given.shell), end='')
-    return 0
-
-
-def do_schema(given: argparse.Namespace) -> int:
-    import json
-
-    from ..config import reference
-
-    print(reference.reference() if given.markdown else json.dumps(reference.schema(), indent=2))
     return 0

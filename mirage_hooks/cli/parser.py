@@ -13,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..messages import errors, nearest, terminal
 from ..site import commands as site
-from . import asking
+from . import asking, configuring
 from . import commands as acts
 
 Command = Callable[..., Any]
@@ -76,7 +76,7 @@ def build() -> argparse.ArgumentParser:
     _called_by_programs(command)
     _setting_up(command)
     site.commands(command)
-    command('schema', acts.do_schema, 'the JSON schema of mirage.yml').add_argument(
+    command('schema', configuring.do_schema, 'the JSON schema of mirage.yml').add_argument(
         '--markdown', action='store_true', help='every key, for reading')
 
     command('completion', acts.do_completion, 'what a shell reads to complete this command'
@@ -168,6 +168,9 @@ def _setting_up(command: Command) -> None:
                   json=True)
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')
+    one = command('config', configuring.do_config, "show this deployment's mirage.yml, or edit it")
+    one.add_argument('what', choices=('show', 'edit'),
+                     help='edit: in $VISUAL or $EDITOR, checked before it is put in place')
     command('slim', acts.do_slim,
             "drop old images from this host's clone; they stay on the remote")
 

@@ -20,7 +20,7 @@ def guarded(act: Callable[[], int], repository: Path) -> int:
     except errors.Refused as refused:
         from ..messages.report import Reporter
 
-        Reporter(stream=sys.stderr).refused(refused.reason, refused.hint)
+        Reporter(stream=sys.stderr).failure(refused)
         return 1
     except errors.Usage as usage:
         print(f'mirage-hooks: {usage}', file=sys.stderr)

@@ -48,7 +48,7 @@ def status(repository: Repository, only: str, as_json: bool) -> int:
             print(f'left by a deployment that was killed: {plain(", ".join(left))}')
             print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')
     if wrong:
-        Reporter(stream=sys.stderr).refused(wrong.reason, wrong.hint)
+        Reporter(stream=sys.stderr).failure(wrong)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
 
 
@@ -64,12 +64,12 @@ def inspect(path: Path, as_json: bool) -> None:
     if as_json:
         return print(encoded(found), flush=True)
     print(f'{plain(str(path))}: {image.describe(found)}')
+    if found.target == 'unix':
+        print('  a program of this host, as every unix image is: its bytes do not say whether '
+              'it is a unikernel')
     print(f'  sha256 {found.digest}')
     if found.compression:
         print(f'  packed with {found.compression}')
-    if found.target == 'unix':
-        print('  any program of this host looks like that: its bytes do not tell whether it is '
-              'a unikernel')
 
 
 def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
 
-from .fields import Duration, Endpoint, Mapping, Url
+from .fields import Duration, Endpoint, Mapping, Url, Wrong
 
 KINDS = ('http', 'tcp', 'ping', 'console', 'alive')
 """Of questions, each by the key that asks it."""
@@ -28,9 +29,11 @@ class Health(Mapping, frozen=True):
     tcp: Annotated[
         Endpoint | None, Meta(description='ADDRESS:PORT that must accept a connection')
     ] = None
-    ping: Annotated[str | None, Meta(description='an address that must answer a ping')] = None
+    ping: Annotated[str | None, Meta(description='an address that must answer a ping',
+                         examples=['192.0.2.10'])] = None
     console: Annotated[
-        str | None, Meta(description='a regular expression that the console must come to match')
+        str | None, Meta(description='a regular expression that the console must come to match',
+                         examples=['ready'])
     ] = None
     alive: Annotated[
         Duration | None, Meta(description='how long it must stay up, as 2s')
@@ -39,29 +42,34 @@ class Health(Mapping, frozen=True):
         Duration, Meta(description='how long it may take: ms, s, m or h')
     ] = '30s'
 
-    def __post_init__(self) -> None:
-        given = [kind for kind in KINDS if getattr(self, kind)]
-        if len(given) != 1:
-            raise ValueError(f'give one of {", ".join(KINDS)}; got {given or "none"}')
-        for place in (self.http, self.tcp and f'//{self.tcp}'):
-            if place:
-                _require_place(place)
+    def wrong(self) -> Iterator[Wrong]:
+        given = tuple(kind for kind in KINDS if getattr(self, kind))
+        if not given:
+            yield Wrong(KINDS, f'asks nothing: give it one of {", ".join(KINDS)}, such as '
+                        'http: http://192.0.2.10/')
+        if len(given) > 1:
+            yield Wrong(given, f'asks {" and ".join(given)} at once: make a list of it, with one '
+                        'question each, such as [{http: "http://192.0.2.10/"}, {alive: 2s}]')
+        for key, place in (('http', self.http), ('tcp', self.tcp and f'//{self.tcp}')):
+            if place and (why := _unaskable(place)):
+                shown = place.removeprefix('//')
+                yield Wrong((key,), f'is {shown!r}, which cannot be asked: {why}')
         if self.console is not None:
             try:
                 re.compile(self.console)
             except re.error as error:
-                raise ValueError(f'console: not a regular expression: {error}') from None
+                yield Wrong(('console',), f'is {self.console!r}, which is no regular expression '
+                            f'({error}): put a backslash before what stands for itself, such as '
+                            "'\\(ready\\)'")
 
 
-def _require_place(url: str) -> None:
-    """Raise ValueError when the host or the port of `url` can never be asked."""
-    shown = url.removeprefix('//')
+def _unaskable(url: str) -> str:
+    """Why the host or the port of `url` can never be asked, and what can; '' when they can."""
     try:
         found = urllib.parse.urlsplit(url)
         named = found.port != 0 and (found.hostname or '').encode('idna')
     except UnicodeError:
-        raise ValueError(f'{shown} cannot be asked: its host is no name') from None
+        return 'its host is no name; a name is such as www.example.org'
     except ValueError as error:
-        raise ValueError(f'{shown} cannot be asked: {error}') from None
-    if not named:
-        raise ValueError(f'{shown} cannot be asked: it names no host, or port 0')
+        return f'{str(error)[:1].lower()}{str(error)[1:]}; a port is a number from 1 to 65535'
+    return '' if named else 'it names no host, or port 0; such as 192.0.2.10:80'

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
 
-from .fields import Interface, Mac, Mapping, Port
+from .fields import Device, File, Interface, Mac, Mapping, Port, Wrong
 
 
 class Socket(Mapping, frozen=True, tag='socket', tag_field='mode'):
@@ -18,11 +19,12 @@ class Socket(Mapping, frozen=True, tag='socket', tag_field='mode'):
         Meta(description='passed as --port; also where the unikernel is expected to answer'),
     ] = None
     ipv4: Annotated[
-        str | None, Meta(description='the host address to listen on, as ADDRESS/PREFIX')
+        str | None, Meta(description='the host address to listen on, as ADDRESS/PREFIX',
+                         examples=['127.0.0.1/8'])
     ] = None
 
-    def __post_init__(self) -> None:
-        _require_cidr(self.ipv4, 4)
+    def wrong(self) -> Iterator[Wrong]:
+        yield from _cidr('ipv4', self.ipv4, 4)
 
     @property
     def address(self) -> str:
@@ -52,11 +54,19 @@ class Static(Direct, frozen=True, tag='static', tag_field='mode'):
     """Its own network stack, its address from here."""
 
     ipv4: Annotated[
-        str | None, Meta(description='its address, as ADDRESS/PREFIX')
+        str | None,
+        Meta(description='its address, as ADDRESS/PREFIX', examples=['192.0.2.10/24']),
     ] = None
-    gateway: Annotated[str | None, Meta(description='its IPv4 gateway')] = None
-    ipv6: Annotated[str | None, Meta(description='its IPv6 address, as ADDRESS/PREFIX')] = None
-    ipv6_gateway: Annotated[str | None, Meta(description='its IPv6 gateway')] = None
+    gateway: Annotated[
+        str | None, Meta(description='its IPv4 gateway', examples=['192.0.2.1'])
+    ] = None
+    ipv6: Annotated[
+        str | None,
+        Meta(description='its IPv6 address, as ADDRESS/PREFIX', examples=['2001:db8::10/64']),
+    ] = None
+    ipv6_gateway: Annotated[
+        str | None, Meta(description='its IPv6 gateway', examples=['2001:db8::1'])
+    ] = None
     compiled_in: Annotated[
         bool, Meta(description='the image has its addresses already: nothing of them is passed')
     ] = False
@@ -67,12 +77,11 @@ class Static(Direct, frozen=True, tag='static', tag_field='mode'):
              'them alone, and does not know the flag'),
     ] = True
 
-    def __post_init__(self) -> None:
-        _require_cidr(self.ipv4, 4)
-        _require_cidr(self.ipv6, 6)
-        for gateway in (self.gateway, self.ipv6_gateway):
-            if gateway is not None:
-                ipaddress.ip_address(gateway)
+    def wrong(self) -> Iterator[Wrong]:
+        yield from _cidr('ipv4', self.ipv4, 4)
+        yield from _cidr('ipv6', self.ipv6, 6)
+        yield from _address('gateway', self.gateway, '192.0.2.1')
+        yield from _address('ipv6_gateway', self.ipv6_gateway, '2001:db8::1')
 
 
 Network = Socket | Direct | Static
@@ -82,21 +91,37 @@ class Block(Mapping, frozen=True):
     """A file on the host that the unikernel sees as a disk."""
 
     path: Annotated[
-        str,
-        Meta(pattern='^/',
-             description='an absolute path outside the repository; a trial gets a copy'),
+        File,
+        Meta(description='an absolute path outside the repository; a trial gets a copy',
+             examples=['/srv/www/disk.img']),
     ]
     sector: Annotated[int, Meta(ge=512, description='bytes to a sector')] = 512
     read_only: Annotated[bool, Meta(description='unix, virtio and Xen')] = False
     vdev: Annotated[
-        str, Meta(pattern=r'^[a-z0-9]*$', description='Xen only: the virtual device, as xvda')
+        Device, Meta(description='Xen only: the virtual device, as xvda')
     ] = ''
 
 
-def _require_cidr(text: str | None, version: int) -> None:
+def _cidr(key: str, text: str | None, version: int) -> Iterator[Wrong]:
     if text is None:
         return
-    if '/' not in text:
-        raise ValueError(f'{text!r} wants a prefix length, as {text}/24')
-    if ipaddress.ip_interface(text).version != version:
-        raise ValueError(f'{text!r} is not an IPv{version} address')
+    try:
+        found = ipaddress.ip_interface(text).version
+    except ValueError:
+        found = None
+    example = {4: '192.0.2.10/24', 6: '2001:db8::10/64'}[version]
+    if found != version:
+        yield Wrong((key,), f'is {text!r}: it takes an IPv{version} address and the length of its '
+                    f'prefix, such as {example}')
+    elif '/' not in text:
+        yield Wrong((key,), f'is {text!r}, without the length of its prefix: write '
+                    f'{text}/{example.partition("/")[2]}')
+
+
+def _address(key: str, text: str | None, example: str) -> Iterator[Wrong]:
+    if text is None:
+        return
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        yield Wrong((key,), f'is {text!r}: it takes an address, such as {example}')

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .fields import File, Mapping, Name, Url
+from .fields import File, Mapping, Name, Url, Wrong
 from .unikernel import Unikernel
 
 
@@ -25,9 +26,10 @@ class Trust(Mapping, frozen=True):
         Meta(description='for GPG signatures: a GNUPGHOME folder; every key in it may deploy'),
     ] = None
 
-    def __post_init__(self) -> None:
+    def wrong(self) -> Iterator[Wrong]:
         if self.signers is None and self.keyring is None:
-            raise ValueError('give signers, keyring or both')
+            yield Wrong(('signers', 'keyring'), 'knows no key: give it signers, keyring or both, '
+                        'such as signers: /etc/mirage-hooks/allowed_signers')
 
 
 class Notify(Mapping, frozen=True):
@@ -35,13 +37,15 @@ class Notify(Mapping, frozen=True):
 
     command: Annotated[
         tuple[str, ...],
-        Meta(description='a program and its arguments; reads the JSON from its standard input'),
+        Meta(description='a program and its arguments; reads the JSON from its standard input',
+             examples=[['/usr/local/bin/deployed', '--mail']]),
     ] = ()
     webhook: Annotated[Url | None, Meta(description='a URL that gets the JSON by POST')] = None
 
-    def __post_init__(self) -> None:
+    def wrong(self) -> Iterator[Wrong]:
         if not self.command and self.webhook is None:
-            raise ValueError('give command, webhook or both')
+            yield Wrong(('command', 'webhook'), 'tells nobody: give it command, webhook or both, '
+                        'such as webhook: https://www.example.org/deployed')
 
 
 class Settings(Mapping, frozen=True):
@@ -58,13 +62,15 @@ class Settings(Mapping, frozen=True):
         Meta(description='what cron does when the remote branch was force-pushed'),
     ] = 'refuse'
     trust: Annotated[
-        Trust | None, Meta(description='whose commits may be deployed; anyone when left out')
+        Trust | None, Meta(description='whose commits may be deployed; anyone when left out',
+                           examples=[{'signers': '/etc/mirage-hooks/allowed_signers'}])
     ] = None
     gate: Annotated[
         bool, Meta(description='refuse a push whose image would not serve, before it is accepted')
     ] = False
     notify: Annotated[
-        Notify | None, Meta(description='who is told of changes and failures')
+        Notify | None, Meta(description='who is told of changes and failures',
+                            examples=[{'webhook': 'https://www.example.org/deployed'}])
     ] = None
     unpacked_limit: Annotated[
         int, Meta(ge=1, le=65536, description='MB that an image may take when unpacked')

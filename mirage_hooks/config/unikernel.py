@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from .fields import Duration, Mapping, Name, Target
+from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Network, Socket, Static
 
@@ -20,21 +21,25 @@ class Unikernel(Mapping, frozen=True):
         str,
         Meta(
             description='where the image is in the repository: a pointer file such as xen/latest, '
-            'which names a folder or file next to it, or the path of the image itself'
+            'which names a folder or file next to it, or the path of the image itself',
+            examples=['xen/latest'],
         ),
     ]
     branch: Annotated[
         str, Meta(description="the branch that holds its image, when not the file's own")
     ] = ''
     network: Annotated[
-        Network | None, Meta(description='its network, when it has one')
+        Network | None, Meta(description='its network, when it has one',
+                             examples=[{'mode': 'socket', 'port': 8080}])
     ] = None
     networks: Annotated[
         dict[Name, Network],
-        Meta(description='its networks by device name, when it has several'),
+        Meta(description='its networks by device name, when it has several',
+             examples=[{'service': {'mode': 'direct', 'bridge': 'br0'}}]),
     ] = msgspec.field(default_factory=dict)
     blocks: Annotated[
-        dict[Name, Block], Meta(description='its disks by device name')
+        dict[Name, Block], Meta(description='its disks by device name',
+                                examples=[{'disk': {'path': '/srv/www/disk.img'}}])
     ] = msgspec.field(default_factory=dict)
     target: Annotated[
         Target | None,
@@ -43,31 +48,29 @@ class Unikernel(Mapping, frozen=True):
     tender: Annotated[
         str, Meta(description='the program that runs it, in place of the one found on PATH; for '
                   'virtio where /dev/kvm is there but does not run the image, a script that calls '
-                  'QEMU without it')
+                  'QEMU without it', examples=['/usr/local/bin/solo5-spt'])
     ] = ''
     memory: Annotated[int, Meta(ge=1, le=1048576, description='MB of memory')] = 128
     arguments: Annotated[
-        tuple[str, ...], Meta(description="the application's own arguments, as --key=value")
+        tuple[str, ...], Meta(description="the application's own arguments, as --key=value",
+                              examples=[['--message=hello']])
     ] = ()
     secrets: Annotated[
-        dict[Annotated[str, Meta(pattern=r'^[a-z][a-z0-9-]*$(?!\n)')],
-             Annotated[str, Meta(pattern='^/')]],
+        dict[Key, File],
         Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
-             "outside the repository and not readable by everybody"),
+             "outside the repository and not readable by everybody",
+             examples=[{'tls-key': '/etc/mirage-hooks/tls.key'}]),
     ] = msgspec.field(default_factory=dict)
     cpu: Annotated[
-        Annotated[int, Meta(ge=1, le=6400)] | None,
+        Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
         Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
     ] = None
     mirage: Annotated[
-        str,
-        Meta(
-            pattern=r'^[0-9]+(\.[0-9]+){0,2}$',
-            description='the MirageOS version that built the image: decides the network flags',
-        ),
+        Version,
+        Meta(description='the MirageOS version that built the image: decides the network flags'),
     ] = '4.11'
     health: Annotated[
-        tuple[Health, ...],
+        tuple[Annotated[Health, Meta(examples=[{'http': 'http://192.0.2.10/'}])], ...],
         Meta(description='how to tell that it serves, one question or a list of them; a trial is '
              'asked what it can answer itself, the rest is asked after the switch'),
     ] = ()
@@ -91,14 +94,14 @@ class Unikernel(Mapping, frozen=True):
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
 
-    def __post_init__(self) -> None:
+    def wrong(self) -> Iterator[Wrong]:
         if self.network is not None and self.networks:
-            raise ValueError('give network or networks, not both')
-        if self.switch == 'overlap' and self.alone is None:
-            raise ValueError(
-                '`switch: overlap` wants one static network with `bridge` and `ipv4` or `ipv6`, '
-                'and no `interface`'
-            )
+            yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
+                        'networks where it has several')
+        elif self.switch == 'overlap' and self.alone is None:
+            yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
+                        'static network with bridge and ipv4 or ipv6, and no interface, such as '
+                        'network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}')
 
     @property
     def interfaces(self) -> dict[str, Network]:

@@ -112,6 +112,20 @@ def ask(
     return said.code, (said.out + said.err).decode(errors='replace')
 
 
+def attended(command: tuple[str, ...]) -> int:
+    """The exit code of `command`, which has our terminal until it ends, and Ctrl-C too; raises
+    Unavailable when it cannot be run."""
+    try:
+        child = subprocess.Popen(_located(command))
+    except OSError as error:
+        raise errors.Unavailable(f'{command[0]} cannot be executed: {error.strerror}') from None
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:
     """Run `command` with `given` as its input, and little of our environment; raises Unavailable
     when it is missing, fails or takes more than `timeout` seconds. Files in place of pipes: a child

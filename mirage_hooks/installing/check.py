@@ -40,7 +40,8 @@ def findings(repository: Repository) -> Iterator[Finding]:
         path = repository.config_path()
         settings = store.settings(path)
     except errors.Refused as refused:
-        yield Finding('mirage.yml', False, refused.reason, refused.hint)
+        hint = '' if len(refused.lines) > 1 else refused.hint
+        yield from (Finding('mirage.yml', False, line, hint) for line in refused.lines)
         return
     yield Finding('mirage.yml', True, f'{path} names {", ".join(settings.unikernels) or "nothing"}')
     yield from safeguards.findings(repository, settings)

@@ -6,24 +6,31 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+
+from ..config import reference
 from ..state import files
 
 
 def programs() -> tuple[Path, Path]:
     """The interpreter for the hooks and the command for cron. install.sh keeps them behind links
     that stay while the environment below them is exchanged."""
-    environment = Path(sys.prefix)
-    home = environment.parent
-    if (home / 'current').is_symlink() and (home / 'current').resolve() == environment.resolve():
+    if home := _home():
         return home / 'current' / 'bin' / 'python', home / 'bin' / 'mirage-hooks'
-    return Path(sys.executable), environment / 'bin' / 'mirage-hooks'
+    return Path(sys.executable), Path(sys.prefix) / 'bin' / 'mirage-hooks'
+
+
+def schema() -> Path | None:
+    """Where editors find the JSON schema of mirage.yml once a repository uses this installation;
+    None when install.sh did not make it."""
+    home = _home()
+    return home / 'current' / 'mirage.schema.json' if home else None
 
 
 def ours() -> bool:
     """Whether install.sh made this installation, and this user may change it."""
-    _, command = programs()
-    home = command.parent.parent
-    return home != Path(sys.prefix) and os.access(home, os.W_OK)
+    home = _home()
+    return home is not None and os.access(home, os.W_OK)
 
 
 def used() -> bool:
@@ -37,6 +44,7 @@ def remember(folder: Path, used: bool) -> None:
     if not ours():
         return
     path = _list()
+    _describe(path.parent / 'current' / 'mirage.schema.json')
     with files.writing(path):
         text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
         before = [line for line in text.split('\n') if line]
@@ -51,3 +59,16 @@ def remember(folder: Path, used: bool) -> None:
 def _list() -> Path:
     """The file with the repositories' folders, one in a line."""
     return programs()[1].parent.parent / 'repositories'
+
+
+def _home() -> Path | None:
+    """The folder that install.sh made, when this is run from there."""
+    environment = Path(sys.prefix)
+    current = environment.parent / 'current'
+    linked = current.is_symlink() and current.resolve() == environment.resolve()
+    return environment.parent if linked else None
+
+
+def _describe(path: Path) -> None:
+    with files.writing(path):
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(reference.schema())))

@@ -54,7 +54,7 @@ def put(
     try:
         store.settings(path)
     except errors.Refused as refused:
-        said.append(f'WARNING: {refused.reason}')
+        said += [f'WARNING: {line}' for line in refused.lines]
     return said
 
 

@@ -15,6 +15,7 @@ from ..git import repository, tree
 from ..host import network
 from ..messages import errors
 from ..switching import fitting
+from . import installation
 
 PORT = 8080  # of the first unix image; those after it get the next ones
 
@@ -60,8 +61,11 @@ def text(wanted: repository.Repository) -> str:
 
 
 def head(wanted: repository.Repository) -> str:
-    """The first line, by which `owner` knows whom it was written for."""
-    return f'{_HEAD}{wanted.folder}'
+    """The first line, by which `owner` knows whom it was written for; and what editors check the
+    file by."""
+    schema = installation.schema()
+    return f'{_HEAD}{wanted.folder}' + (
+        f'\n# yaml-language-server: $schema={schema}' if schema else '')
 
 
 def owner(file: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from . import terminal
+from . import errors, terminal
 
 # Up to the last @ of the line after `user:`, for a password may hold @, / and blanks; without one,
 # up to the last @ of the host's part. Rather too much than a part of a password.
@@ -49,6 +49,14 @@ class Reporter:
     def waiting(self, holder: str) -> None:
         if not self.quiet:
             self.line(f'waiting for another deployment to end: {plain(holder)}')
+
+    def failure(self, refused: errors.Refused) -> None:
+        """Why a whole command came to nothing: mistakes in a file as compilers tell them."""
+        if isinstance(refused, errors.Mistakes):
+            for line in refused.lines:
+                self.line(plain(line))
+        else:
+            self.refused(refused.reason, refused.hint)
 
     def refused(self, reason: str, hint: str) -> None:
         self.line(f'{terminal.red("mirage-hooks:", self.stream)} {plain(reason)}')

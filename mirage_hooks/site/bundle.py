@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,16 @@ class Wanted(msgspec.Struct, frozen=True):
     keep: int = 0
     branch: str = ''
     dry_run: bool = False
+
+
+def require_file(path: Path) -> None:
+    """Raise Refused unless `path` is a file that can be opened without waiting."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise errors.Refused(f'cannot read {path}: {error.strerror}') from None
+    if not stat.S_ISREG(mode):
+        raise errors.Refused(f'{path} is not a file')
 
 
 def files(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import re
 import signal
@@ -147,8 +146,7 @@ def wanted(given: argparse.Namespace, variables: Mapping[str, str]) -> Wanted:
     if given.image == '':
         raise errors.Usage('IMAGE is empty')
     path = Path(given.image) if given.image else ci.image(variables)
-    if given.image and not path.exists():  # rather than what else is missing
-        raise errors.Refused(f'cannot read {path}: {os.strerror(errno.ENOENT)}')
+    bundle.require_file(path)
     to = given.to or ci.remote(variables)
     if not to:
         raise errors.Refused('no deployment repository is given', hint='--to REMOTE names it')

@@ -135,8 +135,7 @@ def _same(
 
 
 def _taken(path: Path, raw: Path) -> image.Image:
-    if path.exists() and not path.is_file():
-        raise errors.Refused(f'{path} is not a file')
+    bundle.require_file(path)
     try:
         with path.open('rb') as stream:
             identity = image.take(stream, raw, name=str(path), limit=image.LIMIT)

@@ -47,15 +47,7 @@ def settings(path: Path, root: Path | None = None, keep: bool = False) -> config
     """The host's own mirage.yml at `path`, which says what is run as us; raises Refused, too, when
     it may be somebody else's word. What the state at `root` knows of it need not be read again;
     whoever holds its lock may `keep` there what it does not know."""
-    real = path.resolve()
-    sticky = real.parent.is_dir() and real.parent.stat().st_mode & stat.S_ISVTX
-    for one in (real, *(() if sticky else (real.parent,))):
-        if strange := ownership.strange(one, others=stat.S_IWOTH):
-            fix = f'chmod o-w {shlex.quote(str(one))}' if 'written' in strange else (
-                'run this as that user, or give it to the user who deploys: '
-                f'chown $USER {shlex.quote(str(one))}')
-            raise errors.Refused(f'{one} {strange}: it decides what is run here', hint=fix)
-    text = source.read(path)
+    text = mirage_yml(path)
     if root is not None and (found := known.find(root, text)) is not None:
         return found
     from ..config import reading  # YAML comes with it
@@ -64,6 +56,20 @@ def settings(path: Path, root: Path | None = None, keep: bool = False) -> config
     if root is not None and keep:
         known.keep(root, text, found)
     return found
+
+
+def mirage_yml(path: Path) -> bytes:
+    """The text of the mirage.yml at `path`; raises Refused when it may be somebody else's word."""
+    real = path.resolve()
+    sticky = real.parent.is_dir() and real.parent.stat().st_mode & stat.S_ISVTX
+    for one in (real, *(() if sticky else (real.parent,))):
+        if strange := ownership.strange(one, others=stat.S_IWOTH):
+            fix = f'chmod o-w {shlex.quote(str(one))}' if 'written' in strange else (
+                'run this as that user, or give it to the user who deploys: '
+                f'chown $USER {shlex.quote(str(one))}')
+            raise errors.Refused(f'{one} {strange}: it decides what is run here', hint=fix)
+    return source.read(path, hint='git config mirage.config names that file: write it, or name '
+                       'another: git config mirage.config /path/mirage.yml')
 
 
 class Store:

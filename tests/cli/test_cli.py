@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 import pytest_mock
 
 from mirage_hooks.cli.main import main
 from mirage_hooks.state import model, proc
+from tests import elf
 from tests.deployment import Deployment, called, git, run, web
 from tests.patience import PATIENCE, until
 
@@ -389,6 +392,23 @@ def test_every_locale_can_print_what_is_said(shared: Deployment, locale: str) ->
         assert done.stdout.splitlines()[1].startswith('  hint: push it')
     finally:
         shared.configure()
+
+
+def test_an_image_is_inspected_and_a_program_not_called_a_unikernel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solo5, program = tmp_path / 'www.spt', tmp_path / 'program'
+    solo5.write_bytes(elf.solo5(2, elf.entry(b'service', 2)))
+    program.write_bytes(b'#!/bin/sh\n')
+    for path, said in (
+        (solo5, ['spt (Solo5 ABI 2), 1.0 kB, network service']),
+        (program, ['unix, 10 bytes', '  a program of this host, as every unix image is: its bytes '
+                   'do not say whether it is a unikernel']),
+    ):
+        assert main(['inspect', str(path)]) == 0
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert capsys.readouterr().out.splitlines() == [
+            f'{path}: {said[0]}', *said[1:], f'  sha256 {digest}']
 
 
 def test_the_version_is_told(shared: Deployment) -> None:

@@ -91,7 +91,8 @@ def test_a_wrong_mirage_yml_is_refused_before_the_commit(tmp_path: Path, ours: P
     (etc / 'mirage.yml').write_text('unikernels: {www: {image: xen/latest, memory: lots}}\n')
     done = run(PRE_COMMIT, 'run', '--all-files', cwd=etc)
     assert done.returncode == 1
-    assert "mirage-hooks: mirage.yml: www.memory: expected int, got 'lots'\n" in done.stdout
+    assert ("mirage.yml:1:47: www.memory is 'lots': it takes a whole number from 1 to 1048576, "
+            'such as 128\n') in done.stdout
 
 
 def test_pre_commit_installed_after_us_runs_us_once_and_both_stay(deployment: Deployment) -> None:

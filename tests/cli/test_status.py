@@ -62,7 +62,8 @@ def test_status_says_that_mirage_yml_cannot_be_read(serving: Deployment) -> None
     assert done.returncode == 1
     assert done.stdout.startswith('www: release 1 runs: ')
     assert done.stderr == (
-        f'mirage-hooks: {serving.config}: unikernels: expected a mapping of names, got 7\n'
+        f'{serving.config}:1:13: unikernels is 7: it takes a mapping, such as '
+        '{www: {image: xen/latest}}\n'
     )
     assert json.loads(serving.mirage('status', '--json').stdout)['unikernels'][0]['name'] == 'www'
 

@@ -114,8 +114,8 @@ def test_overlap_where_it_cannot_be_is_refused() -> None:
     with pytest.raises(errors.Refused) as refused:
         unikernel('network: {mode: direct, bridge: br0}, switch: overlap')
     assert refused.value.reason == (
-        'f: www: `switch: overlap` wants one static network with `bridge` and `ipv4` or `ipv6`, '
-        'and no `interface`'
+        'f:1:68: www has switch: overlap, which wants one static network with bridge and ipv4 or '
+        'ipv6, and no interface, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}'
     )
 
 

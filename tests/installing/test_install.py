@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from mirage_hooks import config
-from mirage_hooks.config import reading
+from mirage_hooks.config import reading, reference
 from mirage_hooks.git.repository import Repository
 from mirage_hooks.installing import (
     hookfolder,
@@ -335,10 +336,31 @@ def test_the_starter_of_an_empty_repository_runs_nothing(tmp_path: Path) -> None
     assert reading.parse(text.encode(), 'starter') == config.Settings(unikernels={})
 
 
+def test_the_starter_names_the_schema_that_the_installation_keeps(
+    host: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the environment of install.sh, which an upgrade exchanges behind the link."""
+    environment = tmp_path / 'prefix' / 'venv-1'
+    environment.mkdir(parents=True)
+    current = environment.with_name('current')
+    current.symlink_to('venv-1')
+    monkeypatch.setattr(sys, 'prefix', str(environment))
+    file.unlink()
+    install.install(host, file, when='')
+    assert file.read_text().splitlines()[:2] == [
+        f'# What should run on this host, for the deployment repository {host}',
+        f'# yaml-language-server: $schema={current}/mirage.schema.json',
+    ]
+    kept = json.loads((current / 'mirage.schema.json').read_text())
+    assert kept == json.loads(json.dumps(reference.schema()))
+    assert starter.owner(file) == str(host)
+
+
 def test_a_mirage_yml_that_is_there_is_never_written(host: Path, file: Path) -> None:
     file.write_text('unikernels: {www: {image: x, memory: lots}}\n')
     said = install.install(host, file, when='')
-    assert said[2] == f"WARNING: {file}: www.memory: expected int, got 'lots'"
+    assert said[2] == (f"WARNING: {file}:1:38: www.memory is 'lots': it takes a whole number "
+                       'from 1 to 1048576, such as 128')
     assert file.read_text() == 'unikernels: {www: {image: x, memory: lots}}\n'
 
 

@@ -352,6 +352,7 @@ def test_a_dry_run_pushes_nothing(hub: Path, capsys: pytest.CaptureFixture[str])
     (spt(target=MUEN), (), 'image is built for muen, which no host of ours runs\n'
      '  hint: targets: hvt, spt, unix, virtio, xen'),
     (None, (), 'cannot read image: No such file or directory'),
+    (None, ('--to', '/nope', '--source', ''), 'cannot read image: No such file or directory'),
     (b'#!/bin/sh\n', ('--name', 'config.ml'), "a host would not take config.ml for the image of "
      "'config.ml'\n  hint: --name: another one"),
     (spt(), ('--layout', '.GIT/hooks'), "--layout '.GIT/hooks' gives '.GIT/hooks', which is not a "
