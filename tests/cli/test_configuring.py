@@ -75,7 +75,7 @@ def test_config_shows_the_file_that_is_read(serving: Deployment) -> None:
         0, f'# {serving.config}\nbranch: "\\x1b[31m"\n\nunikernels: {{}}\n', '')
 
 
-def test_an_edit_is_put_in_place_and_says_what_would_run(
+def test_an_edit_is_put_in_place_and_says_what_would_change(
     serving: Deployment, editor: Path
 ) -> None:
     before = serving.config.read_text()
@@ -86,11 +86,11 @@ def test_an_edit_is_put_in_place_and_says_what_would_run(
     writes(editor, before.replace('www:', 'www:\n    memory: 77'))
     done = serving.mirage('config', 'edit')
     assert (done.returncode, done.stderr) == (0, '')
-    first, second, *plan = done.stdout.splitlines()
+    first, second, *changes = done.stdout.splitlines()
     assert first == (f'{serving.config} is written; `mirage-hooks deploy`, or the next push or '
                      'pull, does this:')
-    assert second == 'www (unix):'
-    assert plan
+    assert second.startswith('www: release 1 would be replaced by a new one (unix, ')
+    assert '  + memory: 77 MB' in changes
     assert serving.config.read_text() == before.replace('www:', 'www:\n    memory: 77')
     after = serving.config.stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (

@@ -41,6 +41,8 @@ NO_SENSE = {
     'install': 'the following arguments are required: REPOSITORY',
     'install . --cron x --no-cron': 'argument --no-cron: not allowed with argument --cron',
     'check --nonsense': 'unrecognized arguments: --nonsense',
+    'config': 'the following arguments are required: what',
+    'config nope': "argument what: invalid choice: 'nope'",
     'slim www': 'unrecognized arguments: www',
     'init a b': 'unrecognized arguments: b',
     'publish --keep 0': "argument --keep: '0' is not a number from 1",
