@@ -36,7 +36,7 @@ def status(repository: Repository, as_json: bool) -> int:
     live = [state.of(name).current() for name in known]
     seen = conflicts.seen_by(state, filter(None, live))
     rows = [_row(state, name, seen) for name in known]
-    rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
+    rows = [row for row in rows if row['name'] in names or 'release' in row]
     deploying = state.holder()
     left, keeper = leftover.left(state, facts.owner(state.root)), pipe.keeps(state.root)
     if as_json:
@@ -112,7 +112,7 @@ def inspect(path: Path, as_json: bool) -> None:
 def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
     releases = state.of(name)
     release, pin, failure = releases.current(), releases.pin(), releases.failure()
-    row: dict[str, Any] = {'name': name, 'state': 'none'}
+    row: dict[str, Any] = {'name': name, 'state': 'stopped' if pin and pin.stopped else 'none'}
     if release is not None:
         alive = launcher.alive(releases, release)
         row['state'] = 'running' if alive else 'stopped' if pin and pin.stopped else 'down'
@@ -183,8 +183,8 @@ def _restarted(found: dict[str, Any]) -> str:
 
 
 def _state(row: dict[str, Any]) -> str:
-    if row['state'] == 'none':
-        return 'never deployed'
+    if 'release' not in row:
+        return 'never deployed' if row['state'] == 'none' else 'stopped by hand, never deployed'
     words = {'running': 'runs', 'stopped': 'is stopped by hand', 'down': 'is DOWN'}
     where = f'domain {row["domain"]}' if 'domain' in row else f'process {row.get("pid", "-")}'
     pinned = ', kept by a rollback' if 'pinned' in row else ''

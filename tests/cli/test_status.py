@@ -58,6 +58,16 @@ def test_status_is_1_when_something_was_never_deployed(deployment: Deployment) -
     assert done.stdout.splitlines()[1].endswith(f'ago: xen/{A}/www {NO_IMAGE}')
 
 
+def test_status_tells_a_stop_from_nothing_yet(deployment: Deployment) -> None:
+    deployment.publish(web('one'), A)
+    deployment.clone()
+    assert deployment.mirage('stop', 'www').returncode == 0
+    done = deployment.mirage('status')
+    assert (done.returncode, done.stdout) == (0, 'www: stopped by hand, never deployed\n')
+    told = json.loads(deployment.mirage('status', '--json').stdout)['unikernels']
+    assert told == [{'name': 'www', 'state': 'stopped'}]
+
+
 def test_status_says_that_mirage_yml_cannot_be_read(serving: Deployment) -> None:
     serving.config.write_text('unikernels: 7\n')
     done = serving.mirage('status')
