@@ -15,6 +15,8 @@ def pull(repository: Repository, report: Reporter) -> int:
     """Pull as the user's git configuration says; 1 when that failed, which is told, to cron once.
     What should run is converged by the caller in any case."""
     state = store.opened(repository.state)
+    if report.quiet:  # as cron runs it
+        state.ran()
     try:
         settings = store.settings(repository.config_path(), repository.state)
     except errors.Refused:

@@ -41,6 +41,7 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
             *mirageyml.put(where, decision.settings, undo),
             *schedule.put(where, decision.table, decision.when, decision.command, undo),
         ]
+        schedule.decide(where, decision.when, undo)
         installation.remember(where.folder, True)
         undo.pop_all()
     return said
@@ -61,6 +62,7 @@ def uninstall(path: Path) -> list[str]:
     if where.state.exists():
         said.append(f'kept: {where.state}, with the releases and the history')
     where.configure('mirage.config', '')
+    where.configure(schedule.SETTING, '')
     installation.remember(where.folder, False)
     return said
 

@@ -414,6 +414,21 @@ def test_our_lines_are_added_to_the_crontab_and_taken_out_again(
 
 
 @needs_spool
+def test_that_no_line_was_wanted_is_remembered_while_it_is_so(
+    host: Path, file: Path, spool: Spool
+) -> None:
+    def decided() -> str:
+        return run('git', 'config', 'mirage.cron', cwd=host).stdout
+
+    command = (MIRAGE, 'install', str(host), '--config', str(file))
+    assert (spool.run(*command, '--no-cron').returncode, decided()) == (0, 'none\n')
+    assert (spool.run(*command).returncode, decided()) == (0, '')
+    spool.run(*command, '--no-cron')
+    assert spool.run(MIRAGE, 'install', '--uninstall', str(host)).returncode == 0
+    assert decided() == ''
+
+
+@needs_spool
 def test_a_pull_of_the_persons_own_is_mentioned_and_left(
     host: Path, file: Path, spool: Spool
 ) -> None:
