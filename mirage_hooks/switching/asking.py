@@ -37,7 +37,12 @@ def ask(
     except forked.Unanswered as stuck:
         if question.console:
             return f'the console could not be searched for {question.console!r} ({stuck})'
-        return f'{_where(question)} did not answer ({stuck})'
+        return f'{where(question)} did not answer ({stuck})'
+
+
+def where(question: config.Health) -> str:
+    """What `question` asks, for a person."""
+    return question.http or question.tcp or question.ping or 'the console'
 
 
 def _asked(question: config.Health, printed: Printed, own: tuple[str, ...]) -> str:
@@ -54,7 +59,7 @@ def _asked(question: config.Health, printed: Printed, own: tuple[str, ...]) -> s
         elif question.console and not re.search(question.console, printed(), re.M):
             return f'the console did not say {question.console!r}'
     except (OSError, ValueError, errors.Unavailable) as error:
-        return f'{_where(question)} did not answer ({_short(error)})'
+        return f'{where(question)} did not answer ({_short(error)})'
     return ''
 
 
@@ -68,10 +73,6 @@ def _reach(host: str, port: int, own: tuple[str, ...]) -> socket.socket:
     reached = socket.create_connection((_host(host, own), port), CONNECT)
     reached.settimeout(None)  # the child is ended when its time is over
     return reached
-
-
-def _where(question: config.Health) -> str:
-    return question.http or question.tcp or question.ping or 'the console'
 
 
 def _short(error: Exception) -> str:

@@ -204,7 +204,7 @@ def test_check_finds_nothing_missing_for_a_plain_process(shared: Deployment) -> 
     done = shared.mirage('check', '--json')
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    assert [one['text'] for one in found if not one['fine']] == []
+    assert [one['text'] for one in found if one['level'] == 'missing'] == []
     said = {(one['subject'], one['text']) for one in found}
     assert said >= {
         ('mirage.yml', f'{shared.config} names www'),

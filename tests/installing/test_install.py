@@ -222,6 +222,7 @@ def test_an_interpreter_that_a_first_line_cannot_name_is_called_by_sh(
     hook.write_text(text.replace('from mirage_hooks import hook', 'print(sys.flags.isolated)')
                     .replace('sys.exit(hook.main', 'print').replace('[1:]))', '[1:])'))
     hook.chmod(0o755)
+    assert hookfolder.interpreter(hook) == python
     done = subprocess.run((hook, 'a b', 'c'), capture_output=True, text=True, check=True)
     assert done.stdout == "1\npost-merge ['a b', 'c']\n"
 
