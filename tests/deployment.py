@@ -114,6 +114,7 @@ class Deployment:
     def hooks(self, git_dir: Path, *names: str) -> None:
         """Put the project's hooks into `git_dir`, as the installer does."""
         git(git_dir, 'config', 'mirage.config', str(self.config))
+        git(git_dir, 'config', 'mirage.cron', 'none')
         for name in names or ('post-merge', 'post-receive', 'post-rewrite', 'pre-receive'):
             text = (ROOT / 'hooks' / name).read_text()
             hook = git_dir / 'hooks' / name

@@ -164,7 +164,7 @@ def _setting_up(command: Command) -> None:
                      help="only write the mirage.yml that does what the repository's old scripts "
                      'did; run again without it to go live')
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
-    one = command('check', acts.do_check, 'what is missing on this host, and how to get it',
+    one = command('check', acts.do_check, 'whether the next push would end well, and what to do',
                   json=True)
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')

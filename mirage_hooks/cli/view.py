@@ -35,7 +35,7 @@ def status(repository: Repository, only: str, as_json: bool) -> int:
     live = [state.of(name).current() for name in known]
     seen = conflicts.seen_by(state, filter(None, live))
     rows = [_row(state, name, seen) for name in known]
-    rows = [row for row in rows if row['name'] in names or row['state'] != 'none']
+    rows = [row for row in rows if row['name'] in names or 'release' in row]
     rows = [row for row in rows if only in ('', row['name'])]
     deploying = state.holder()
     left, keeper = leftover.left(state, facts.owner(state.root)), pipe.keeps(state.root)
@@ -75,7 +75,7 @@ def inspect(path: Path, as_json: bool) -> None:
 def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
     releases = state.of(name)
     release, pin, failure = releases.current(), releases.pin(), releases.failure()
-    row: dict[str, Any] = {'name': name, 'state': 'none'}
+    row: dict[str, Any] = {'name': name, 'state': 'stopped' if pin and pin.stopped else 'none'}
     if release is not None:
         alive = launcher.alive(releases, release)
         row['state'] = 'running' if alive else 'stopped' if pin and pin.stopped else 'down'
@@ -152,8 +152,9 @@ def _restarted(found: dict[str, Any]) -> str:
 
 
 def _state(row: dict[str, Any]) -> str:
-    if row['state'] == 'none':
-        return yellow('never deployed')
+    if 'release' not in row:
+        never = 'never deployed' if row['state'] == 'none' else 'stopped by hand, never deployed'
+        return yellow(never)
     words = {'running': green('runs'), 'stopped': yellow('is stopped by hand'),
              'down': red('is DOWN')}
     where = f'domain {row["domain"]}' if 'domain' in row else f'process {row.get("pid", "-")}'

@@ -17,6 +17,8 @@ def pull(repository: Repository, report: Reporter) -> int:
     if report.quiet:
         progress.hold(report.held)
     state = store.opened(repository.state)
+    if report.quiet:  # as cron runs it
+        state.ran()
     try:
         settings = store.settings(repository.config_path(), repository.state)
     except errors.Refused:

@@ -152,6 +152,17 @@ def exists(name: str) -> bool:
     return (INTERFACES / name).exists()
 
 
+def addressed(bridge: str) -> bool:
+    """Whether this host has an address of its own on `bridge`, by which it reaches who is there."""
+    import socket
+
+    import psutil
+
+    found = psutil.net_if_addrs().get(bridge, [])
+    return any(one.family in (socket.AF_INET, socket.AF_INET6)
+               and not one.address.startswith('fe80:') for one in found)
+
+
 def require(bridge: str) -> None:
     """Raise Unavailable when there is no `bridge`."""
     if not exists(bridge):

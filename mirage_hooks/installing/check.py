@@ -1,93 +1,106 @@
-"""What is missing on this host for what mirage.yml wants, and how to get it."""
+"""Whether the next push would end well on this host, and what to do where it would not."""
 
 from __future__ import annotations
 
+import functools
 import shlex
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .. import config, image
-from ..git import shared
+from .. import config
+from ..git import timeout
 from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import encoded, plain
-from ..messages.terminal import fitted, green, red
+from ..messages.terminal import fitted, green, red, yellow
 from ..state import store
-from ..switching import fitting
-from . import needs, safeguards, slim
-from .needs import Finding
+from . import cron, hooked, images, ports, safeguards, serving, slim
+from .finding import Finding, Found, Place, fine, missing, refused
+
+PATIENCE = 10.0  # seconds for one check: a host that is well takes a fraction of one
+MOST = 2  # that may hang before the rest is left alone
+
+OF_THE_REPOSITORY: dict[str, Callable[[Place], Found]] = {
+    'hooks': hooked.findings, 'cron': cron.findings, 'safeguards': safeguards.findings,
+    'keeper': serving.kept, 'git': slim.findings,
+}
+OF_EACH: dict[str, Callable[[Place, str, config.Unikernel], Found]] = {
+    'image': images.findings, 'port': ports.findings, 'state': serving.findings,
+    'health': serving.health, 'refusal': serving.refusal,
+}
+"""By what each looks at; none needs another."""
+
+LABELS = {'ok': 'ok', 'note': 'note', 'missing': 'MISSING'}
+PAINTS = {'ok': green, 'note': yellow, 'missing': red}
 
 
 def check(folder: Path, as_json: bool) -> int:
     """Print every finding; 1 when something is missing."""
-    found = list(findings(Repository(folder)))
+    found = findings(Repository(folder))
     if as_json:
         print(encoded(found))
     else:
         for one in found:
-            said = f'{green("ok     ") if one.fine else red("MISSING")}  {one.subject}: '
-            print(fitted(said + plain(one.text)))
-            if one.hint and not one.fine:
+            label = PAINTS[one.level](f'{LABELS[one.level]:7}')
+            print(fitted(f'{label}  {one.subject}: {plain(one.text)}'))
+            if one.hint:
                 print(fitted(f'         hint: {plain(one.hint)}'))
-    return int(not all(one.fine for one in found))
+    return int(any(one.level == 'missing' for one in found))
 
 
-def findings(repository: Repository) -> Iterator[Finding]:
-    """Everything that a deployment of `repository` needs, one by one."""
-    yield from _lock(repository)
+def findings(repository: Repository) -> list[Finding]:
+    """All that is found out about `repository` and its host, whatever hangs."""
+    found = list(_lock(repository))
     try:
         path = repository.config_path()
         settings = store.settings(path)
-    except errors.Refused as refused:
-        hint = '' if len(refused.lines) > 1 else refused.hint
-        yield from (Finding('mirage.yml', False, line, hint) for line in refused.lines)
-        return
-    yield Finding('mirage.yml', True, f'{path} names {", ".join(settings.unikernels) or "nothing"}')
-    yield from safeguards.findings(repository, settings)
-    yield from _weight(repository, settings)
-    for name, wanted in settings.unikernels.items():
-        yield from _unikernel(repository, settings, name, wanted)
+        place = Place(repository, settings, store.opened(repository.state))
+    except errors.Refused as why:
+        hint = '' if len(why.lines) > 1 else why.hint
+        return [*found, *(missing('mirage.yml', line, hint) for line in why.lines)]
+    found.append(_named(path, settings))
+    return found + _all([
+        *((what, what, functools.partial(look, place)) for what, look in OF_THE_REPOSITORY.items()),
+        *((name, what, functools.partial(each, place, name, wanted))
+          for name, wanted in settings.unikernels.items() for what, each in OF_EACH.items()),
+    ])
 
 
-def _weight(repository: Repository, settings: config.Settings) -> Iterator[Finding]:
-    """How the clone grows, and what would make it lighter; never a reason to fail."""
-    try:
-        weight = slim.weigh(repository, repository.branch(settings.branch))
-    except errors.Refused:
-        return  # each unikernel says it
-    for line in slim.told(repository.folder, weight):
-        yield Finding('git', True, line)
+def _all(looks: Iterable[tuple[str, str, Callable[[], Found]]]) -> list[Finding]:
+    """What all `looks` find: each has a subject, says what it is, and is ended after PATIENCE."""
+    found, hung = [], 0
+    for subject, what, look in looks:
+        if hung == MOST:
+            found.append(missing(subject, f'{what}: not looked at, for {MOST} others hung',
+                                 'see above what hangs'))
+            continue
+        try:
+            with timeout.within(PATIENCE):
+                for one in look():
+                    found.append(one)
+        except timeout.Late:
+            hung += 1
+            found.append(missing(
+                subject, f'{what}: whoever was asked did not answer in {PATIENCE:g} s',
+                'see what hangs: ps -e --forest'
+            ))
+        except errors.Refused as why:
+            found.append(refused(subject, why))
+    return found
 
 
-def _lock(repository: Repository) -> Iterator[Finding]:
+def _lock(repository: Repository) -> Found:
     lock = repository.git_dir / 'index.lock'
     if lock.exists():
-        yield Finding(
-            'git', False, f'{lock} is there: git pull refuses to work next to it',
+        yield missing(
+            'git', f'{lock} is there: git pull refuses to work next to it',
             'if no git runs here, it was left by one that was killed: '
             f'rm {shlex.quote(str(lock))}',
         )
 
 
-def _unikernel(
-    repository: Repository, settings: config.Settings, name: str, wanted: config.Unikernel
-) -> Iterator[Finding]:
-    took, options = None, None
-    try:
-        branch = repository.branch(wanted.branch or settings.branch)
-        releases = store.opened(repository.state).of(name)
-        found = shared.find(repository, releases, settings, name, repository.commit(branch))
-        yield Finding(name, True, f'{branch} is at {found.commit[:12]}, the image {found.path}')
-        limit = settings.unpacked_limit * 1024 * 1024
-        with tempfile.TemporaryDirectory() as folder:
-            with repository.open(found.blob, limit, found.path) as stream:
-                took = image.take(stream, Path(folder, 'image'), name=found.path, limit=limit)
-            yield Finding(name, True, f'it is {image.describe(took)}')
-            if took.target == 'unix' and settings.trust is None:  # else it may be nobody's we trust
-                options = fitting.options(repository.state, name, Path(folder))
-        for text in fitting.disks(repository, found, took.target, wanted):
-            yield Finding(name, True, text)
-    except errors.Refused as refused:
-        yield Finding(name, False, refused.reason, refused.hint)
-    yield from needs.of(name, wanted, took, repository, options)
+def _named(path: Path, settings: config.Settings) -> Finding:
+    if settings.unikernels:
+        return fine('mirage.yml', f'{path} names {", ".join(settings.unikernels)}')
+    return missing('mirage.yml', f'{path} names no unikernel: a push starts nothing',
+                   'name one there, as: unikernels: {www: {image: unix/latest}}')

@@ -42,6 +42,7 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
             *schedule.put(where, decision.table, decision.when, decision.command, undo),
             *shell.put(undo),
         ]
+        schedule.decide(where, decision.when, undo)
         installation.remember(where.folder, True)
         undo.pop_all()
     return said
@@ -63,6 +64,7 @@ def uninstall(path: Path) -> list[str]:
     if where.state.exists():
         said.append(f'kept: {where.state}, with the releases and the history')
     where.configure('mirage.config', '')
+    where.configure(schedule.SETTING, '')
     installation.remember(where.folder, False)
     shell.take()
     return said

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import msgspec
 
 from .. import config, image, targets
 from ..git.repository import Repository
 from ..host import devices, facts, link, network, privilege, programs
-from ..messages import errors
 from ..state import model, secret, store
 from ..switching import asked, conflicts, fitting, preflight
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at: `hint` says how to get what is missing."""
-
-    subject: str
-    fine: bool
-    text: str
-    hint: str = ''
+from .finding import Finding, Found, fine, looked, missing, note, refused
 
 
 def of(
     name: str, wanted: config.Unikernel, took: image.Image | None, repository: Repository,
     options: frozenset[str] | None = None,
-) -> Iterator[Finding]:
+) -> Found:
     """What `name` needs, its target taken from the image where it was read; `options` are those of
     a unix image that said them."""
     target = took.target if took else wanted.target or _guessed(wanted)
@@ -39,7 +27,7 @@ def of(
     )
     if named := targets.tender(target, wanted):
         abi = took.abi if took else None
-        yield _looked(name, f'{named} is there', lambda: preflight.tender(target, wanted, abi))
+        yield looked(name, f'{named} is there', lambda: preflight.tender(target, wanted, abi))
     yield from _others(name, wanted, target, repository)
     yield from _lacking(name, wanted, took, options)
     if target != 'xen':
@@ -49,21 +37,13 @@ def of(
     yield from _left(name, wanted)
     places = (repository.folder, repository.git_dir)
     if wanted.blocks:
-        yield _looked(name, 'its disks', lambda: _disks(request, places))
+        yield looked(name, 'its disks', lambda: _disks(request, places))
     if wanted.secrets:
-        yield _looked(name, 'its secrets', lambda: secret.check(wanted, places))
+        yield looked(name, 'its secrets', lambda: secret.check(wanted, places))
     if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
-        yield _looked(name, 'image and configuration agree', lambda: targets.plan(request))
+        yield looked(name, 'image and configuration agree', lambda: targets.plan(request))
     if not request.host.root:
         yield from _rules(request, str(repository.state))
-
-
-def _looked(name: str, text: str, look: Callable[[], object]) -> Finding:
-    try:
-        look()
-    except errors.Refused as refused:
-        return Finding(name, False, refused.reason, refused.hint)
-    return Finding(name, True, text)
 
 
 def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
@@ -73,24 +53,24 @@ def _disks(request: targets.Request, places: tuple[Path, ...]) -> None:
 
 def _others(
     name: str, wanted: config.Unikernel, target: str, repository: Repository
-) -> Iterator[Finding]:
+) -> Found:
     """Who has the unikernel's name or one of its addresses."""
     found = conflicts.of(store.opened(repository.state), name, wanted)
-    yield from (Finding(name, False, one.text, one.hint) for one in found)
+    yield from (missing(name, one.text, one.hint) for one in found)
     if not found and (wanted.alone or (target == 'xen' and programs.find('xl'))):
-        yield Finding(name, True, 'nobody else was seen with its name or address')
+        yield fine(name, 'nobody else was seen with its name or address')
 
 
 def _lacking(
     name: str, wanted: config.Unikernel, took: image.Image | None, options: frozenset[str] | None
-) -> Iterator[Finding]:
+) -> Found:
     """What the image may look for and does not get."""
     if took is None:
         return
     if missed := fitting.missing(name, wanted, took.target, took.devices, options):
-        yield Finding(name, False, missed.reason, missed.hint)
+        yield refused(name, missed)
     if options is not None:
-        yield _looked(name, 'image and network are of one kind', lambda: fitting.require_stack(
+        yield looked(name, 'image and network are of one kind', lambda: fitting.require_stack(
             name, wanted, took.target, options
         ))
 
@@ -101,15 +81,16 @@ def _guessed(wanted: config.Unikernel) -> str:
     return first if first in targets.TABLE else 'unix'
 
 
-def _walls(name: str, here: model.Host) -> Iterator[Finding]:
-    found = programs.find('bwrap')
-    text = 'bubblewrap keeps the image away from this host' if here.sandbox else (
-        f'{found} does not work' if found else 'bubblewrap is not installed'
-    )
-    hint = 'user namespaces are forbidden: sysctl kernel.unprivileged_userns_clone, or AppArmor'
-    yield Finding(name, here.sandbox, text, hint if found else preflight.GET['bwrap'])
+def _walls(name: str, here: model.Host) -> Found:
+    if here.sandbox:
+        yield fine(name, 'bubblewrap keeps the image away from this host')
+    elif found := programs.find('bwrap'):
+        yield missing(name, f'{found} does not work', 'user namespaces are forbidden: sysctl '
+                      'kernel.unprivileged_userns_clone, or AppArmor')
+    else:
+        yield missing(name, 'bubblewrap is not installed', preflight.GET['bwrap'])
     if free := _unlimited(here):
-        yield Finding(name, True, f'not limited on this host: {free}')
+        yield note(name, f'not limited on this host: {free}')
 
 
 def _unlimited(here: model.Host) -> str:
@@ -123,7 +104,7 @@ def _unlimited(here: model.Host) -> str:
     ))
 
 
-def _devices(name: str, target: str, wanted: config.Unikernel) -> Iterator[Finding]:
+def _devices(name: str, target: str, wanted: config.Unikernel) -> Found:
     own = [one for one in wanted.interfaces.values() if not isinstance(one, config.Socket)]
     if own:
         yield _device(name, devices.TUN, 'modprobe tun')
@@ -133,7 +114,7 @@ def _devices(name: str, target: str, wanted: config.Unikernel) -> Iterator[Findi
             'for spt, which needs neither; as root, where no node can be made: chmod 666 /dev/kvm',
         )
     if target == 'virtio' and (trouble := devices.trouble(devices.KVM)):
-        yield Finding(name, True, devices.WITHOUT_KVM.format(trouble))
+        yield note(name, devices.WITHOUT_KVM.format(trouble))
 
 
 def _device(name: str, device: str, hint: str) -> Finding:
@@ -141,43 +122,49 @@ def _device(name: str, device: str, hint: str) -> Finding:
     by_sudo = os.geteuid() != 0 and device in devices.nodes(root=False)
     trouble = '' if by_sudo else devices.trouble(device)
     if trouble:
-        return Finding(name, False, f'{device} cannot be opened: {trouble}', hint)
-    return Finding(name, True, f'{device} can be opened')
+        return missing(name, f'{device} cannot be opened: {trouble}', hint)
+    return fine(name, f'{device} can be opened')
 
 
-def _bridges(name: str, wanted: config.Unikernel) -> Iterator[Finding]:
+def _bridges(name: str, wanted: config.Unikernel) -> Found:
     for one in wanted.interfaces.values():
         if isinstance(one, config.Socket):
             continue
         if one.bridge:
-            yield Finding(
-                name, network.exists(one.bridge), f'bridge {one.bridge}',
+            yield _interface(
+                name, f'bridge {one.bridge}', one.bridge,
                 f'make it: ip link add {one.bridge} type bridge && ip link set {one.bridge} up',
             )
             yield program(name, 'ip', preflight.GET['ip'])
             if wanted.overlapped is not None:
                 yield from _overlap(name, wanted)
         if one.interface:
-            yield Finding(
-                name, network.exists(one.interface), f'interface {one.interface}',
+            yield _interface(
+                name, f'interface {one.interface}', one.interface,
                 f'make it: ip tuntap add dev {one.interface} mode tap user {os.getuid()}',
             )
 
 
-def _overlap(name: str, wanted: config.Unikernel) -> Iterator[Finding]:
+def _interface(name: str, called: str, device: str, hint: str) -> Finding:
+    if network.exists(device):
+        return fine(name, f'{called} is there')
+    return missing(name, f'{called} does not exist', hint)
+
+
+def _overlap(name: str, wanted: config.Unikernel) -> Found:
     """What it takes that two releases serve side by side."""
     if os.geteuid() == 0:
         yield program(name, 'nft', preflight.GET['nft'])
     elif wanted.switch == 'overlap':
-        yield _looked(name, 'switch: overlap', lambda: preflight.side_by_side(name, wanted))
+        yield looked(name, 'switch: overlap', lambda: preflight.side_by_side(name, wanted))
     else:
-        yield Finding(
-            name, True, 'it switches by `replace`, with a moment without an answer, and the gate '
+        yield note(
+            name, 'it switches by `replace`, with a moment without an answer, and the gate '
             'does not try it: `overlap` wants root, for network namespaces and nft',
         )
 
 
-def _left(name: str, wanted: config.Unikernel) -> Iterator[Finding]:
+def _left(name: str, wanted: config.Unikernel) -> Found:
     """The questions that no trial answers, where one is held."""
     static = wanted.overlapped if os.geteuid() == 0 else None
     if wanted.port is not None:
@@ -187,23 +174,24 @@ def _left(name: str, wanted: config.Unikernel) -> Iterator[Finding]:
     else:
         return
     for text in found.said:
-        yield Finding(name, True, text)
+        yield note(name, text)
 
 
 def program(subject: str, name: str, hint: str) -> Finding:
     """Whether the program `name` is on this host, and where."""
     where = programs.find(name)
-    text = f'{name} is {where}' if where else f'{name} is not installed'
-    return Finding(subject, bool(where), text, hint)
+    if where:
+        return fine(subject, f'{name} is {where}')
+    return missing(subject, f'{name} is not installed', hint)
 
 
-def _rules(request: targets.Request, state: str) -> Iterator[Finding]:
+def _rules(request: targets.Request, state: str) -> Found:
     """The sudoers lines that an ordinary user wants for this configuration, each one tried."""
     user = pwd.getpwuid(os.getuid()).pw_name
     for command in privilege.needed(
         request.unikernel, request.wanted, request.target, request.seed, state
     ):
-        yield Finding(
-            request.unikernel, privilege.allowed(command), f'sudo -n {" ".join(command)}',
-            f'visudo -f /etc/sudoers.d/mirage-hooks: {privilege.line(command, user)}',
-        )
+        text = f'sudo -n {" ".join(command)}'
+        hint = f'visudo -f /etc/sudoers.d/mirage-hooks: {privilege.line(command, user)}'
+        yield (fine(request.unikernel, text) if privilege.allowed(command)
+               else missing(request.unikernel, text, hint))

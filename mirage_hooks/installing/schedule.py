@@ -10,6 +10,9 @@ from ..git import repository
 from ..messages import errors
 from . import crontab
 
+SETTING, NONE = 'mirage.cron', 'none'
+"""In git's configuration, where a person wanted no line in the crontab."""
+
 
 def table(needed: bool) -> bytes | None:
     """The user's crontab; None where cron is not. Raises Unavailable when it is `needed` and cannot
@@ -47,6 +50,14 @@ def put(
                     'cron mails `Already up to date.` for it each time; remove it with '
                     f'`crontab -e`: {line}')
     return said
+
+
+def decide(where: repository.Repository, when: str, undo: contextlib.ExitStack) -> None:
+    """Remember whether a person wanted no line, `when` being ''."""
+    before, now = where.setting(SETTING), '' if when else NONE
+    if before != now:
+        undo.callback(where.configure, SETTING, before)
+        where.configure(SETTING, now)
 
 
 def take(folder: Path) -> list[str]:

@@ -13,11 +13,13 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from ..git import timeout
 from ..git.repository import Repository
 from ..host import programs
 from ..image import amount
 from ..messages import errors
 from ..messages.report import masked
+from .finding import Found, Place, fine, note
 
 FILTER = 'blob:none'
 # As in install.sh --from. To count changed lines, `git pull` would fetch every image that came and
@@ -78,6 +80,22 @@ def told(folder: Path, weight: Weight) -> list[str]:
                      f'--to {shlex.quote(weight.remote or str(folder))} --keep {KEEP} '
                      '(and the history: --history)')
     return lines
+
+
+def findings(place: Place) -> Found:
+    """How the clone grows, and what would make it lighter; never a reason to fail."""
+    repository = place.repository
+    try:
+        weight = weigh(repository, repository.branch(place.settings.branch))
+    except errors.Refused:
+        return  # each unikernel says it
+    except timeout.Late as late:
+        yield note('git', f'its objects could not be counted in {late.seconds:.0f} s')
+        return
+    size, *more = told(repository.folder, weight)
+    yield fine('git', size)
+    for line in more:
+        yield note('git', line)
 
 
 def slim(repository: Repository, branch: str) -> tuple[int, int]:

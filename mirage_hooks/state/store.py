@@ -81,6 +81,7 @@ class Store:
         self.fastpath = root / fastpath.FILE
         self.kept = root / pipe.KEPT
         self.programs = root / 'programs'
+        self.cron = root / 'cron'
 
     def names(self) -> list[str]:
         """The unikernels that have ever had a release here."""
@@ -105,6 +106,24 @@ class Store:
             if trouble or path.exists():
                 files.write(path, trouble or None)
         return bool(trouble)
+
+    def trouble(self, topic: str) -> str:
+        """The trouble with `topic` that was told last and is not over; '' for none."""
+        with contextlib.suppress(errors.Refused):
+            return files.read(self.root / f'{topic}-trouble.json', str) or ''
+        return ''
+
+    def ran(self) -> None:
+        """Remember that cron's command runs now."""
+        with contextlib.suppress(OSError):  # who cannot write here is told so by what follows
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.cron.touch(0o600)
+
+    def last_run(self) -> float | None:
+        """When cron's command ran last (seconds since 1970), None before it did."""
+        with contextlib.suppress(OSError):
+            return self.cron.stat().st_mtime
+        return None
 
     def keep_untold(self, text: str) -> None:
         """Keep `text` for who is heard next; the last UNTOLD characters of all that is kept."""

@@ -41,6 +41,7 @@ def ask(
 
 
 def where(question: config.Health) -> str:
+    """What `question` asks, for a person."""
     return question.http or question.tcp or question.ping or 'the console'
 
 

@@ -56,6 +56,16 @@ def test_status_is_1_when_something_was_never_deployed(deployment: Deployment) -
     assert done.stdout.splitlines()[1].endswith(f'ago: xen/{A}/www {NO_IMAGE}')
 
 
+def test_status_tells_a_stop_from_nothing_yet(deployment: Deployment) -> None:
+    deployment.publish(web('one'), A)
+    deployment.clone()
+    assert deployment.mirage('stop', 'www').returncode == 0
+    done = deployment.mirage('status')
+    assert (done.returncode, done.stdout) == (0, 'www: stopped by hand, never deployed\n')
+    told = json.loads(deployment.mirage('status', '--json').stdout)['unikernels']
+    assert told == [{'name': 'www', 'state': 'stopped'}]
+
+
 def test_status_says_that_mirage_yml_cannot_be_read(serving: Deployment) -> None:
     serving.config.write_text('unikernels: 7\n')
     done = serving.mirage('status')
@@ -168,7 +178,7 @@ def test_check_finds_nothing_missing_for_a_plain_process(shared: Deployment) -> 
     done = shared.mirage('check', '--json')
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    assert [one['text'] for one in found if not one['fine']] == []
+    assert [one['text'] for one in found if one['level'] == 'missing'] == []
     said = {(one['subject'], one['text']) for one in found}
     assert said >= {
         ('mirage.yml', f'{shared.config} names www'),

@@ -178,7 +178,7 @@ def test_a_line_for_sudo_makes_the_device_node_where_udev_opened_none(site: Ordi
 
 def test_without_root_one_release_replaces_the_other_and_check_says_so(site: Ordinary) -> None:
     assert (
-        'ok       www: it switches by `replace`, with a moment without an answer, and the gate '
+        'note     www: it switches by `replace`, with a moment without an answer, and the gate '
         'does not try it: `overlap` wants root, for network namespaces and nft'
     ) in site.mirage('check').stdout.splitlines()
 

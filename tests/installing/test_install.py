@@ -223,6 +223,7 @@ def test_an_interpreter_that_a_first_line_cannot_name_is_called_by_sh(
     hook.write_text(text.replace('from mirage_hooks import hook', 'print(sys.flags.isolated)')
                     .replace('sys.exit(hook.main', 'print').replace('[1:]))', '[1:])'))
     hook.chmod(0o755)
+    assert hookfolder.interpreter(hook) == python
     done = subprocess.run((hook, 'a b', 'c'), capture_output=True, text=True, check=True)
     assert done.stdout == "1\npost-merge ['a b', 'c']\n"
 
@@ -433,6 +434,21 @@ def test_our_lines_are_added_to_the_crontab_and_taken_out_again(
     gone = spool.run(MIRAGE, 'install', '--uninstall', str(host))
     assert gone.stdout.splitlines()[0] == 'cron: our lines are out'
     assert spool.read() == (before or None)
+
+
+@needs_spool
+def test_that_no_line_was_wanted_is_remembered_while_it_is_so(
+    host: Path, file: Path, spool: Spool
+) -> None:
+    def decided() -> str:
+        return run('git', 'config', 'mirage.cron', cwd=host).stdout
+
+    command = (MIRAGE, 'install', str(host), '--config', str(file))
+    assert (spool.run(*command, '--no-cron').returncode, decided()) == (0, 'none\n')
+    assert (spool.run(*command).returncode, decided()) == (0, '')
+    spool.run(*command, '--no-cron')
+    assert spool.run(MIRAGE, 'install', '--uninstall', str(host)).returncode == 0
+    assert decided() == ''
 
 
 @needs_spool

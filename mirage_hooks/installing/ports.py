@@ -1,0 +1,46 @@
+"""Who holds the port that mirage.yml publishes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import config
+from ..host import ports, processes
+from .finding import Found, Place, fine, missing
+
+
+def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
+    if not isinstance(wanted.network, config.Socket) or wanted.port is None:
+        return
+    port = wanted.port
+    held = ports.holder(wanted.network.address, port)
+    if held is None:
+        yield fine(name, f'port {port} is free')
+        return
+    # What says that it is a release of ours is believed only when we started it.
+    ours = {process.pid: folder for folder, process in processes.marked(place.state.root)}
+    own = ours.get(held.pid or 0)
+    if own is not None and own.parents[1].name == name:
+        yield fine(name, f'port {port} is held by its own release {own.name}')
+        return
+    yield missing(name, f'port {port} is held by {_who(held, own)}', _hint(held, own, port))
+
+
+def _who(held: ports.Holder, own: Path | None) -> str:
+    if own is not None:
+        return f'release {own.name} of {own.parents[1].name}, of this repository'
+    if held.release is not None and len(held.release.parents) > 4:
+        git_dir = held.release.parents[4]
+        folder = git_dir.parent if git_dir.name == '.git' else git_dir
+        return f'{held.release.parents[1].name} of {folder}'
+    if held.pid is not None:
+        return f'{held.program or "a program"}, process {held.pid}'
+    return 'a program of another user'
+
+
+def _hint(held: ports.Holder, own: Path | None, port: int) -> str:
+    other = 'give this one another port in mirage.yml, as: network: {mode: socket, port: PORT}'
+    if own is not None or held.release is not None:
+        return other
+    who = f'end it: kill {held.pid}' if held.pid else f'see whose: sudo ss -ltnp sport = :{port}'
+    return f'{who}; or {other}'

@@ -1,0 +1,108 @@
+"""What runs of a unikernel now, whether it answers, and what was refused."""
+
+from __future__ import annotations
+
+import time
+
+from .. import config
+from ..git import shared
+from ..host import network
+from ..messages import errors
+from ..messages.report import age
+from ..state import model, pipe
+from ..state.releases import Releases
+from ..switching import asking, crashes, launcher
+from ..switching import health as questions
+from .finding import Finding, Found, Place, fine, missing, note
+
+LIMIT = 3.0  # seconds in which what serves has to answer
+
+
+def kept(place: Place) -> Found:
+    """Whether what ends is seen to end."""
+    if not pipe.keeps(place.state.root):
+        yield note('keeper', 'no keeper runs: what ends is started again by the next push or cron '
+                   'run alone', 'mirage-hooks deploy')
+
+
+def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
+    """Whether what should run does."""
+    releases = place.state.of(name)
+    release = releases.current()
+    if _stopped(releases):
+        yield note(name, 'it is stopped by hand: no push starts it', f'mirage-hooks start {name}')
+    elif release is None:
+        yield note(name, 'nothing of it was deployed yet', f'mirage-hooks deploy {name}')
+    elif launcher.alive(releases, release):
+        yield fine(name, f'release {release.number} runs')
+    else:
+        why, hint = crashes.explain(releases, release)
+        ended = f': it ended by itself, {why}' if why else ''
+        start = f'see `mirage-hooks logs {name}`; start it again: mirage-hooks deploy {name}'
+        yield missing(name, f'release {release.number} is down{ended}', hint or start)
+
+
+def health(place: Place, name: str, wanted: config.Unikernel) -> Found:
+    """The health questions, asked of what runs; not those that only a start can answer."""
+    releases = place.state.of(name)
+    release = releases.current()
+    if release is None or _stopped(releases) or not launcher.alive(releases, release):
+        return
+    for question in questions.questions(wanted):
+        if question.console or question.alive:
+            continue
+        began = time.monotonic()
+        wrong = asking.ask(question, lambda: '', LIMIT, (), lambda: None)
+        took = f'after {(time.monotonic() - began) * 1000:.0f} ms'
+        if wrong:
+            yield _unanswered(name, release, f'{wrong}, {took}')
+        else:
+            yield fine(name, f'{asking.where(question)} answers, {took}')
+
+
+def _unanswered(name: str, release: model.Release, text: str) -> Finding:
+    bridge = release.network.bridge if release.network else None
+    if bridge and not network.addressed(bridge):
+        return note(name, f'{text}; this host has no address on {bridge}: others may reach it')
+    return missing(name, text, f'see what it prints: mirage-hooks logs {name}; or fix `health:` in '
+                   'mirage.yml')
+
+
+def refusal(place: Place, name: str, wanted: config.Unikernel) -> Found:
+    """The last refusal, while what it is of is still what should run."""
+    releases = place.state.of(name)
+    failure = releases.failure()
+    if failure is None or _stopped(releases) or failure.blob not in _keys(place, name, wanted):
+        return
+    text, deploy = f'refused {age(failure.at)} ago: {failure.reason}', f'mirage-hooks deploy {name}'
+    if failure.fingerprint[:8] != wanted.fingerprint[:8]:  # the rest is of its secrets
+        yield note(name, f'{text}; mirage.yml has changed since', f'try it again: {deploy}')
+        return
+    steps = [failure.hint]
+    if releases.failed_console.exists():
+        steps.append(f'see what it printed: mirage-hooks logs {name} --failed')
+    left = max(0, failure.retry - time.time())
+    steps.append(f'it is tried again by itself, in {left:.0f} s at the earliest; now: {deploy}'
+                 if failure.retry else f'publish another one, or try it again: {deploy}')
+    yield missing(name, text, '; '.join(filter(None, steps)))
+
+
+def _keys(place: Place, name: str, wanted: config.Unikernel) -> set[str]:
+    """What a refusal of what should run now may be remembered by."""
+    try:
+        branch = place.repository.branch(wanted.branch or place.settings.branch)
+        commit = place.repository.commit(branch)
+    except errors.Refused:
+        return {'no commit'}
+    untrusted = {f'commit {commit}'} if place.settings.trust is not None else set()
+    releases = place.state.of(name)
+    try:
+        found = shared.find(place.repository, releases, place.settings, name, commit)
+    except errors.Refused:
+        return {f'commit {commit}'}
+    return {found.blob, *untrusted}
+
+
+def _stopped(releases: Releases) -> bool:
+    pin = releases.pin()
+    return pin is not None and pin.stopped
