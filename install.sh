@@ -8,12 +8,12 @@ usage() {
 ./install.sh --demo [--keep] [--image FILE]
     see it work: no root, no hypervisor, nothing left behind
 ./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] [--adopt] REPOSITORY
-    put the hooks, a mirage.yml and two cron lines (one for boot) to REPOSITORY, a
-    clone or a bare repository; safe to run again, also to upgrade
+    install into REPOSITORY, a clone or a bare repository: hooks, a mirage.yml and
+    two cron lines (one for boot); safe to run again, also to upgrade
 ./install.sh [the same options] --from URL [DIR]
     first clone URL into DIR, with only what a host needs: no old images, no work tree
-./install.sh --uninstall [--prefix DIR] REPOSITORY
-    put all back as it was; mirage.yml and the state are kept
+./install.sh --uninstall [--stop] [--purge] [--prefix DIR] REPOSITORY
+    put all back as it was; what runs goes on, mirage.yml and the state are kept
 
 --prefix DIR    where the private Python environment goes
                 (~/.local/share/mirage-hooks; as root /opt/mirage-hooks)
@@ -22,6 +22,8 @@ usage() {
 --no-cron       no lines in the crontab
 --adopt         only write the mirage.yml that does what the repository's old scripts
                 did: no hook, no cron line; read it, and run again without --adopt
+--stop          end what runs, too
+--purge         remove the state, too: releases, their consoles, the history
 --keep          leave the demo running, and say how to stop it
 --image FILE    show a unix/socket image of yours in the demo
 
@@ -87,6 +89,7 @@ misused() {
 
 understand() {
     demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' from='' adopt='' prefix='' ordinary=''
+    stop='' purge=''
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix | --config | --cron | --image | --from)
@@ -98,6 +101,8 @@ understand() {
             --demo) demo=1 ;;
             --keep) keep=1 ;;
             --uninstall) uninstall=1 ;;
+            --stop) stop=1 ;;
+            --purge) purge=1 ;;
             --no-cron) no_cron=1 ;;
             --adopt) adopt=1 ;;
             -h | --help) usage && exit 0 ;;
@@ -110,11 +115,14 @@ understand() {
         shift
     done
     if [ ! "$demo$repository$from" ]; then misused 'name a repository, or --demo'; fi
-    if [ "$demo" ] && [ "$repository$uninstall$config$cron$no_cron$prefix$from$adopt" ]; then
+    if [ "$demo" ] && [ "$repository$uninstall$config$cron$no_cron$prefix$from$adopt$stop$purge" ]; then
         misused '--demo goes only with --keep and --image'
     fi
     if [ ! "$demo" ] && [ "$keep$image" ]; then misused '--keep and --image go with --demo'; fi
     if [ "$cron" ] && [ "$no_cron" ]; then misused 'either --cron or --no-cron'; fi
+    if [ ! "$uninstall" ] && [ "$stop$purge" ]; then
+        misused '--stop and --purge go with --uninstall'
+    fi
     if [ "$uninstall" ] && [ "$from$adopt" ]; then
         misused '--uninstall goes without --from and --adopt'
     fi
@@ -368,7 +376,10 @@ uninstall() {
     if [ ! -x "$prefix/bin/mirage-hooks" ]; then
         die "mirage-hooks is not installed in $prefix" 'is it elsewhere? name it with --prefix'
     fi
-    "$prefix/bin/mirage-hooks" install --uninstall "$repository"
+    set -- install --uninstall "$repository"
+    if [ "$stop" ]; then set -- "$@" --stop; fi
+    if [ "$purge" ]; then set -- "$@" --purge; fi
+    "$prefix/bin/mirage-hooks" "$@"
     if [ -s "$prefix/repositories" ]; then
         say "Other repositories still use $prefix: it stays."
         return 0

@@ -105,11 +105,14 @@ def _setting_up(command: Command) -> None:
     one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
     when = one.add_mutually_exclusive_group()
     when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
-    when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
+    when.add_argument('--no-cron', dest='cron', action='store_const', const='',
+                      help='no line in the crontab')
     one.add_argument('--adopt', action='store_true',
                      help="only write the mirage.yml that does what the repository's old scripts "
                      'did; run again without it to go live')
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
+    one.add_argument('--stop', action='store_true', help='with --uninstall: end what runs')
+    one.add_argument('--purge', action='store_true', help='with --uninstall: remove the state')
     one = command('check', acts.do_check, 'what is missing on this host, and how to get it')
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')

@@ -1,4 +1,4 @@
-"""Into a repository, and out of it again: hooks, mirage.yml, the cron lines."""
+"""Into a repository: hooks, mirage.yml, the cron lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import msgspec
 
 from ..git import discovery, repository
 from ..messages import errors
-from ..state import files, pipe, store
-from ..switching import launcher
+from ..state import files
 from . import crontab, hookfolder, installation, mirageyml, schedule
 
 
@@ -43,25 +42,6 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
         ]
         installation.remember(where.folder, True)
         undo.pop_all()
-    return said
-
-
-def uninstall(path: Path) -> list[str]:
-    """Put back all that `install` changed; what was done, for a person. What runs goes on."""
-    if not path.exists():
-        said = schedule.take(path.absolute())
-        installation.remember(path.absolute(), False)
-        return said or [f'{path} does not exist, and cron does not know it']
-    where = repository.Repository(path)
-    files.require_writable(where.git_dir)
-    pipe.dismiss(where.state)
-    said = [*schedule.take(where.folder), *_take_hooks(where), *_running(where)]
-    with contextlib.suppress(errors.Refused):
-        said.append(f'kept: {where.config_path()}')
-    if where.state.exists():
-        said.append(f'kept: {where.state}, with the releases and the history')
-    where.configure('mirage.config', '')
-    installation.remember(where.folder, False)
     return said
 
 
@@ -121,42 +101,4 @@ def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
                 f'change: it does not run any more, and is kept as {place.kept}; '
                 f'to run it by hand: {shlex.quote(target)}'
             )
-    return said
-
-
-def _take_hooks(where: repository.Repository) -> list[str]:
-    try:
-        folder = where.hooks()
-    except errors.Refused:  # core.hooksPath came later: ours stay where they were put
-        folder = where.git_dir / 'hooks'
-    with files.writing(folder):
-        places = [hookfolder.place(folder, name, None) for name in hookfolder.NAMES]
-        gone = [place.name for place in places if hookfolder.take_back(place)]
-    said = f'hooks: {", ".join(gone) or "none of ours"} taken out of {folder}'
-    return [said, *(line for name in gone for line in _dangling(where, folder / name))]
-
-
-def _dangling(where: repository.Repository, hook: Path) -> list[str]:
-    """That a hook which was put back leads to a file that `slim` took out of the work tree."""
-    target = hook.resolve()
-    inside = hook.is_symlink() and target.is_relative_to(where.folder)
-    if not inside or target.exists() or where.setting('core.sparseCheckout') != 'true':
-        return []
-    return [f'WARNING: {hook} is a link to {target} again, which is not checked out, so it does '
-            f'not run; to bring the files back: git -C {shlex.quote(str(where.folder))} '
-            'sparse-checkout disable']
-
-
-def _running(where: repository.Repository) -> list[str]:
-    """What still runs, and how to end it without us."""
-    said = []
-    state = store.opened(where.state)
-    for name in state.names():
-        releases = state.of(name)
-        release = releases.current()
-        if release is None or not launcher.alive(releases, release):
-            continue
-        run = releases.run(release.number)
-        end = f'xl destroy {release.plan.domain}' if run is None else f'kill {run.pid}'
-        said.append(f'{name} goes on running; to end it: {end}')
     return said

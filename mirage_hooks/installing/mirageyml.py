@@ -10,6 +10,10 @@ from ..messages import errors
 from ..state import files, store
 from . import starter
 
+NAMED = 'mirage.config'  # of git's configuration: where mirage.yml is
+OURS = 'mirage.installed'  # what the installer set NAMED to
+BEFORE = 'mirage.before'  # what NAMED was before that
+
 
 def path_of(where: repository.Repository, given: Path | None) -> Path:
     """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
@@ -47,15 +51,32 @@ def put(
             path.write_text(content, 'utf-8', 'surrogateescape')
         what = 'read it, and fill in what is open' if text else 'say there what should run'
         said = [f'mirage.yml: {path} is new: {what}']
-    before = where.setting('mirage.config')
-    if before != str(path):
-        undo.callback(where.configure, 'mirage.config', before)
-        where.configure('mirage.config', str(path))
+    _name(where, str(path), undo)
     try:
         store.settings(path)
     except errors.Refused as refused:
         said.append(f'WARNING: {refused.reason}')
     return said
+
+
+def take(where: repository.Repository) -> list[str]:
+    """Put git's setting back as `put` found it; one that was set by hand, before or since, stays.
+    What was done, for a person."""
+    named, before = where.setting(NAMED), where.setting(BEFORE)
+    by_hand = where.setting(OURS) != named
+    for key, value in ((OURS, ''), (BEFORE, ''), (NAMED, named if by_hand else before)):
+        where.configure(key, value)
+    return [f'kept: git config {NAMED}, which was set by hand'] if named and by_hand else []
+
+
+def _name(where: repository.Repository, path: str, undo: contextlib.ExitStack) -> None:
+    named, ours = where.setting(NAMED), where.setting(OURS)
+    if named == path:
+        return
+    before = where.setting(BEFORE) if named == ours else named
+    for key, value in ((BEFORE, before), (OURS, path), (NAMED, path)):
+        undo.callback(where.configure, key, where.setting(key))
+        where.configure(key, value)
 
 
 def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 
 from mirage_hooks import config
 from mirage_hooks.config import reading
 from mirage_hooks.git.repository import Repository
+from mirage_hooks.host import processes
 from mirage_hooks.installing import (
     hookfolder,
     install,
@@ -21,11 +24,13 @@ from mirage_hooks.installing import (
     mirageyml,
     schedule,
     starter,
+    uninstall,
 )
 from mirage_hooks.messages import errors
 from tests import elf
 from tests.deployment import Deployment, git, run, web
 from tests.guests.scene import needs
+from tests.patience import until
 from tests.spool import Spool, lacking
 
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
@@ -100,7 +105,7 @@ def test_uninstalling_puts_everything_back(host: Path, file: Path) -> None:
     before = picture(host / '.git')
     install.install(host, file, when='')
     assert picture(host / '.git') != before
-    assert install.uninstall(host) == [
+    assert uninstall.uninstall(host) == [
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{host}/.git/hooks',
         f'kept: {file}',
@@ -147,7 +152,7 @@ def test_a_link_into_the_work_tree_is_kept_but_never_run_again(
     deployment.publish(web('two'))
     assert deployment.pull().returncode == 0
     assert not (deployment.folder / 'pwned').exists()
-    install.uninstall(host)
+    uninstall.uninstall(host)
     assert str(hook.readlink()) == '../../scripts/post-merge.hook'
 
 
@@ -230,7 +235,7 @@ def test_the_hooks_path_inside_the_git_directory_is_used(host: Path, file: Path)
     git(host, 'config', 'core.hooksPath', '.git/ours')
     install.install(host, file, when='')
     assert sorted(path.name for path in (host / '.git/ours').iterdir()) == [*hookfolder.NAMES]
-    install.uninstall(host)
+    uninstall.uninstall(host)
     assert list((host / '.git/ours').iterdir()) == []
 
 
@@ -473,16 +478,103 @@ def test_uninstalling_says_what_still_runs_and_how_to_end_it(
     deployment.publish(web('one'), '2' * 40)
     install.install(host, deployment.config, when='')
     assert deployment.pull().returncode == 0
-    run = deployment.state().of('www').run(1)
-    assert run is not None
-    assert install.uninstall(host) == [
+    numbers = ' '.join(str(process.pid) for process in running(deployment))
+    assert uninstall.uninstall(host) == [
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{host}/.git/hooks',
-        f'www goes on running; to end it: kill {run.pid}',
+        f'www goes on running; to end it: kill -KILL {numbers}',
         f'kept: {deployment.config}',
         f'kept: {host}/.git/mirage-hooks, with the releases and the history',
     ]
     assert deployment.page() == 'one'
+    subprocess.run(('sh', '-c', f'kill -KILL {numbers}'), check=False)
+    until(lambda: running(deployment) == [])
+    assert deployment.page() == ''
+
+
+def running(deployment: Deployment) -> list[psutil.Process]:
+    """Every process of a release, its sandbox too."""
+    return [process for _, process in processes.marked(deployment.state().root)]
+
+
+def test_uninstalling_with_stop_ends_the_whole_release(deployment: Deployment, host: Path) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    assert uninstall.uninstall(host, stop=True) == [
+        'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
+        f'{host}/.git/hooks',
+        'www: release 1 was ended',
+        f'kept: {deployment.config}',
+        f'kept: {host}/.git/mirage-hooks, with the releases and the history',
+    ]
+    assert (running(deployment), deployment.page()) == ([], '')
+    assert deployment.events() == [('deployed', 1), ('stopped', 1)]
+
+
+def test_a_purge_removes_the_state_of_what_does_not_run(
+    deployment: Deployment, host: Path
+) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    before = picture(host / '.git/hooks')
+    done = deployment.mirage('install', '--uninstall', '--purge', str(host))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, '', 'mirage-hooks: www still runs, and without its state nothing could end it\n'
+        '  hint: say --stop --purge, which ends it first, or leave --purge out\n')
+    assert (picture(host / '.git/hooks'), deployment.page()) == (before, 'one')
+    done = deployment.mirage('install', '--uninstall', '--stop', '--purge', str(host))
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.splitlines()[1:] == [
+        'www: release 1 was ended', f'kept: {deployment.config}',
+        f'removed: {host}/.git/mirage-hooks, with the releases and the history',
+    ]
+    assert not (host / '.git/mirage-hooks').exists()
+    assert deployment.page() == ''
+
+
+def test_stop_and_purge_belong_to_uninstall(deployment: Deployment, host: Path) -> None:
+    done = deployment.mirage('install', '--stop', str(host))
+    assert (done.returncode, done.stderr) == (
+        2, 'mirage-hooks: --stop and --purge go with --uninstall\n')
+
+
+def test_what_a_deleted_repository_had_started_can_be_ended(
+    deployment: Deployment, host: Path
+) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    deployment.dismiss()
+    shutil.rmtree(host)
+    numbers = ' '.join(str(process.pid) for process in running(deployment))
+    assert uninstall.uninstall(host) == [
+        f'what it had started goes on running; to end it: kill -KILL {numbers}']
+    assert uninstall.uninstall(host, stop=True) == ['what it had started was ended']
+    assert running(deployment) == []
+    assert uninstall.uninstall(host) == [
+        f'{host} does not exist, and neither cron nor systemd knows it']
+
+
+@pytest.mark.parametrize('when', ['before', 'since'])
+def test_a_setting_that_was_made_by_hand_stays(host: Path, file: Path, when: str) -> None:
+    if when == 'before':
+        git(host, 'config', 'mirage.config', str(file))
+    install.install(host, None if when == 'before' else file.with_name('other.yml'), when='')
+    git(host, 'config', 'mirage.config', str(file))
+    said = uninstall.uninstall(host)
+    assert said[1:] == [f'kept: {file}', 'kept: git config mirage.config, which was set by hand']
+    assert git(host, 'config', '--local', '--get-regexp', '^mirage') == f'mirage.config {file}'
+
+
+def test_a_setting_that_the_installer_replaced_comes_back(host: Path, file: Path) -> None:
+    git(host, 'config', 'mirage.config', '/etc/mine.yml')
+    for other in ('a.yml', 'b.yml'):
+        install.install(host, file.with_name(other), when='')
+    uninstall.uninstall(host)
+    assert git(host, 'config', '--local', '--get-regexp', '^mirage') == (
+        'mirage.config /etc/mine.yml')
 
 
 def test_what_is_written_is_utf_8_in_every_locale(deployment: Deployment) -> None:

@@ -480,6 +480,7 @@ def test_a_prefix_that_cannot_be_written(person: Person) -> None:
         (('--demo', 'a'), '--demo goes only with --keep and --image'),
         (('--keep', 'a'), '--keep and --image go with --demo'),
         (('--cron', '@daily', '--no-cron', 'a'), 'either --cron or --no-cron'),
+        (('--stop', 'a'), '--stop and --purge go with --uninstall'),
     ],
 )
 def test_a_command_line_that_cannot_be_understood(
