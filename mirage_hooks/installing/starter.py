@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
 import os
 import re
@@ -14,9 +14,10 @@ from .. import config, image
 from ..git import repository, tree
 from ..host import network
 from ..messages import errors
-from ..switching import fitting
+from ..state import store
+from ..switching import fitting, ports
 
-PORT = 8080  # of the first unix image; those after it get the next ones
+PORT = 8080  # of the first unix image, where it is free; those after it get the next ones
 
 _HEAD = '# What should run on this host, for the deployment repository '
 
@@ -84,16 +85,30 @@ def _images(wanted: repository.Repository, branches: list[str]) -> dict[str, str
 def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[str]:
     """An entry for each image; one that is a process of the host can run as it stands here."""
     commit = wanted.commit(wanted.branches()[0])
-    ports = itertools.count(PORT)
-    for name, path in found.items():
-        yield f'  {plain(name)}:\n    image: {plain(path)}\n'
+    numbers = _ports(path(wanted).parent)
+    for name, place in found.items():
+        yield f'  {plain(name)}:\n    image: {plain(place)}\n'
         try:
-            blob = wanted.find(commit, name, config.Unikernel(image=path))
+            blob = wanted.find(commit, name, config.Unikernel(image=place))
             kind, options = _looked(wanted, name, blob)
         except errors.Refused:
             continue
-        yield f'    {_network(kind, options, ports)}\n'
+        yield f'    {_network(kind, options, numbers)}\n'
         yield from (f'    # {text}\n' for text in fitting.disks(wanted, blob, kind))
+
+
+def _ports(folder: Path) -> Iterator[int]:
+    """From PORT on, those that nobody listens on and no mirage.yml in `folder` names."""
+    taken = set()
+    for file in folder.glob('*.yml'):
+        with contextlib.suppress(errors.Refused):  # whoever deploys by that one says it
+            taken |= {
+                one.port for each in store.settings(file).unikernels.values()
+                for one in each.interfaces.values() if isinstance(one, config.Socket)
+            }
+    for port in range(PORT, 65536):
+        if port not in taken and ports.free('127.0.0.1', port):
+            yield port
 
 
 def _looked(
@@ -109,11 +124,11 @@ def _looked(
         return took.target, fitting.options(wanted.state, name, Path(folder)) if unix else None
 
 
-def _network(kind: str, options: frozenset[str] | None, ports: Iterator[int]) -> str:
+def _network(kind: str, options: frozenset[str] | None, numbers: Iterator[int]) -> str:
     if kind != 'unix':
         return '# network: {mode: …}  # one of the three above'
     if not fitting.stacked(options):
-        return f'network: {{mode: socket, port: {next(ports)}}}'
+        return f'network: {{mode: socket, port: {next(numbers)}}}'
     bridges = sorted(path.parent.name for path in network.INTERFACES.glob('*/bridge'))
     bridge = plain(next(iter(bridges), 'br0'))
     return f'network: {{mode: direct, bridge: {bridge}}}  # it has --interface: its own stack'

@@ -27,6 +27,7 @@ from mirage_hooks.installing import (
     uninstall,
 )
 from mirage_hooks.messages import errors
+from mirage_hooks.switching import ports
 from tests import elf
 from tests.deployment import Deployment, git, run, web
 from tests.guests.scene import needs
@@ -284,6 +285,7 @@ def test_a_mirage_yml_inside_the_work_tree_is_refused(host: Path) -> None:
 def test_the_starter_is_filled_in_from_the_repository(
     deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ports, 'free', lambda *_: True)
     monkeypatch.setattr(os, 'geteuid', lambda: 1000)
     said = install.install(host, when='')
     path = Path.home() / '.config/mirage-hooks/host.yml'
@@ -296,9 +298,28 @@ def test_the_starter_is_filled_in_from_the_repository(
     )
 
 
-def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
-    deployment: Deployment, host: Path
+def test_the_starter_gives_no_port_that_is_held_or_named_by_another_repository(
+    deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    others = Path.home() / '.config/mirage-hooks'
+    others.mkdir(parents=True)
+    (others / 'broken.yml').write_text('unikernels: [')
+    with deployment.hold_port() as held:
+        first = held.getsockname()[1]
+        monkeypatch.setattr(starter, 'PORT', first)
+        (others / 'other.yml').write_text(
+            f'unikernels: {{a: {{image: a, network: {{mode: socket, port: {first + 1}}}}}}}\n')
+        text = starter.text(Repository(host))
+        free = next(port for port in range(first + 2, 65536) if ports.free('127.0.0.1', port))
+    assert text.splitlines()[-1] == f'    network: {{mode: socket, port: {free}}}'
+
+
+def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
+    deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    monkeypatch.setattr(ports, 'free', lambda *_: True)
     net = elf.solo5(2, elf.entry(b'service', 2))
     git(deployment.site, 'rm', '-rq', 'xen')
     for releases, name, image in (('x', 'a', web('one')), ('y', 'b', net), ('z', 'c', web('two'))):
