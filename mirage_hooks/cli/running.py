@@ -69,7 +69,11 @@ def converge(
     outcomes = deploy.converge(repository, Intent(trigger, anew, stopped or {}), report)
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if not outcomes and not quiet:
-        report.line('mirage.yml names no unikernel: nothing to run')
+        from ..installing import proposal
+        from ..messages.report import plain
+
+        for line in proposal.lines(repository):
+            report.line(plain(line))
     told.outcomes(report, shown)
     notify.tell(repository, outcomes, trigger, report)
     return int(any(outcome.failed for outcome in shown))

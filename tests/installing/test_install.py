@@ -22,6 +22,7 @@ from mirage_hooks.installing import (
     install,
     installation,
     mirageyml,
+    published,
     schedule,
     starter,
     uninstall,
@@ -128,10 +129,15 @@ def test_the_hook_that_was_there_runs_first_with_its_arguments(
     hook.chmod(0o755)
     said = install.install(host, file, when='')
     assert f'the post-merge hook that was there runs first, as {hook}.before-mirage-hooks' in said
-    deployment.publish(web('two'))
+    deployment.publish(web('two'), name='mir-mort.io.xen')
     done = deployment.pull()
+    port = next(port for port in range(8080, 65536) if ports.free('127.0.0.1', port))
     assert done.stderr.splitlines() == [
         'mine 1 0', 'mirage.yml names no unikernel: nothing to run',
+        f'  hint: master has images: put these lines into {file} in the place of '
+        f'`unikernels: {{}}`, then: mirage-hooks -C {host} deploy',
+        'branch: master', 'unikernels:', '  mort.io:', '    image: xen/latest',
+        f'    network: {{mode: socket, port: {port}}}',
     ]
 
 
@@ -307,7 +313,7 @@ def test_the_starter_gives_no_port_that_is_held_or_named_by_another_repository(
     (others / 'broken.yml').write_text('unikernels: [')
     with deployment.hold_port() as held:
         first = held.getsockname()[1]
-        monkeypatch.setattr(starter, 'PORT', first)
+        monkeypatch.setattr(published, 'PORT', first)
         (others / 'other.yml').write_text(
             f'unikernels: {{a: {{image: a, network: {{mode: socket, port: {first + 1}}}}}}}\n')
         text = starter.text(Repository(host))

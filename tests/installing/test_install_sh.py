@@ -244,7 +244,11 @@ def test_a_prefix_with_a_space_works(person: Person, offline: dict[str, str]) ->
     done = person.install(str(person.repository), '--prefix', str(prefix), '--no-cron', **offline)
     assert (done.returncode, done.stderr) == (0, '')
     hook = person.run('git', '-C', str(person.repository), 'hook', 'run', 'post-merge', '--', '0')
-    assert hook.stderr == 'mirage.yml names no unikernel: nothing to run\n'
+    settings = person.home / '.config/mirage-hooks/www.yml'
+    assert hook.stderr == (
+        'mirage.yml names no unikernel: nothing to run\n'
+        f'  hint: push an image; then this says what to add to {settings}\n'
+    )
 
 
 @pytest.mark.long
@@ -299,6 +303,7 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
         'cron: */7 * * * *, and at boot',
         'mirage.yml names no unikernel: nothing to run',
+        '  hint: push an image; then this says what to add to /etc/mirage-hooks/www.yml',
         '/opt/mirage-hooks/bin/mirage-hooks',
         'mirage-hooks 0.1.0',
         f'==> {git_dir}/hooks/post-receive <==',
