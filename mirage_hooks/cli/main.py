@@ -100,13 +100,15 @@ def _setting_up(command: Command) -> None:
     one.add_argument('image', metavar='IMAGE')
     one.add_argument('--json', action='store_true')
     one = command('install', acts.do_install,
-                  'put hooks, a mirage.yml and cron lines to a repository')
+                  'put hooks, a mirage.yml and cron lines into a repository')
     one.add_argument('path', metavar='REPOSITORY')
     one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
     when = one.add_mutually_exclusive_group()
     when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
     when.add_argument('--no-cron', dest='cron', action='store_const', const='',
                       help='no line in the crontab')
+    when.add_argument('--timer', dest='cron', action='store_const', const='timer',
+                      help='a systemd timer in the place of the cron lines')
     one.add_argument('--adopt', action='store_true',
                      help="only write the mirage.yml that does what the repository's old scripts "
                      'did; run again without it to go live')

@@ -137,6 +137,14 @@ def listens(process: psutil.Process, port: int) -> bool:
         return False  # it has ended, or is none of ours
 
 
+def named(names: tuple[str, ...]) -> bool:
+    """Whether a process runs that the kernel calls by one of `names`."""
+    import psutil
+
+    return any(one.info['name'] in names and proc.identity(one.pid) is not None
+               for one in psutil.process_iter(['name']))
+
+
 def end(processes: list[psutil.Process], grace: float = 5) -> None:
     """End `processes`: SIGTERM, and SIGKILL after `grace` seconds. Raises Unavailable when one
     lives on."""

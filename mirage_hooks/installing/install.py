@@ -1,4 +1,4 @@
-"""Into a repository: hooks, mirage.yml, the cron lines."""
+"""Into a repository: hooks, mirage.yml, the cron lines or the timer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 from ..git import discovery, repository
 from ..messages import errors
 from ..state import files
-from . import crontab, hookfolder, installation, mirageyml, schedule
+from . import hookfolder, installation, mirageyml, schedule, timer
 
 
 class Decision(msgspec.Struct, frozen=True):
     """What an installation will do. `table` is the crontab as it is, None where cron is not; `when`
-    is our line's schedule, '' for no line."""
+    is as schedule.put has it."""
 
     hooks: dict[str, str]
     places: list[hookfolder.Place]
@@ -29,8 +29,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 def install(path: Path, settings: Path | None = None, when: str | None = None) -> list[str]:
     """Install into the repository at `path`; what was done, for a person. `when` is a cron
-    schedule, '' for none; None keeps the one that is there. Raises Refused, with nothing
-    changed."""
+    schedule, or schedule.TIMER, or '' for none; None keeps what is there. Raises Refused, with
+    nothing changed."""
     where = repository.Repository(path)
     decision = _decide(where, settings, when)
     with contextlib.ExitStack() as undo:
@@ -59,15 +59,16 @@ def _decide(
     """Everything is looked at here, so that what follows need not stop half way."""
     if any(character in str(where.folder) for character in '\n\r'):
         raise errors.Refused(f'{where.folder} has a line end in its name', hint='rename it')
-    if when:
-        when = crontab.spec(when)
+    when = schedule.spec(when)
+    if when == schedule.TIMER:
+        timer.require()
     folder = where.hooks()
     files.require_writable(where.git_dir)
     files.require_writable(folder)
     python, command = installation.programs()
-    table = schedule.table(when != '')
+    table = schedule.table(when not in ('', schedule.TIMER))
     if when is None:
-        when = crontab.when(table or b'', where.folder) or crontab.DEFAULT
+        when = schedule.kept(table, where.folder)
     return Decision(
         hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
         places=hookfolder.places(folder, None if where.bare else where.folder),
@@ -92,8 +93,11 @@ def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
     names = ', '.join(place.name for place in changed) or 'unchanged'
     said.append(f'hooks: {names} in {folder}')
     for place in changed:
-        if place.found == 'other':
+        if place.found == 'other' and os.access(place.kept, os.X_OK):
             said.append(f'the {place.name} hook that was there runs first, as {place.kept}')
+        elif place.found == 'other':
+            said.append(f'the {place.name} hook that was there cannot be executed, so git did not '
+                        f'run it: it is kept as {place.kept}, and does not run')
         if place.found == 'tracked':
             target = os.path.realpath(place.kept)
             said.append(

@@ -20,6 +20,8 @@ def path_of(where: repository.Repository, given: Path | None) -> Path:
     write it."""
     named = where.setting('mirage.config')
     path = given.absolute() if given else where.config_path() if named else starter.path(where)
+    if path.is_dir():
+        raise errors.Refused(f'{path} is a folder', hint='name a file with --config')
     inside = path.resolve().is_relative_to(where.folder)
     if inside and not path.resolve().is_relative_to(where.git_dir):
         raise errors.Refused(
@@ -41,22 +43,25 @@ def put(
 ) -> list[str]:
     """Let git's configuration name the mirage.yml at `path`, which gets `text` (a starter's by
     default) when it is not there yet."""
-    said = [f'mirage.yml: {path}']
-    if not path.exists():
+    fresh = not path.exists()
+    if fresh:
         content = text or starter.text(where)
         with files.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
             path.touch(0o600)  # a webhook's address in it is a secret
             path.write_text(content, 'utf-8', 'surrogateescape')
-        what = 'read it, and fill in what is open' if text else 'say there what should run'
-        said = [f'mirage.yml: {path} is new: {what}']
     _name(where, str(path), undo)
+    names, warned = [], []
     try:
-        store.settings(path)
+        names = list(store.settings(path).unikernels)
     except errors.Refused as refused:
-        said.append(f'WARNING: {refused.reason}')
-    return said
+        warned = [f'WARNING: {refused.reason}']
+    what = (
+        'read it, and fill in what is open' if text
+        else f'it names {", ".join(names)}; read it' if names else 'say there what should run'
+    )
+    return [f'mirage.yml: {path}{f" is new: {what}" if fresh else ""}', *warned]
 
 
 def take(where: repository.Repository) -> list[str]:

@@ -413,7 +413,8 @@ def test_the_old_line_is_told(old: Deployment, tmp_path: Path) -> None:
     mirage = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
     done = spool.run(mirage, 'install', str(old.host), '--config', f'{tmp_path}/new.yml')
     assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.splitlines()[-2:] == [
+    cron, _, pull = done.stdout.splitlines()[-3:]
+    assert [cron, pull] == [
         'cron: */7 * * * *, and at boot',
         'your crontab also has its own pull, no longer needed: as long as it stays, cron mails '
         f'`Already up to date.` for it each time; remove it with `crontab -e`: {line}',

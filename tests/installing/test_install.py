@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +37,7 @@ from tests.patience import until
 from tests.spool import Spool, lacking
 
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
+Act = Callable[[Path], list[str]]
 MIRAGE = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
 
 
@@ -138,6 +140,18 @@ def test_the_hook_that_was_there_runs_first_with_its_arguments(
         f'`unikernels: {{}}`, then: mirage-hooks -C {host} deploy',
         'branch: master', 'unikernels:', '  mort.io:', '    image: xen/latest',
         f'    network: {{mode: socket, port: {port}}}',
+    ]
+
+
+def test_a_hook_that_git_does_not_run_is_said_not_to_run(host: Path, file: Path) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\nexit 1\n')
+    hook.chmod(0o644)
+    lost = host / '.git/hooks/post-rewrite'
+    lost.symlink_to('/nowhere/at/all')
+    assert install.install(host, file, when='')[1:3] == [
+        f'the {one.name} hook that was there cannot be executed, so git did not run it: it is kept '
+        f'as {one}.before-mirage-hooks, and does not run' for one in (hook, lost)
     ]
 
 
@@ -295,7 +309,7 @@ def test_the_starter_is_filled_in_from_the_repository(
     monkeypatch.setattr(os, 'geteuid', lambda: 1000)
     said = install.install(host, when='')
     path = Path.home() / '.config/mirage-hooks/host.yml'
-    assert said[1] == f'mirage.yml: {path} is new: say there what should run'
+    assert said[1] == f'mirage.yml: {path} is new: it names mort.io; read it'
     # It is a unix image, which can run at once.
     assert reading.load(path) == config.Settings(branch='master', unikernels={
         'mort.io': config.Unikernel(image='xen/latest', network=config.Socket(port=8080))})
@@ -374,6 +388,21 @@ def test_a_mirage_yml_that_is_there_is_never_written(host: Path, file: Path) -> 
     assert file.read_text() == 'unikernels: {www: {image: x, memory: lots}}\n'
 
 
+def test_a_folder_in_the_place_of_a_file_is_refused(host: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        install.install(host, tmp_path, when='')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{tmp_path} is a folder', 'name a file with --config')
+
+
+@pytest.mark.parametrize('act', [install.install, uninstall.uninstall])
+def test_a_file_in_the_place_of_a_repository_is_refused(file: Path, act: Act) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        act(file)
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{file} is no folder', 'give a clone or a bare repository with -C')
+
+
 def test_the_starter_of_another_repository_is_not_taken(
     tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,21 +457,39 @@ def test_our_lines_are_added_to_the_crontab_and_taken_out_again(
         spool.write(before)
     done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
     assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.splitlines()[-1] == 'cron: */7 * * * *, and at boot'
+    assert done.stdout.splitlines()[-2:] == ['cron: */7 * * * *, and at boot', unserved(host)]
     job = f'{MIRAGE} -C {host} pull --quiet # mirage-hooks: {host}\n'
     ours = f'*/7 * * * * {job}@reboot sleep 20; {job}'.encode()
     assert spool.read() == (before or b'') + ours
     again = spool.run(MIRAGE, 'install', str(host))
-    assert again.stdout.splitlines()[-1] == 'cron: */7 * * * *, and at boot, unchanged'
+    assert again.stdout.splitlines()[-2] == 'cron: */7 * * * *, and at boot, unchanged'
     assert spool.read() == (before or b'') + ours
     changed = spool.run(MIRAGE, 'install', str(host), '--cron', '@hourly')
-    assert changed.stdout.splitlines()[-1] == 'cron: @hourly, and at boot'
-    assert spool.run(MIRAGE, 'install', str(host)).stdout.endswith(
-        'cron: @hourly, and at boot, unchanged\n')
+    assert changed.stdout.splitlines()[-2] == 'cron: @hourly, and at boot'
+    unchanged = spool.run(MIRAGE, 'install', str(host)).stdout.splitlines()
+    assert unchanged[-2] == 'cron: @hourly, and at boot, unchanged'
     assert spool.read() == (before or b'') + ours.replace(b'*/7 * * * *', b'@hourly')
     gone = spool.run(MIRAGE, 'install', '--uninstall', str(host))
     assert gone.stdout.splitlines()[0] == 'cron: our lines are out'
     assert spool.read() == (before or None)
+
+
+def unserved(host: Path) -> str:
+    return (
+        'WARNING: no cron daemon runs on this host, so nothing pulls by itself and nothing starts '
+        'after a reboot: start it (systemctl enable --now cron, or service cron start), or have '
+        f'{MIRAGE} -C {host} pull run every few minutes'
+    )
+
+
+@needs_spool
+def test_where_a_cron_daemon_runs_there_is_no_warning(
+    host: Path, file: Path, spool: Spool
+) -> None:
+    install_it = f'{MIRAGE} install {host} --config {file}'
+    done = spool.run('sh', '-c', f'cron && {install_it}')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.splitlines()[2:] == ['cron: */7 * * * *, and at boot']
 
 
 @needs_spool
@@ -465,9 +512,10 @@ def test_what_crontab_itself_refuses_undoes_the_rest(host: Path, file: Path, spo
     done = spool.run(
         MIRAGE, 'install', str(host), '--config', str(file), '--cron', '77 * * * *'
     )
-    assert done.returncode == 1
-    assert 'crontab refused the new table: ' in done.stderr
-    assert 'bad minute' in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, '', "mirage-hooks: cron does not understand '77 * * * *': bad minute\n"
+        "  hint: give five fields that say when, as '*/7 * * * *', or a word, as @hourly\n"
+    )
     assert spool.read() is None
     assert {**picture(host / '.git'), str(host / '.git/config'): ''} == {
         **before, str(host / '.git/config'): ''
@@ -494,7 +542,8 @@ def test_without_a_crontab_program_it_says_so_and_goes_on(
     said = install.install(host, file)
     assert said[-1] == (
         'WARNING: this host has no crontab program, so nothing pulls by itself and nothing '
-        f'starts after a reboot: have {MIRAGE} -C {host} pull run every few minutes'
+        f'starts after a reboot: apt install cron, or have {MIRAGE} -C {host} pull run every few '
+        'minutes'
     )
     assert (host / '.git/hooks/post-merge').exists()
 
