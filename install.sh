@@ -7,21 +7,25 @@ usage() {
     cat <<'END'
 ./install.sh --demo [--keep] [--image FILE]
     see it work: no root, no hypervisor, nothing left behind
-./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --no-cron] [--adopt] REPOSITORY
-    put hooks into REPOSITORY, a clone or a bare repository, with a mirage.yml and two
-    cron lines (one for boot) for it; safe to run again, also to upgrade
+./install.sh [--prefix DIR] [--config FILE] [--cron SPEC | --timer | --no-cron] [--adopt]
+            REPOSITORY
+    install into REPOSITORY, a clone or a bare repository: hooks, a mirage.yml and
+    two cron lines (one for boot), or a timer; safe to run again, also to upgrade
 ./install.sh [the same options] --from URL [DIR]
     first clone URL into DIR, with only what a host needs: no old images, no work tree
-./install.sh --uninstall [--prefix DIR] REPOSITORY
-    put all back as it was; mirage.yml and the state are kept
+./install.sh --uninstall [--stop] [--purge] [--prefix DIR] REPOSITORY
+    put all back as it was; what runs goes on, mirage.yml and the state are kept
 
 --prefix DIR    where the private Python environment goes
                 (~/.local/share/mirage-hooks; as root /opt/mirage-hooks)
 --config FILE   the host's mirage.yml; a commented one is made if there is none
 --cron SPEC     when to pull, as crontab has it (*/7 * * * *)
---no-cron       no lines in the crontab
+--timer         a systemd timer in the place of the cron lines
+--no-cron       neither: nothing pulls by itself
 --adopt         only write the mirage.yml that does what the repository's old scripts
                 did: no hook, no cron line; read it, and run again without --adopt
+--stop          end what runs, too
+--purge         remove the state, too: releases, their consoles, the history
 --keep          leave the demo running, and say how to stop it
 --image FILE    show a unix/socket image of yours in the demo
 
@@ -37,7 +41,7 @@ main() {
     if [ "$from" ]; then check_folder; else check_repository; fi
     check_places
     trap clean_up EXIT
-    trap 'exit 130' INT
+    trap interrupted INT
     trap 'exit 143' TERM HUP
     if [ "$from" ]; then clone; fi
     mkdir -p "$prefix/bin" "$commands"
@@ -58,12 +62,13 @@ main() {
     set -- install "$repository"
     if [ "$config" ]; then set -- "$@" --config "$config"; fi
     if [ "$cron" ]; then set -- "$@" --cron "$cron"; fi
+    if [ "$timer" ]; then set -- "$@" --timer; fi
     if [ "$no_cron" ]; then set -- "$@" --no-cron; fi
     if [ "$adopt" ]; then set -- "$@" --adopt; fi
     "$prefix/bin/mirage-hooks" "$@"
     done=1
     discard_oldest
-    if [ ! "$no_cron$adopt" ]; then first_tick; fi
+    if [ ! "$no_cron$adopt" ]; then first_run; fi
     case ":$PATH:" in
         *":$commands:"*) ;;
         *) say "$commands is not on your PATH: call $commands/mirage-hooks, or add it." ;;
@@ -87,6 +92,7 @@ misused() {
 
 understand() {
     demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' from='' adopt='' prefix='' ordinary=''
+    stop='' purge='' timer=''
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix | --config | --cron | --image | --from)
@@ -98,6 +104,9 @@ understand() {
             --demo) demo=1 ;;
             --keep) keep=1 ;;
             --uninstall) uninstall=1 ;;
+            --timer) timer=1 ;;
+            --stop) stop=1 ;;
+            --purge) purge=1 ;;
             --no-cron) no_cron=1 ;;
             --adopt) adopt=1 ;;
             -h | --help) usage && exit 0 ;;
@@ -110,11 +119,16 @@ understand() {
         shift
     done
     if [ ! "$demo$repository$from" ]; then misused 'name a repository, or --demo'; fi
-    if [ "$demo" ] && [ "$repository$uninstall$config$cron$no_cron$prefix$from$adopt" ]; then
+    if [ "$demo" ] && [ "$repository$uninstall$config$cron$timer$no_cron$prefix$from$adopt$stop$purge" ]; then
         misused '--demo goes only with --keep and --image'
     fi
     if [ ! "$demo" ] && [ "$keep$image" ]; then misused '--keep and --image go with --demo'; fi
-    if [ "$cron" ] && [ "$no_cron" ]; then misused 'either --cron or --no-cron'; fi
+    case ${cron:+1}$timer$no_cron in
+        11*) misused 'one of --cron, --timer and --no-cron' ;;
+    esac
+    if [ ! "$uninstall" ] && [ "$stop$purge" ]; then
+        misused '--stop and --purge go with --uninstall'
+    fi
     if [ "$uninstall" ] && [ "$from$adopt" ]; then
         misused '--uninstall goes without --from and --adopt'
     fi
@@ -126,8 +140,12 @@ understand() {
         prefix=${prefix:-/opt/mirage-hooks}
         commands=/usr/local/bin
     else
-        prefix=${prefix:-${XDG_DATA_HOME:-${HOME:?is not set}/.local/share}/mirage-hooks}
-        commands=$HOME/.local/bin
+        if [ ! "${HOME-}" ] && [ ! "$demo" ]; then
+            die 'HOME is not set, and there a user'"'"'s commands go' \
+                'HOME=/home/… ./install.sh …, or run it from a login: sudo -iu USER'
+        fi
+        prefix=${prefix:-${XDG_DATA_HOME:-${HOME-}/.local/share}/mirage-hooks}
+        commands=${HOME-}/.local/bin
     fi
     prefix=$(absolute "$prefix")
 }
@@ -167,7 +185,10 @@ find_python() {
 }
 
 check_repository() {
-    if [ ! -d "$repository" ]; then die "$repository does not exist" 'clone it first'; fi
+    if [ ! -e "$repository" ]; then die "$repository does not exist" 'clone it first'; fi
+    if [ ! -d "$repository" ]; then
+        die "$repository is no folder" 'name a clone or a bare repository'
+    fi
     if ! said=$(LC_ALL=C git -C "$repository" rev-parse --git-common-dir 2>&1); then
         case $said in
             *'dubious ownership'*)
@@ -181,6 +202,23 @@ print(pathlib.Path(sys.argv[1]).owner())' "$repository")
     fi
     git_dir=$(cd -- "$repository" && cd -- "$said" && pwd -P)
     require_writable "$git_dir"
+    check_hooks
+}
+
+# As `Asked.hooks` does, but before an environment is built.
+check_hooks() {
+    hooks=$(git -C "$repository" config --type=path core.hooksPath || true)
+    if [ ! "$hooks" ]; then return 0; fi
+    tree=$(git -C "$repository" rev-parse --show-toplevel 2>/dev/null || printf '%s' "$git_dir")
+    hooks=$("$python" -c 'import pathlib, sys
+print(pathlib.Path(*sys.argv[1:]).resolve())' "$tree" "$hooks")
+    case $hooks/ in
+        "$git_dir"/*) ;;
+        *)
+            die "core.hooksPath makes git run the hooks in $hooks, which is not inside $git_dir and so not for this repository alone" \
+                "give it hooks of its own: git -C $tree config core.hooksPath $git_dir/hooks"
+            ;;
+    esac
 }
 
 check_folder() {
@@ -236,17 +274,34 @@ move_clone() {
 check_places() {
     require_writable "$prefix"
     require_writable "$commands"
-    if [ -e "$commands/mirage-hooks" ] && [ ! -L "$commands/mirage-hooks" ]; then
-        die "$commands/mirage-hooks is there and is not ours" 'move it away'
-    fi
+    for place in "$prefix/current" "$prefix/previous" "$prefix/bin/mirage-hooks" \
+        "$commands/mirage-hooks"
+    do
+        require_ours "$place"
+    done
     prefix_from=$(existing "$prefix")
     commands_from=$(existing "$commands")
+}
+
+# What is replaced, and removed when we uninstall, is nobody else's: $1, where it is there.
+require_ours() {
+    case $(readlink "$1" || true) in
+        '') if [ ! -e "$1" ]; then return 0; fi ;;
+        venv-* | ../current/bin/mirage-hooks | "$prefix/bin/mirage-hooks") return 0 ;;
+        *) if [ ! -e "$1" ]; then return 0; fi ;;
+    esac
+    die "$1 is there and is not ours" 'move it away, or choose another place (--prefix)'
 }
 
 # The nearest folder above that is there.
 existing() {
     folder=$1
-    while [ ! -d "$folder" ]; do folder=$(dirname -- "$folder"); done
+    while [ ! -d "$folder" ]; do
+        if [ -e "$folder" ]; then
+            die "$folder is no folder" 'move it away, or choose another place (--prefix)'
+        fi
+        folder=$(dirname -- "$folder")
+    done
     printf '%s' "$folder"
 }
 
@@ -266,7 +321,8 @@ copy_source() {
     chmod -R u+w "$copy"
     find "$copy" -name __pycache__ -prune -exec rm -rf {} +
     stamp=$(cd "$copy" && "$python" -c '
-import hashlib, pathlib, sys
+import hashlib, pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL) # no traceback for Ctrl-C
 digest = hashlib.sha256(repr((sys.version, sys.executable)).encode())
 for path in sorted(p for p in pathlib.Path().rglob("*") if p.is_file()):
     digest.update(repr((str(path), path.read_bytes())).encode())
@@ -280,7 +336,10 @@ up_to_date() {
 
 build() {
     say "Making a Python environment in $1 …"
-    "$python" -m venv "$1"
+    if ! "$python" -m venv "$1" >"$copy/venv.log" 2>&1; then
+        tail -n 3 "$copy/venv.log" >&2
+        die "$python could not make an environment" "is there room in $(dirname -- "$1")?"
+    fi
     say 'Putting mirage-hooks and what it needs into it (about 15 s) …'
     # What comes from an index is what was looked at, byte for byte; and it is all there is.
     if ! { packages "$1" --require-hashes --requirement "$copy/constraints.txt" &&
@@ -301,10 +360,12 @@ packages() {
         --disable-pip-version-check --no-input "$@"
 }
 
-# What cron does from now on, once at once. (--adopt installs nothing that would do it.)
-first_tick() {
-    "$prefix/bin/mirage-hooks" -C "$repository" pull ||
-        say "It is installed all the same. cron tries again; mirage-hooks -C $repository check says more."
+# What cron or the timer does from now on, once at once. (--adopt installs nothing that would.)
+first_run() {
+    if ! "$prefix/bin/mirage-hooks" -C "$repository" pull; then
+        say "It is installed all the same. What is missing: mirage-hooks -C $repository check;" \
+            "to try again: mirage-hooks -C $repository deploy"
+    fi
 }
 
 # Commands in an environment name it by its path: so each has a folder of its own, and `current` is
@@ -330,6 +391,15 @@ text, place = sys.argv[1:]
 fresh = f"{place}.{os.getpid()}"
 os.symlink(text, fresh)
 os.replace(fresh, place)' "$1" "$2"
+}
+
+interrupted() {
+    if [ "${done-}" ]; then
+        say 'Interrupted: it is installed all the same.'
+    else
+        printf 'install.sh: interrupted: all is left as it was\n' >&2
+    fi
+    exit 130
 }
 
 clean_up() {
@@ -368,7 +438,10 @@ uninstall() {
     if [ ! -x "$prefix/bin/mirage-hooks" ]; then
         die "mirage-hooks is not installed in $prefix" 'is it elsewhere? name it with --prefix'
     fi
-    "$prefix/bin/mirage-hooks" install --uninstall "$repository"
+    set -- install --uninstall "$repository"
+    if [ "$stop" ]; then set -- "$@" --stop; fi
+    if [ "$purge" ]; then set -- "$@" --purge; fi
+    "$prefix/bin/mirage-hooks" "$@"
     if [ -s "$prefix/repositories" ]; then
         say "Other repositories still use $prefix: it stays."
         return 0
@@ -387,7 +460,7 @@ ORDINARY=1879048192
 run_demo() {
     copy=$(mktemp -d "${TMPDIR:-/tmp}/mirage-hooks-demo-XXXXXX")
     trap 'rm -rf "$copy"' EXIT
-    trap 'exit 130' INT
+    trap interrupted INT
     trap 'exit 143' TERM HUP
     if [ "$image" ] && ! cp -- "$image" "$copy/image"; then
         die "cannot read $image" 'name a unix/socket image'
@@ -401,7 +474,9 @@ run_demo() {
     if [ "$keep" ]; then set -- "$@" --keep; fi
     if [ "$image" ]; then set -- "$@" --image "$copy/image"; fi
     # From here on the demo itself cleans up: it also has to end what it started.
-    "$copy/venv/bin/python" -I -c 'import mirage_hooks.demo'
+    "$copy/venv/bin/python" -I -c 'import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+import mirage_hooks.demo'
     set -- "$copy/venv/bin/python" -I -m mirage_hooks.demo "$@"
     if [ "$ordinary" ]; then
         chown -R "$ORDINARY:$ORDINARY" "$copy"

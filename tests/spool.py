@@ -40,7 +40,11 @@ class Spool:
         (folder / 'crontabs').chmod(0o1730)
 
     def command(self, *command: str) -> tuple[str, ...]:
-        return ('unshare', '-m', 'sh', '-c', MOUNTED, 'sh', str(self.folder), *command)
+        """With a process table of its own: no cron daemon but one that `command` starts."""
+        return ('unshare', '-m', '-p', '-f', '--mount-proc', *self._mounted(*command))
+
+    def _mounted(self, *command: str) -> tuple[str, ...]:
+        return ('sh', '-c', MOUNTED, 'sh', str(self.folder), *command)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -53,7 +57,9 @@ class Spool:
         """Debian's cron daemon on it; it looks once a minute."""
         # It calls the table 'crontabs/root' by its owner alone, and mails nobody here.
         self.write(b'MAILTO=""\n')
-        daemon = subprocess.Popen(self.command('cron', '-f'), stdin=subprocess.DEVNULL)
+        daemon = subprocess.Popen(
+            ('unshare', '-m', *self._mounted('cron', '-f')), stdin=subprocess.DEVNULL
+        )
         time.sleep(1.1)  # cron tells a changed table by whole seconds
         try:
             yield daemon

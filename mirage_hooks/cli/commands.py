@@ -156,16 +156,17 @@ def do_drain(given: argparse.Namespace) -> int:
 
 
 def do_install(given: argparse.Namespace) -> int:
-    from ..installing import draft, install
+    from ..installing import draft, install, uninstall
+    from ..messages import errors
     from ..messages.report import Reporter, plain
 
-    report = Reporter()
-    path = Path(given.path)
+    report, path = Reporter(), Path(given.path)
+    if (given.stop or given.purge) and not given.uninstall:
+        raise errors.Usage('--stop and --purge go with --uninstall')
     if given.uninstall:
-        said = install.uninstall(path)
+        said = uninstall.uninstall(path, given.stop, given.purge)
     else:
-        act = draft.write if given.adopt else install.install
-        said = act(path, given.config, '' if given.no_cron else given.cron)
+        said = (draft.write if given.adopt else install.install)(path, given.config, given.cron)
     for line in said:
         report.line(plain(line))
     return 0

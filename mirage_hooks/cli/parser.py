@@ -159,11 +159,16 @@ def _setting_up(command: Command) -> None:
     one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
     when = one.add_mutually_exclusive_group()
     when.add_argument('--cron', metavar='SPEC', help='when to pull (*/7 * * * *)')
-    when.add_argument('--no-cron', action='store_true', help='no line in the crontab')
+    when.add_argument('--no-cron', dest='cron', action='store_const', const='',
+                      help='no line in the crontab')
+    when.add_argument('--timer', dest='cron', action='store_const', const='timer',
+                      help='a systemd timer in the place of the cron lines')
     one.add_argument('--adopt', action='store_true',
                      help="only write the mirage.yml that does what the repository's old scripts "
                      'did; run again without it to go live')
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
+    one.add_argument('--stop', action='store_true', help='with --uninstall: end what runs')
+    one.add_argument('--purge', action='store_true', help='with --uninstall: remove the state')
     one = command('check', acts.do_check, 'whether the next push would end well, and what to do',
                   json=True)
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',

@@ -68,7 +68,7 @@ def converge(
         from ..deploying.context import Intent
         from ..git.repository import Repository
         from ..messages import progress
-        from ..messages.report import Reporter, encoded
+        from ..messages.report import Reporter, encoded, plain
 
     # What is said on the way does not come between a program and its answer.
     report = Reporter(quiet, sys.stderr if as_json else None)
@@ -79,10 +79,13 @@ def converge(
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if as_json:
         print(encoded({'unikernels': [told.fields(one) for one in shown]}), flush=True)
-    elif not outcomes and not quiet:
-        report.line('mirage.yml names no unikernel: nothing to run')
-    else:
+    elif outcomes or quiet:
         told.outcomes(report, shown)
+    else:
+        from ..installing import proposal
+
+        for line in proposal.lines(repository):
+            report.line(plain(line))
     notify.tell(repository, outcomes, trigger, report)
     return int(any(outcome.failed for outcome in shown))
 

@@ -44,6 +44,8 @@ def status(repository: Repository, only: str, as_json: bool) -> int:
                        'keeper': keeper, 'unikernels': rows}), flush=True)
     else:
         _people(rows, deploying, keeper)
+        if not rows and not wrong:
+            print('mirage.yml names no unikernel: `mirage-hooks deploy` says what to add')
         if left:
             print(f'left by a deployment that was killed: {plain(", ".join(left))}')
             print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')

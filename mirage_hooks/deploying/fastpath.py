@@ -12,6 +12,8 @@ def leave(context: Context, outcomes: list[model.Outcome]) -> None:
     """Let the next hook go home at once when all is well and nothing changed since."""
     if drain.draining(context.state):
         return
+    if all(outcome.kind == 'removed' for outcome in outcomes):
+        return  # what mirage.yml could name is told at each push
     for outcome in outcomes:
         release = outcome.running
         if outcome.failed or (release is not None and release.plan.domain):

@@ -42,6 +42,10 @@ def find(path: Path) -> Place:
     another one could have written it."""
     if not path.exists():
         raise errors.Refused(f'{path} does not exist')
+    if not path.is_dir():
+        raise errors.Refused(
+            f'{path} is no folder', hint='give a clone or a bare repository with -C'
+        )
     said = _ask(path)
     for git_dir in dict.fromkeys((said.own, said.common)):
         _require_apart(git_dir)

@@ -15,6 +15,8 @@ from .catfile import SMALL
 from .objects import bounded
 from .tree import Entry
 
+PUBLISHED = 1000  # files that are looked at for what a commit publishes
+
 
 class Reading(Asked):
     """The files of a repository's commits."""
@@ -71,7 +73,7 @@ class Reading(Asked):
         blobs = [entry for entry in self._everything(commit) if entry.kind == 'blob']
         pointers = [entry.path for entry in blobs if Path(entry.path).name == 'latest']
         plain = [entry.path for entry in blobs if tree.parts(entry)[1] in tree.KERNELS]
-        found = {path: self._published(commit, path) for path in pointers or plain}
+        found = {path: self._published(commit, path) for path in (pointers or plain)[:PUBLISHED]}
         return [(path, name) for path, name in found.items() if name]
 
     def _published(self, commit: str, path: str) -> str:

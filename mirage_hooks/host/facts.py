@@ -23,7 +23,7 @@ def look() -> model.Host:
     sealed = not root and _bubblewrap('--unshare-user', '--disable-userns')
     sandbox = sealed or _bubblewrap(*(() if root else ('--unshare-user',)))
     return model.Host(
-        root=root, sandbox=sandbox, systemd=_systemd(root), nodes=devices.nodes(root),
+        root=root, sandbox=sandbox, systemd=systemd(root), nodes=devices.nodes(root),
         cgroups=cgroups.available(), counted=sandbox and (root or _apart()), sealed=sealed,
         filters=sandbox and filters.available(),
     )
@@ -43,7 +43,7 @@ def _apart() -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= (5, 14)
 
 
-def _systemd(root: bool) -> Literal['', 'system', 'user']:
+def systemd(root: bool) -> Literal['', 'system', 'user']:
     """Which systemd keeps a release alive after the hook's own session ends."""
     if not SYSTEMD.is_dir() or programs.find('systemd-run') is None:
         return ''

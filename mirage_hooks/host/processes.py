@@ -102,7 +102,7 @@ def marked(state: Path) -> Iterator[tuple[Path, psutil.Process]]:
     """Every living process of a release below `state`, with the release's folder. What a process
     says of itself counts for little: it is of the release of the outermost marked process above
     it, which only we started when it runs as this user."""
-    prefix = f'{state}{os.sep}'
+    prefix = str(state).rstrip(os.sep) + os.sep
     import psutil
 
     for process in psutil.process_iter():

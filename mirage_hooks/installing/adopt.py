@@ -16,7 +16,7 @@ from .. import config, image, targets
 from ..git import repository, tree
 from ..messages import errors
 from ..switching import fitting
-from . import compiled, crontab, entry, known, starter, xlfile
+from . import compiled, crontab, entry, known, published, starter, xlfile
 
 TEMPLATE = re.compile(r'(scripts/)?(xl\.conf|[A-Za-z0-9._-]+\.xl)(\.in)?')
 HOOK = re.compile(r'(scripts/)?post-merge(\.hook|\.sh)?')
@@ -54,7 +54,7 @@ def adopt(where: repository.Repository) -> Adopted:
     head = [
         starter.head(where),
         f'# Adopted from {read} of commit {commit[:12]}.',
-        *([f'branch: {starter.plain(branch)}'] if branch else []),
+        *([f'branch: {published.quoted(branch)}'] if branch else []),
         '', 'unikernels:', *entries, '',
     ]
     when = _when(scripts)

@@ -12,10 +12,9 @@ from ..host import daemons
 from ..messages import errors
 from ..messages.report import age
 from ..state import ownership
-from . import crontab, installation, schedule
+from . import crontab, installation, schedule, timer
 from .finding import Finding, Found, Place, fine, missing, note
 
-DAEMONS = ('cron', 'crond', 'fcron', 'dcron', 'bcron')
 GRACE = 600  # seconds that a run may be late: a host was asleep
 
 
@@ -23,7 +22,10 @@ def findings(place: Place) -> Found:
     folder, ran = place.repository.folder, place.state.last_run()
     table = crontab.read()
     when = crontab.when(table or b'', folder)
-    if table is None:
+    if timer.there(folder):
+        yield fine('cron', f'a systemd timer pulls, in the place of cron: {timer.name(folder)}')
+        yield _ran(ran)
+    elif table is None:
         yield _absent(place, ran, 'this host has no program `crontab`', 'apt install cron, then '
                       f'mirage-hooks install {shlex.quote(str(folder))}; or {_instead(folder)}')
     elif when or crontab.pulls(table, folder):
@@ -70,7 +72,7 @@ def _instead(folder: Path) -> str:
 
 def _daemon() -> Finding:
     try:
-        running = daemons.running(DAEMONS)
+        running = daemons.running(crontab.DAEMONS)
     except errors.Unavailable as why:
         return note('cron', why.reason)
     if running:
@@ -83,9 +85,15 @@ def _daemon() -> Finding:
 def _run(when: str, ran: float | None) -> Finding:
     """When the lines for `when` ran last."""
     if ran is None:
-        return note('cron', 'it has not run yet')
+        return _ran(ran)
     pause = re.fullmatch(r'\*(?:/([0-9]+))?( \*){4}', when)
     if pause and time.time() - ran > 3 * 60 * int(pause[1] or 1) + GRACE:
         return missing('cron', f'its last run was {age(ran)} ago, though its line says {when}',
                        'see what cron says of it: journalctl -u cron, or /var/log/syslog')
+    return _ran(ran)
+
+
+def _ran(ran: float | None) -> Finding:
+    if ran is None:
+        return note('cron', 'it has not run yet')
     return fine('cron', f'its last run was {age(ran)} ago')

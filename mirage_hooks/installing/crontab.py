@@ -7,11 +7,12 @@ import re
 import shlex
 from pathlib import Path
 
-from ..host import programs
+from ..host import daemons, programs
 from ..messages import errors
 
 DEFAULT = '*/7 * * * *'
 BOOT = '@reboot'
+DAEMONS = ('cron', 'crond', 'fcron', 'dcron', 'bcron-start')
 PAUSE = 20  # seconds after cron's start, for bridges, Xen and the network to come up
 _WORDS = 'reboot|yearly|annually|monthly|weekly|daily|midnight|hourly'
 _SPEC = re.compile(rf'@({_WORDS})|[0-9A-Za-z*,/~-]+( [0-9A-Za-z*,/~-]+){{4}}')
@@ -98,12 +99,27 @@ def read() -> bytes | None:
     return b'' if code else _HEADER.sub(b'', printed, count=1)
 
 
-def write(table: bytes) -> None:
-    """Make `table` this user's crontab; raises Unavailable in crontab's own words."""
+def write(table: bytes, when: str = '') -> None:
+    """Make `table`, where `when` is new, this user's crontab; raises Unavailable in crontab's own
+    words."""
     arguments = ('-',) if table else ('-r',)
     code, _, said = programs.exchange('crontab', *arguments, stdin=table)
-    if code and (table or 'no crontab for' not in said):
-        raise errors.Unavailable(f'crontab refused the new table: {said or "it said nothing"}')
+    if not code or (not table and 'no crontab for' in said):
+        return
+    if wrong := re.match(r'"-":\d+: ([^;]+)', said):
+        raise errors.Unavailable(
+            f'cron does not understand {when!r}: {wrong[1]}',
+            hint="give five fields that say when, as '*/7 * * * *', or a word, as @hourly",
+        )
+    raise errors.Unavailable(f'crontab refused the new table: {said or "it said nothing"}')
+
+
+def served() -> bool:
+    """Whether a cron daemon runs, as far as this user may look."""
+    try:
+        return bool(daemons.running(DAEMONS))
+    except errors.Unavailable:
+        return True
 
 
 def _mark(repository: Path) -> bytes:

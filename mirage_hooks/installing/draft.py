@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ..git import repository
 from ..messages import errors
-from . import adopt, crontab, hookfolder, install, installation, mirageyml
+from . import adopt, crontab, hookfolder, install, installation, mirageyml, schedule, timer
 
 
 def write(path: Path, settings: Path | None = None, when: str | None = None) -> list[str]:
     """Adopt the old scripts of the repository at `path`; what was done and what comes next, for a
     person. `when` is handed on to `install`. Raises Refused, with nothing changed."""
     where = repository.Repository(path)
-    when = crontab.spec(when) if when else when
+    when = schedule.spec(when)
     file = mirageyml.path_of(where, settings)
     adopted = adopt.adopt(where)
     installed = _installed(where)
@@ -46,7 +46,7 @@ def _installed(where: repository.Repository) -> str:
     with contextlib.suppress(errors.Unavailable):
         if crontab.when(crontab.read() or b'', where.folder):
             return 'cron lines'
-    return ''
+    return 'timer' if timer.there(where.folder) else ''
 
 
 def _stays(file: Path, adopted: adopt.Adopted) -> list[str]:
@@ -62,7 +62,7 @@ def _next(
     folder = shlex.quote(str(where.folder))
     asked = '' if adopted.when == crontab.DEFAULT else adopted.when
     cron = f'--cron {shlex.quote(when or asked)} ' if when or asked else ''
-    cron = '--no-cron ' if when == '' else cron
+    cron = '--no-cron ' if when == '' else '--timer ' if when == schedule.TIMER else cron
     return [
         'nothing else is changed: no hook, no cron line, nothing is started; what the old scripts '
         'made goes on',

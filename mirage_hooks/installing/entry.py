@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from .. import config
-from . import starter, xlfile
+from . import published, xlfile
 from .compiled import Address
 
 # Keys that say what we do anyway, or that stand elsewhere in mirage.yml.
@@ -39,8 +39,8 @@ class Seen(msgspec.Struct, frozen=True):
 
 def lines(old: Old, seen: Seen) -> Iterator[str]:
     values = old.xl.values
-    yield f'  {starter.plain(old.name)}:'
-    yield f'    image: {starter.plain(old.image)}'
+    yield f'  {published.quoted(old.name)}:'
+    yield f'    image: {published.quoted(old.image)}'
     yield '    target: xen'
     yield from _memory(values.get('memory', ()))
     yield f'    mirage: "{seen.version}"  # guessed: {seen.why}'
@@ -125,7 +125,7 @@ def _network(vif: str, indent: str) -> Iterator[str]:
     for key, kind in (('bridge', config.Interface), ('mac', config.Mac)):
         value = given.pop(key, '')
         if fits(value, kind):
-            yield f'{indent}{key}: {json.dumps(value) if key == "mac" else starter.plain(value)}'
+            yield f'{indent}{key}: {json.dumps(value) if key == "mac" else published.quoted(value)}'
         elif value or key == 'bridge':
             yield f'{indent}# {key}: {shown(value)}'
     yield f'{indent}compiled_in: true  # the image has its address already'

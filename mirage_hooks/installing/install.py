@@ -1,4 +1,4 @@
-"""Into a repository, and out of it again: hooks, mirage.yml, the cron lines."""
+"""Into a repository: hooks, mirage.yml, the cron lines or the timer."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import msgspec
 
 from ..git import discovery, repository
 from ..messages import errors
-from ..state import files, pipe, store
-from ..switching import launcher
-from . import crontab, hookfolder, installation, mirageyml, schedule, shell
+from ..state import files
+from . import hookfolder, installation, mirageyml, schedule, shell, timer
 
 
 class Decision(msgspec.Struct, frozen=True):
     """What an installation will do. `table` is the crontab as it is, None where cron is not; `when`
-    is our line's schedule, '' for no line."""
+    is as schedule.put has it."""
 
     hooks: dict[str, str]
     places: list[hookfolder.Place]
@@ -30,8 +29,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 def install(path: Path, settings: Path | None = None, when: str | None = None) -> list[str]:
     """Install into the repository at `path`; what was done, for a person. `when` is a cron
-    schedule, '' for none; None keeps the one that is there. Raises Refused, with nothing
-    changed."""
+    schedule, or schedule.TIMER, or '' for none; None keeps what is there. Raises Refused, with
+    nothing changed."""
     where = repository.Repository(path)
     decision = _decide(where, settings, when)
     with contextlib.ExitStack() as undo:
@@ -45,28 +44,6 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
         schedule.decide(where, decision.when, undo)
         installation.remember(where.folder, True)
         undo.pop_all()
-    return said
-
-
-def uninstall(path: Path) -> list[str]:
-    """Put back all that `install` changed; what was done, for a person. What runs goes on."""
-    if not path.exists():
-        said = schedule.take(path.absolute())
-        installation.remember(path.absolute(), False)
-        shell.take()
-        return said or [f'{path} does not exist, and cron does not know it']
-    where = repository.Repository(path)
-    files.require_writable(where.git_dir)
-    pipe.dismiss(where.state)
-    said = [*schedule.take(where.folder), *_take_hooks(where), *_running(where)]
-    with contextlib.suppress(errors.Refused):
-        said.append(f'kept: {where.config_path()}')
-    if where.state.exists():
-        said.append(f'kept: {where.state}, with the releases and the history')
-    where.configure('mirage.config', '')
-    where.configure(schedule.SETTING, '')
-    installation.remember(where.folder, False)
-    shell.take()
     return said
 
 
@@ -84,15 +61,16 @@ def _decide(
     """Everything is looked at here, so that what follows need not stop half way."""
     if any(character in str(where.folder) for character in '\n\r'):
         raise errors.Refused(f'{where.folder} has a line end in its name', hint='rename it')
-    if when:
-        when = crontab.spec(when)
+    when = schedule.spec(when)
+    if when == schedule.TIMER:
+        timer.require()
     folder = where.hooks()
     files.require_writable(where.git_dir)
     files.require_writable(folder)
     python, command = installation.programs()
-    table = schedule.table(when != '')
+    table = schedule.table(when not in ('', schedule.TIMER))
     if when is None:
-        when = crontab.when(table or b'', where.folder) or crontab.DEFAULT
+        when = schedule.kept(table, where.folder)
     return Decision(
         hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
         places=hookfolder.places(folder, None if where.bare else where.folder),
@@ -117,8 +95,11 @@ def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
     names = ', '.join(place.name for place in changed) or 'unchanged'
     said.append(f'hooks: {names} in {folder}')
     for place in changed:
-        if place.found == 'other':
+        if place.found == 'other' and os.access(place.kept, os.X_OK):
             said.append(f'the {place.name} hook that was there runs first, as {place.kept}')
+        elif place.found == 'other':
+            said.append(f'the {place.name} hook that was there cannot be executed, so git did not '
+                        f'run it: it is kept as {place.kept}, and does not run')
         if place.found == 'tracked':
             target = os.path.realpath(place.kept)
             said.append(
@@ -126,42 +107,4 @@ def _put_hooks(decision: Decision, undo: contextlib.ExitStack) -> list[str]:
                 f'change: it does not run any more, and is kept as {place.kept}; '
                 f'to run it by hand: {shlex.quote(target)}'
             )
-    return said
-
-
-def _take_hooks(where: repository.Repository) -> list[str]:
-    try:
-        folder = where.hooks()
-    except errors.Refused:  # core.hooksPath came later: ours stay where they were put
-        folder = where.git_dir / 'hooks'
-    with files.writing(folder):
-        places = [hookfolder.place(folder, name, None) for name in hookfolder.NAMES]
-        gone = [place.name for place in places if hookfolder.take_back(place)]
-    said = f'hooks: {", ".join(gone) or "none of ours"} taken out of {folder}'
-    return [said, *(line for name in gone for line in _dangling(where, folder / name))]
-
-
-def _dangling(where: repository.Repository, hook: Path) -> list[str]:
-    """That a hook which was put back leads to a file that `slim` took out of the work tree."""
-    target = hook.resolve()
-    inside = hook.is_symlink() and target.is_relative_to(where.folder)
-    if not inside or target.exists() or where.setting('core.sparseCheckout') != 'true':
-        return []
-    return [f'WARNING: {hook} is a link to {target} again, which is not checked out, so it does '
-            f'not run; to bring the files back: git -C {shlex.quote(str(where.folder))} '
-            'sparse-checkout disable']
-
-
-def _running(where: repository.Repository) -> list[str]:
-    """What still runs, and how to end it without us."""
-    said = []
-    state = store.opened(where.state)
-    for name in state.names():
-        releases = state.of(name)
-        release = releases.current()
-        if release is None or not launcher.alive(releases, release):
-            continue
-        run = releases.run(release.number)
-        end = f'xl destroy {release.plan.domain}' if run is None else f'kill {run.pid}'
-        said.append(f'{name} goes on running; to end it: {end}')
     return said

@@ -10,12 +10,18 @@ from ..messages import errors
 from ..state import files, store
 from . import starter
 
+NAMED = 'mirage.config'  # of git's configuration: where mirage.yml is
+OURS = 'mirage.installed'  # what the installer set NAMED to
+BEFORE = 'mirage.before'  # what NAMED was before that
+
 
 def path_of(where: repository.Repository, given: Path | None) -> Path:
     """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
     write it."""
     named = where.setting('mirage.config')
     path = given.absolute() if given else where.config_path() if named else starter.path(where)
+    if path.is_dir():
+        raise errors.Refused(f'{path} is a folder', hint='name a file with --config')
     inside = path.resolve().is_relative_to(where.folder)
     if inside and not path.resolve().is_relative_to(where.git_dir):
         raise errors.Refused(
@@ -37,25 +43,45 @@ def put(
 ) -> list[str]:
     """Let git's configuration name the mirage.yml at `path`, which gets `text` (a starter's by
     default) when it is not there yet."""
-    said = [f'mirage.yml: {path}']
-    if not path.exists():
+    fresh = not path.exists()
+    if fresh:
         content = text or starter.text(where)
         with files.writing(path):
             _make_folder(path.parent, undo)
             undo.callback(path.unlink, missing_ok=True)
             path.touch(0o600)  # a webhook's address in it is a secret
             path.write_text(content, 'utf-8', 'surrogateescape')
-        what = 'read it, and fill in what is open' if text else 'say there what should run'
-        said = [f'mirage.yml: {path} is new: {what}']
-    before = where.setting('mirage.config')
-    if before != str(path):
-        undo.callback(where.configure, 'mirage.config', before)
-        where.configure('mirage.config', str(path))
+    _name(where, str(path), undo)
+    names, warned = [], []
     try:
-        store.settings(path)
+        names = list(store.settings(path).unikernels)
     except errors.Refused as refused:
-        said += [f'WARNING: {line}' for line in refused.lines]
-    return said
+        warned = [f'WARNING: {line}' for line in refused.lines]
+    what = (
+        'read it, and fill in what is open' if text
+        else f'it names {", ".join(names)}; read it' if names else 'say there what should run'
+    )
+    return [f'mirage.yml: {path}{f" is new: {what}" if fresh else ""}', *warned]
+
+
+def take(where: repository.Repository) -> list[str]:
+    """Put git's setting back as `put` found it; one that was set by hand, before or since, stays.
+    What was done, for a person."""
+    named, before = where.setting(NAMED), where.setting(BEFORE)
+    by_hand = where.setting(OURS) != named
+    for key, value in ((OURS, ''), (BEFORE, ''), (NAMED, named if by_hand else before)):
+        where.configure(key, value)
+    return [f'kept: git config {NAMED}, which was set by hand'] if named and by_hand else []
+
+
+def _name(where: repository.Repository, path: str, undo: contextlib.ExitStack) -> None:
+    named, ours = where.setting(NAMED), where.setting(OURS)
+    if named == path:
+        return
+    before = where.setting(BEFORE) if named == ours else named
+    for key, value in ((BEFORE, before), (OURS, path), (NAMED, path)):
+        undo.callback(where.configure, key, where.setting(key))
+        where.configure(key, value)
 
 
 def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from .. import config, image
-from ..git import repository, tree
-from ..host import network
-from ..messages import errors
-from ..switching import fitting
-from . import installation
-
-PORT = 8080  # of the first unix image; those after it get the next ones
+from ..git import repository
+from . import installation, published
 
 _HEAD = '# What should run on this host, for the deployment repository '
 
@@ -51,13 +41,11 @@ def path(wanted: repository.Repository) -> Path:
 
 def text(wanted: repository.Repository) -> str:
     """A mirage.yml with what the repository's own tree tells; the rest as comments."""
-    branches = wanted.branches()
-    found = _images(wanted, branches)
-    named = f'branch: {plain(branches[0])}\n' if branches else '# branch: master\n'
-    if not found:
-        return f'{head(wanted)}\n{named}\n{_REST}unikernels: {{}}\n'
-    entries = ''.join(_entries(wanted, found))
-    return f'{head(wanted)}\n{named}\n{_REST}unikernels:\n{entries}'
+    branch = next(iter(wanted.branches()), '')
+    named = f'branch: {published.quoted(branch)}\n' if branch else '# branch: master\n'
+    entries = published.entries(wanted, branch, path(wanted).parent) if branch else ''
+    what = f'unikernels:\n{entries}' if entries else 'unikernels: {}\n'
+    return f'{head(wanted)}\n{named}\n{_REST}{what}'
 
 
 def head(wanted: repository.Repository) -> str:
@@ -72,58 +60,3 @@ def owner(file: Path) -> str:
     """The repository that a starter was written for; '' when a person wrote the file."""
     first = file.read_text('utf-8', 'surrogateescape').partition('\n')[0]
     return first.removeprefix(_HEAD) if first.startswith(_HEAD) else ''
-
-
-def _images(wanted: repository.Repository, branches: list[str]) -> dict[str, str]:
-    if not branches:
-        return {}
-    try:
-        found = wanted.images(wanted.commit(branches[0]))
-    except errors.Refused:
-        return {}
-    first = {name: image for image, name in reversed(found)}
-    return dict(sorted(first.items()))
-
-
-def _entries(wanted: repository.Repository, found: dict[str, str]) -> Iterator[str]:
-    """An entry for each image; one that is a process of the host can run as it stands here."""
-    commit = wanted.commit(wanted.branches()[0])
-    ports = itertools.count(PORT)
-    for name, path in found.items():
-        yield f'  {plain(name)}:\n    image: {plain(path)}\n'
-        try:
-            blob = wanted.find(commit, name, config.Unikernel(image=path))
-            kind, options = _looked(wanted, name, blob)
-        except errors.Refused:
-            continue
-        yield f'    {_network(kind, options, ports)}\n'
-        yield from (f'    # {text}\n' for text in fitting.disks(wanted, blob, kind))
-
-
-def _looked(
-    wanted: repository.Repository, name: str, found: tree.Found
-) -> tuple[str, frozenset[str] | None]:
-    """The target of the image at `found`, and the options that a unix image says it has."""
-    with tempfile.TemporaryDirectory() as folder:
-        with wanted.open(found.blob, image.LIMIT, found.path) as stream:
-            took = image.take(
-                stream, Path(folder, 'image'), name=found.path, limit=image.LIMIT
-            )
-        unix = took.target == 'unix'
-        return took.target, fitting.options(wanted.state, name, Path(folder)) if unix else None
-
-
-def _network(kind: str, options: frozenset[str] | None, ports: Iterator[int]) -> str:
-    if kind != 'unix':
-        return '# network: {mode: …}  # one of the three above'
-    if not fitting.stacked(options):
-        return f'network: {{mode: socket, port: {next(ports)}}}'
-    bridges = sorted(path.parent.name for path in network.INTERFACES.glob('*/bridge'))
-    bridge = plain(next(iter(bridges), 'br0'))
-    return f'network: {{mode: direct, bridge: {bridge}}}  # it has --interface: its own stack'
-
-
-def plain(text: str) -> str:
-    """`text` as YAML takes it for text."""
-    simple = re.fullmatch(r'[A-Za-z][A-Za-z0-9._/-]*', text)
-    return text if simple and text not in ('true', 'false', 'null') else json.dumps(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import time
@@ -17,7 +16,7 @@ from ..host import link, neighbours, xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
-from . import asked, consoles, ended, health, launcher
+from . import asked, consoles, ended, health, launcher, ports
 
 EPHEMERAL = Path('/proc/sys/net/ipv4/ip_local_port_range')
 LOW = 10_000  # below are the ports that people choose
@@ -92,7 +91,7 @@ def begin(
 ) -> None:
     """Start `release` and wait until it serves; raises Refused when it does not."""
     if isinstance(wanted.network, config.Socket) and wanted.network.port is not None:
-        _free(wanted.network.address, wanted.network.port)
+        ports.require_free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
     printed = launcher.start(releases, release, owner)
     gone = dead(releases, release)
@@ -133,18 +132,3 @@ def _tried(releases: Releases, release: model.Release) -> health.Dead:
         return None if code is None else ended.how(releases, release, code).refusal
 
     return refusal
-
-
-def _free(address: str, port: int) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                return  # a port below 1024, an address of elsewhere: the image's own affair
-            raise errors.Unavailable(
-                f'port {port} is held by another program', hint=f'see who: ss -ltnp sport = {port}'
-            ) from None

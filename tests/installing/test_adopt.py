@@ -13,7 +13,16 @@ import pytest
 from mirage_hooks import config
 from mirage_hooks.config import reading
 from mirage_hooks.git.repository import Repository
-from mirage_hooks.installing import adopt, compiled, draft, install, slim, starter, xlfile
+from mirage_hooks.installing import (
+    adopt,
+    compiled,
+    draft,
+    install,
+    slim,
+    starter,
+    uninstall,
+    xlfile,
+)
 from mirage_hooks.messages import errors
 from tests import elf
 from tests.deployment import Deployment, git, run
@@ -377,7 +386,7 @@ def test_an_old_hook_that_slim_left_dangling_is_told(old: Deployment) -> None:
     hook = old.host / '.git/hooks/post-merge'
     installed(old)
     slim.slim(Repository(old.host), 'master')
-    said = install.uninstall(old.host)
+    said = uninstall.uninstall(old.host)
     assert said[1] == (
         f'WARNING: {hook} is a link to {old.host}/scripts/post-merge.hook again, which is not '
         'checked out, so it does not run; to bring the files back: '
@@ -389,7 +398,7 @@ def test_an_old_hook_that_slim_left_dangling_is_told(old: Deployment) -> None:
 
 def test_an_old_hook_that_leads_to_its_file_is_put_back_without_a_word(old: Deployment) -> None:
     installed(old)
-    assert install.uninstall(old.host) == [
+    assert uninstall.uninstall(old.host) == [
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{old.host}/.git/hooks',
         f'kept: {old.folder}/new.yml',
@@ -404,7 +413,8 @@ def test_the_old_line_is_told(old: Deployment, tmp_path: Path) -> None:
     mirage = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
     done = spool.run(mirage, 'install', str(old.host), '--config', f'{tmp_path}/new.yml')
     assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.splitlines()[-2:] == [
+    cron, _, pull = done.stdout.splitlines()[-3:]
+    assert [cron, pull] == [
         'cron: */7 * * * *, and at boot',
         'your crontab also has its own pull, no longer needed: as long as it stays, cron mails '
         f'`Already up to date.` for it each time; remove it with `crontab -e`: {line}',

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 
 from mirage_hooks import config
 from mirage_hooks.config import reading, reference
 from mirage_hooks.git.repository import Repository
+from mirage_hooks.host import processes
 from mirage_hooks.installing import (
     hookfolder,
     install,
     installation,
     mirageyml,
+    published,
     schedule,
     starter,
+    uninstall,
 )
 from mirage_hooks.messages import errors
+from mirage_hooks.switching import ports
 from tests import elf
 from tests.deployment import Deployment, git, run, web
 from tests.guests.scene import needs
+from tests.patience import until
 from tests.spool import Spool, lacking
 
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
+Act = Callable[[Path], list[str]]
 MIRAGE = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
 
 
@@ -101,7 +110,7 @@ def test_uninstalling_puts_everything_back(host: Path, file: Path) -> None:
     before = picture(host / '.git')
     install.install(host, file, when='')
     assert picture(host / '.git') != before
-    assert install.uninstall(host) == [
+    assert uninstall.uninstall(host) == [
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{host}/.git/hooks',
         f'kept: {file}',
@@ -123,10 +132,27 @@ def test_the_hook_that_was_there_runs_first_with_its_arguments(
     hook.chmod(0o755)
     said = install.install(host, file, when='')
     assert f'the post-merge hook that was there runs first, as {hook}.before-mirage-hooks' in said
-    deployment.publish(web('two'))
+    deployment.publish(web('two'), name='mir-mort.io.xen')
     done = deployment.pull()
+    port = next(port for port in range(8080, 65536) if ports.free('127.0.0.1', port))
     assert done.stderr.splitlines() == [
         'mine 1 0', 'mirage.yml names no unikernel: nothing to run',
+        f'  hint: master has images: put these lines into {file} in the place of '
+        f'`unikernels: {{}}`, then: mirage-hooks -C {host} deploy',
+        'branch: master', 'unikernels:', '  mort.io:', '    image: xen/latest',
+        f'    network: {{mode: socket, port: {port}}}',
+    ]
+
+
+def test_a_hook_that_git_does_not_run_is_said_not_to_run(host: Path, file: Path) -> None:
+    hook = host / '.git/hooks/post-merge'
+    hook.write_text('#!/bin/sh\nexit 1\n')
+    hook.chmod(0o644)
+    lost = host / '.git/hooks/post-rewrite'
+    lost.symlink_to('/nowhere/at/all')
+    assert install.install(host, file, when='')[1:3] == [
+        f'the {one.name} hook that was there cannot be executed, so git did not run it: it is kept '
+        f'as {one}.before-mirage-hooks, and does not run' for one in (hook, lost)
     ]
 
 
@@ -148,7 +174,7 @@ def test_a_link_into_the_work_tree_is_kept_but_never_run_again(
     deployment.publish(web('two'))
     assert deployment.pull().returncode == 0
     assert not (deployment.folder / 'pwned').exists()
-    install.uninstall(host)
+    uninstall.uninstall(host)
     assert str(hook.readlink()) == '../../scripts/post-merge.hook'
 
 
@@ -232,7 +258,7 @@ def test_the_hooks_path_inside_the_git_directory_is_used(host: Path, file: Path)
     git(host, 'config', 'core.hooksPath', '.git/ours')
     install.install(host, file, when='')
     assert sorted(path.name for path in (host / '.git/ours').iterdir()) == [*hookfolder.NAMES]
-    install.uninstall(host)
+    uninstall.uninstall(host)
     assert list((host / '.git/ours').iterdir()) == []
 
 
@@ -281,10 +307,11 @@ def test_a_mirage_yml_inside_the_work_tree_is_refused(host: Path) -> None:
 def test_the_starter_is_filled_in_from_the_repository(
     deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ports, 'free', lambda *_: True)
     monkeypatch.setattr(os, 'geteuid', lambda: 1000)
     said = install.install(host, when='')
     path = Path.home() / '.config/mirage-hooks/host.yml'
-    assert said[1] == f'mirage.yml: {path} is new: say there what should run'
+    assert said[1] == f'mirage.yml: {path} is new: it names mort.io; read it'
     # It is a unix image, which can run at once.
     assert reading.load(path) == config.Settings(branch='master', unikernels={
         'mort.io': config.Unikernel(image='xen/latest', network=config.Socket(port=8080))})
@@ -293,9 +320,28 @@ def test_the_starter_is_filled_in_from_the_repository(
     )
 
 
-def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
-    deployment: Deployment, host: Path
+def test_the_starter_gives_no_port_that_is_held_or_named_by_another_repository(
+    deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    others = Path.home() / '.config/mirage-hooks'
+    others.mkdir(parents=True)
+    (others / 'broken.yml').write_text('unikernels: [')
+    with deployment.hold_port() as held:
+        first = held.getsockname()[1]
+        monkeypatch.setattr(published, 'PORT', first)
+        (others / 'other.yml').write_text(
+            f'unikernels: {{a: {{image: a, network: {{mode: socket, port: {first + 1}}}}}}}\n')
+        text = starter.text(Repository(host))
+        free = next(port for port in range(first + 2, 65536) if ports.free('127.0.0.1', port))
+    assert text.splitlines()[-1] == f'    network: {{mode: socket, port: {free}}}'
+
+
+def test_the_starter_gives_each_unix_image_a_port_and_guesses_no_bridge(
+    deployment: Deployment, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    monkeypatch.setattr(ports, 'free', lambda *_: True)
     net = elf.solo5(2, elf.entry(b'service', 2))
     git(deployment.site, 'rm', '-rq', 'xen')
     for releases, name, image in (('x', 'a', web('one')), ('y', 'b', net), ('z', 'c', web('two'))):
@@ -365,6 +411,21 @@ def test_a_mirage_yml_that_is_there_is_never_written(host: Path, file: Path) -> 
     assert file.read_text() == 'unikernels: {www: {image: x, memory: lots}}\n'
 
 
+def test_a_folder_in_the_place_of_a_file_is_refused(host: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        install.install(host, tmp_path, when='')
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{tmp_path} is a folder', 'name a file with --config')
+
+
+@pytest.mark.parametrize('act', [install.install, uninstall.uninstall])
+def test_a_file_in_the_place_of_a_repository_is_refused(file: Path, act: Act) -> None:
+    with pytest.raises(errors.Refused) as refused:
+        act(file)
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{file} is no folder', 'give a clone or a bare repository with -C')
+
+
 def test_the_starter_of_another_repository_is_not_taken(
     tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,21 +480,39 @@ def test_our_lines_are_added_to_the_crontab_and_taken_out_again(
         spool.write(before)
     done = spool.run(MIRAGE, 'install', str(host), '--config', str(file))
     assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout.splitlines()[-1] == 'cron: */7 * * * *, and at boot'
+    assert done.stdout.splitlines()[-2:] == ['cron: */7 * * * *, and at boot', unserved(host)]
     job = f'{MIRAGE} -C {host} pull --quiet # mirage-hooks: {host}\n'
     ours = f'*/7 * * * * {job}@reboot sleep 20; {job}'.encode()
     assert spool.read() == (before or b'') + ours
     again = spool.run(MIRAGE, 'install', str(host))
-    assert again.stdout.splitlines()[-1] == 'cron: */7 * * * *, and at boot, unchanged'
+    assert again.stdout.splitlines()[-2] == 'cron: */7 * * * *, and at boot, unchanged'
     assert spool.read() == (before or b'') + ours
     changed = spool.run(MIRAGE, 'install', str(host), '--cron', '@hourly')
-    assert changed.stdout.splitlines()[-1] == 'cron: @hourly, and at boot'
-    assert spool.run(MIRAGE, 'install', str(host)).stdout.endswith(
-        'cron: @hourly, and at boot, unchanged\n')
+    assert changed.stdout.splitlines()[-2] == 'cron: @hourly, and at boot'
+    unchanged = spool.run(MIRAGE, 'install', str(host)).stdout.splitlines()
+    assert unchanged[-2] == 'cron: @hourly, and at boot, unchanged'
     assert spool.read() == (before or b'') + ours.replace(b'*/7 * * * *', b'@hourly')
     gone = spool.run(MIRAGE, 'install', '--uninstall', str(host))
     assert gone.stdout.splitlines()[0] == 'cron: our lines are out'
     assert spool.read() == (before or None)
+
+
+def unserved(host: Path) -> str:
+    return (
+        'WARNING: no cron daemon runs on this host, so nothing pulls by itself and nothing starts '
+        'after a reboot: start it (systemctl enable --now cron, or service cron start), or have '
+        f'{MIRAGE} -C {host} pull run every few minutes'
+    )
+
+
+@needs_spool
+def test_where_a_cron_daemon_runs_there_is_no_warning(
+    host: Path, file: Path, spool: Spool
+) -> None:
+    install_it = f'{MIRAGE} install {host} --config {file}'
+    done = spool.run('sh', '-c', f'cron && {install_it}')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.splitlines()[2:] == ['cron: */7 * * * *, and at boot']
 
 
 @needs_spool
@@ -471,9 +550,10 @@ def test_what_crontab_itself_refuses_undoes_the_rest(host: Path, file: Path, spo
     done = spool.run(
         MIRAGE, 'install', str(host), '--config', str(file), '--cron', '77 * * * *'
     )
-    assert done.returncode == 1
-    assert 'crontab refused the new table: ' in done.stderr
-    assert 'bad minute' in done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, '', "mirage-hooks: cron does not understand '77 * * * *': bad minute\n"
+        "  hint: give five fields that say when, as '*/7 * * * *', or a word, as @hourly\n"
+    )
     assert spool.read() is None
     assert {**picture(host / '.git'), str(host / '.git/config'): ''} == {
         **before, str(host / '.git/config'): ''
@@ -500,7 +580,8 @@ def test_without_a_crontab_program_it_says_so_and_goes_on(
     said = install.install(host, file)
     assert said[-1] == (
         'WARNING: this host has no crontab program, so nothing pulls by itself and nothing '
-        f'starts after a reboot: have {MIRAGE} -C {host} pull run every few minutes'
+        f'starts after a reboot: apt install cron, or have {MIRAGE} -C {host} pull run every few '
+        'minutes'
     )
     assert (host / '.git/hooks/post-merge').exists()
 
@@ -511,16 +592,103 @@ def test_uninstalling_says_what_still_runs_and_how_to_end_it(
     deployment.publish(web('one'), '2' * 40)
     install.install(host, deployment.config, when='')
     assert deployment.pull().returncode == 0
-    run = deployment.state().of('www').run(1)
-    assert run is not None
-    assert install.uninstall(host) == [
+    numbers = ' '.join(str(process.pid) for process in running(deployment))
+    assert uninstall.uninstall(host) == [
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{host}/.git/hooks',
-        f'www goes on running; to end it: kill {run.pid}',
+        f'www goes on running; to end it: kill -KILL {numbers}',
         f'kept: {deployment.config}',
         f'kept: {host}/.git/mirage-hooks, with the releases and the history',
     ]
     assert deployment.page() == 'one'
+    subprocess.run(('sh', '-c', f'kill -KILL {numbers}'), check=False)
+    until(lambda: running(deployment) == [])
+    assert deployment.page() == ''
+
+
+def running(deployment: Deployment) -> list[psutil.Process]:
+    """Every process of a release, its sandbox too."""
+    return [process for _, process in processes.marked(deployment.state().root)]
+
+
+def test_uninstalling_with_stop_ends_the_whole_release(deployment: Deployment, host: Path) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    assert uninstall.uninstall(host, stop=True) == [
+        'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
+        f'{host}/.git/hooks',
+        'www: release 1 was ended',
+        f'kept: {deployment.config}',
+        f'kept: {host}/.git/mirage-hooks, with the releases and the history',
+    ]
+    assert (running(deployment), deployment.page()) == ([], '')
+    assert deployment.events() == [('deployed', 1), ('stopped', 1)]
+
+
+def test_a_purge_removes_the_state_of_what_does_not_run(
+    deployment: Deployment, host: Path
+) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    before = picture(host / '.git/hooks')
+    done = deployment.mirage('install', '--uninstall', '--purge', str(host))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, '', 'mirage-hooks: www still runs, and without its state nothing could end it\n'
+        '  hint: say --stop --purge, which ends it first, or leave --purge out\n')
+    assert (picture(host / '.git/hooks'), deployment.page()) == (before, 'one')
+    done = deployment.mirage('install', '--uninstall', '--stop', '--purge', str(host))
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.splitlines()[1:] == [
+        'www: release 1 was ended', f'kept: {deployment.config}',
+        f'removed: {host}/.git/mirage-hooks, with the releases and the history',
+    ]
+    assert not (host / '.git/mirage-hooks').exists()
+    assert deployment.page() == ''
+
+
+def test_stop_and_purge_belong_to_uninstall(deployment: Deployment, host: Path) -> None:
+    done = deployment.mirage('install', '--stop', str(host))
+    assert (done.returncode, done.stderr) == (
+        2, 'mirage-hooks: --stop and --purge go with --uninstall\n')
+
+
+def test_what_a_deleted_repository_had_started_can_be_ended(
+    deployment: Deployment, host: Path
+) -> None:
+    deployment.publish(web('one'), '2' * 40)
+    install.install(host, deployment.config, when='')
+    assert deployment.pull().returncode == 0
+    deployment.dismiss()
+    shutil.rmtree(host)
+    numbers = ' '.join(str(process.pid) for process in running(deployment))
+    assert uninstall.uninstall(host) == [
+        f'what it had started goes on running; to end it: kill -KILL {numbers}']
+    assert uninstall.uninstall(host, stop=True) == ['what it had started was ended']
+    assert running(deployment) == []
+    assert uninstall.uninstall(host) == [
+        f'{host} does not exist, and neither cron nor systemd knows it']
+
+
+@pytest.mark.parametrize('when', ['before', 'since'])
+def test_a_setting_that_was_made_by_hand_stays(host: Path, file: Path, when: str) -> None:
+    if when == 'before':
+        git(host, 'config', 'mirage.config', str(file))
+    install.install(host, None if when == 'before' else file.with_name('other.yml'), when='')
+    git(host, 'config', 'mirage.config', str(file))
+    said = uninstall.uninstall(host)
+    assert said[1:] == [f'kept: {file}', 'kept: git config mirage.config, which was set by hand']
+    assert git(host, 'config', '--local', '--get-regexp', '^mirage') == f'mirage.config {file}'
+
+
+def test_a_setting_that_the_installer_replaced_comes_back(host: Path, file: Path) -> None:
+    git(host, 'config', 'mirage.config', '/etc/mine.yml')
+    for other in ('a.yml', 'b.yml'):
+        install.install(host, file.with_name(other), when='')
+    uninstall.uninstall(host)
+    assert git(host, 'config', '--local', '--get-regexp', '^mirage') == (
+        'mirage.config /etc/mine.yml')
 
 
 def test_what_is_written_is_utf_8_in_every_locale(deployment: Deployment) -> None:

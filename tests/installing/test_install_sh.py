@@ -232,9 +232,13 @@ def test_a_failed_upgrade_leaves_the_old_environment(
     nothing = {**offline, 'PIP_FIND_LINKS': str(person.tmp)}
     assert person.install(str(person.repository), '--no-cron', **nothing).returncode == 1
     # Built, switched to, and then refused by the repository:
-    git = ('git', '-C', str(person.repository), 'config')
-    assert person.run(*git, 'core.hooksPath', '/elsewhere').returncode == 0
-    assert person.install(str(person.repository), '--no-cron', **offline).returncode == 1
+    inside = person.repository / 'mirage.yml'
+    done = person.install(str(person.repository), '--no-cron', '--config', str(inside), **offline)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f'mirage-hooks: {inside} is inside the repository, where a push could change it\n'
+        '  hint: name a file outside with --config\n'
+    )
     assert person.left() == before
     said = person.run(f'{person.home}/.local/bin/mirage-hooks', '--version').stdout
     assert said == 'mirage-hooks 0.1.0\n'
@@ -246,7 +250,11 @@ def test_a_prefix_with_a_space_works(person: Person, offline: dict[str, str]) ->
     done = person.install(str(person.repository), '--prefix', str(prefix), '--no-cron', **offline)
     assert (done.returncode, done.stderr) == (0, '')
     hook = person.run('git', '-C', str(person.repository), 'hook', 'run', 'post-merge', '--', '0')
-    assert hook.stderr == 'mirage.yml names no unikernel: nothing to run\n'
+    settings = person.home / '.config/mirage-hooks/www.yml'
+    assert hook.stderr == (
+        'mirage.yml names no unikernel: nothing to run\n'
+        f'  hint: push an image; then this says what to add to {settings}\n'
+    )
 
 
 @pytest.mark.long
@@ -300,8 +308,12 @@ def test_root_installs_below_opt(tmp_path: Path, offline: dict[str, str]) -> Non
         f'hooks: post-merge, post-receive, post-rewrite, pre-receive in {git_dir}/hooks',
         'mirage.yml: /etc/mirage-hooks/www.yml is new: say there what should run',
         'cron: */7 * * * *, and at boot',
+        'WARNING: no cron daemon runs on this host, so nothing pulls by itself and nothing starts '
+        'after a reboot: start it (systemctl enable --now cron, or service cron start), or have '
+        f'/opt/mirage-hooks/bin/mirage-hooks -C {git_dir} pull run every few minutes',
         'completion for bash, zsh and fish, and a manual page: in /usr/local/share',
         'mirage.yml names no unikernel: nothing to run',
+        '  hint: push an image; then this says what to add to /etc/mirage-hooks/www.yml',
         '/opt/mirage-hooks/bin/mirage-hooks',
         'mirage-hooks 0.1.0',
         f'==> {git_dir}/hooks/post-receive <==',
@@ -322,20 +334,34 @@ def test_what_the_repository_refuses_leaves_nothing(
     person: Person, offline: dict[str, str]
 ) -> None:
     config = person.repository / '.git/config'
-    with config.open('a') as file:
-        file.write('[core]\n\thooksPath = /elsewhere\n')
     before = config.read_bytes()
-    done = person.install(str(person.repository), '--no-cron', **offline)
+    inside = person.repository / 'mirage.yml'
+    done = person.install(str(person.repository), '--no-cron', '--config', str(inside), **offline)
     assert done.returncode == 1
     assert done.stderr == (
-        'mirage-hooks: core.hooksPath makes git run the hooks in /elsewhere, which is not inside '
-        f'{person.repository}/.git and so not for this repository alone\n'
-        f'  hint: give it hooks of its own: git -C {person.repository} config core.hooksPath '
-        f'{person.repository}/.git/hooks\n'
+        f'mirage-hooks: {inside} is inside the repository, where a push could change it\n'
+        '  hint: name a file outside with --config\n'
     )
     assert person.left() == []
     assert person.hooks() == []
     assert config.read_bytes() == before
+
+
+@pytest.mark.parametrize('named', ['/elsewhere', '../hooks', '~/hooks'])
+def test_hooks_of_another_place_are_refused_before_anything_is_built(
+    person: Person, named: str
+) -> None:
+    (person.repository / '.git/config').open('a').write(f'[core]\n\thooksPath = {named}\n')
+    place = {'/elsewhere': '/elsewhere', '../hooks': f'{person.home}/hooks',
+             '~/hooks': f'{person.home}/hooks'}[named]
+    git_dir = person.repository / '.git'
+    _refused(
+        person, person.install(str(person.repository)),
+        f'core.hooksPath makes git run the hooks in {place}, which is not inside {git_dir} and so '
+        'not for this repository alone',
+        f'give it hooks of its own: git -C {person.repository} config core.hooksPath '
+        f'{git_dir}/hooks',
+    )
 
 
 def test_without_a_network_it_says_so_and_leaves_nothing(person: Person) -> None:
@@ -363,14 +389,15 @@ def test_interrupted_while_it_builds_it_leaves_nothing(
             str(person.clone / 'install.sh'), *arguments
         )),
         start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     assert installation.stdout is not None
-    assert installation.stdout.readline().startswith(b'Making a Python environment in ')
+    assert installation.stdout.readline().startswith('Making a Python environment in ')
     time.sleep(0.5)
     os.killpg(installation.pid, number)
-    assert installation.wait(timeout=PATIENCE) == code
-    installation.stdout.close()
+    said = installation.communicate(timeout=PATIENCE)[1]
+    assert installation.returncode == code
+    assert said == 'install.sh: interrupted: all is left as it was\n' * (number == signal.SIGINT)
     assert person.left() == []
     assert person.hooks() == []
 
@@ -437,6 +464,37 @@ def test_a_folder_that_is_no_repository(person: Person) -> None:
              'name a clone or a bare repository')
 
 
+def test_a_file_in_the_place_of_a_folder(person: Person) -> None:
+    done = person.install('/etc/passwd')
+    _refused(person, done, '/etc/passwd is no folder', 'name a clone or a bare repository')
+    done = person.install(str(person.repository), '--prefix', '/etc/passwd/tools')
+    _refused(person, done, '/etc/passwd is no folder',
+             'move it away, or choose another place (--prefix)')
+
+
+def test_without_a_home(person: Person) -> None:
+    done = person.run('env', '-u', 'HOME', str(person.clone / 'install.sh'), str(person.repository))
+    _refused(
+        person, done, "HOME is not set, and there a user's commands go",
+        'HOME=/home/… ./install.sh …, or run it from a login: sudo -iu USER',
+    )
+
+
+@pytest.mark.parametrize('name', ['current', 'previous', 'bin/mirage-hooks'])
+def test_what_is_not_ours_is_not_replaced(person: Person, name: str) -> None:
+    prefix = person.folder / 'app'
+    prefix.mkdir(mode=0o777)
+    prefix.chmod(0o777)
+    place = prefix / name
+    place.parent.mkdir(exist_ok=True)
+    place.parent.chmod(0o777)
+    place.symlink_to('/bin/sh')
+    done = person.install(str(person.repository), '--prefix', str(prefix))
+    _refused(person, done, f'{place} is there and is not ours',
+             'move it away, or choose another place (--prefix)')
+    assert str(place.readlink()) == '/bin/sh'
+
+
 def test_a_repository_that_does_not_exist(person: Person) -> None:
     done = person.install('/nowhere')
     _refused(person, done, '/nowhere does not exist', 'clone it first')
@@ -482,7 +540,9 @@ def test_a_prefix_that_cannot_be_written(person: Person) -> None:
         (('a', 'b'), 'one repository at a time, not also b'),
         (('--demo', 'a'), '--demo goes only with --keep and --image'),
         (('--keep', 'a'), '--keep and --image go with --demo'),
-        (('--cron', '@daily', '--no-cron', 'a'), 'either --cron or --no-cron'),
+        (('--cron', '@daily', '--no-cron', 'a'), 'one of --cron, --timer and --no-cron'),
+        (('--cron', '@daily', '--timer', 'a'), 'one of --cron, --timer and --no-cron'),
+        (('--stop', 'a'), '--stop and --purge go with --uninstall'),
     ],
 )
 def test_a_command_line_that_cannot_be_understood(
