@@ -46,9 +46,11 @@ class Spool:
     def _mounted(self, *command: str) -> tuple[str, ...]:
         return ('sh', '-c', MOUNTED, 'sh', str(self.folder), *command)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, alone: bool = True) -> subprocess.CompletedProcess[str]:
+        """As `command` has it; unless it is `alone`, with the daemon that `cron` starts."""
+        words = self.command(*command) if alone else ('unshare', '-m', *self._mounted(*command))
         return subprocess.run(
-            self.command(*command), text=True, capture_output=True, timeout=PATIENCE, check=False,
+            words, text=True, capture_output=True, timeout=PATIENCE, check=False,
             stdin=subprocess.DEVNULL,
         )
 

@@ -87,15 +87,15 @@ def _patiently(
 def exchange(
     *command: str, stdin: bytes = b'', timeout: float = 60, **environment: str
 ) -> tuple[int, bytes, str]:
-    """The exit code of `command`, what it prints, byte for byte, and what it complains about, on
-    one line; raises Unavailable when it takes more than `timeout` seconds or prints more than
-    EXCHANGED bytes."""
+    """The exit code of `command`, what it prints, byte for byte, and what it complains about;
+    raises Unavailable when it takes more than `timeout` seconds or prints more than EXCHANGED
+    bytes."""
     told = {**os.environ, 'PATH': PATH, 'LC_ALL': 'C', **environment}
     try:
         said = listening.to(command, timeout, told, stdin, EXCHANGED)
     except listening.Unheard as wrong:
         raise errors.Unavailable(f'{Path(command[0]).name} {wrong}') from None
-    return said.code, said.out, _line(said.err.decode(errors='replace'))
+    return said.code, said.out, said.err.decode(errors='replace').strip()
 
 
 def ask(
@@ -157,6 +157,11 @@ def hand(command: tuple[str, ...], given: bytes, timeout: float) -> None:
         raise errors.Unavailable(f'{name} failed with {code}: {last}')
 
 
+def one_line(text: str) -> str:
+    """What a program complained about, for a message."""
+    return '; '.join(filter(None, map(str.strip, text.splitlines())))
+
+
 def _located(command: tuple[str, ...]) -> tuple[str, ...]:
     program = find(command[0])
     if program is None:
@@ -170,12 +175,9 @@ def _failed(
     command: tuple[str, ...], code: int, said: str, hint: str = ''
 ) -> errors.Unavailable:
     return errors.Unavailable(
-        f'`{" ".join(command)}` failed with {code}: {_line(said) or "it said nothing"}', hint=hint
+        f'`{" ".join(command)}` failed with {code}: {one_line(said) or "it said nothing"}',
+        hint=hint,
     )
-
-
-def _line(text: str) -> str:
-    return '; '.join(filter(None, map(str.strip, text.splitlines())))
 
 
 def _environment() -> dict[str, str]:

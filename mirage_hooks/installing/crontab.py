@@ -94,7 +94,8 @@ def read() -> bytes | None:
     code, printed, said = programs.exchange('crontab', '-l', CRONTAB_NOHEADER='N')
     if code and 'no crontab for' not in said:
         raise errors.Unavailable(
-            f'`crontab -l` failed: {said or "it said nothing"}', hint='or install with --no-cron'
+            f'`crontab -l` failed: {programs.one_line(said) or "it said nothing"}',
+            hint='or install with --no-cron'
         )
     return b'' if code else _HEADER.sub(b'', printed, count=1)
 
@@ -106,12 +107,13 @@ def write(table: bytes, when: str = '') -> None:
     code, _, said = programs.exchange('crontab', *arguments, stdin=table)
     if not code or (not table and 'no crontab for' in said):
         return
-    if wrong := re.match(r'"-":\d+: ([^;]+)', said):
+    if wrong := re.match(r'"-":\d+: (.+)', said):
         raise errors.Unavailable(
             f'cron does not understand {when!r}: {wrong[1]}',
             hint="give five fields that say when, as '*/7 * * * *', or a word, as @hourly",
         )
-    raise errors.Unavailable(f'crontab refused the new table: {said or "it said nothing"}')
+    raise errors.Unavailable(f'crontab refused the new table: '
+                             f'{programs.one_line(said) or "it said nothing"}')
 
 
 def served() -> bool:

@@ -320,14 +320,14 @@ def test_cron_is_seen_to_run(pulled: Deployment, tmp_path: Path) -> None:
     (tmp_path / 'bin' / 'crontab').unlink()
     spool = Spool(tmp_path / 'spool')
     with spool.cron():
-        assert spool.run(MIRAGE, 'install', str(pulled.host)).returncode == 0
-        assert spool.run(*pulled.command('pull', '--quiet')).returncode == 0
-        lines = told(spool.run(*pulled.command('check')).stdout)
+        assert spool.run(MIRAGE, 'install', str(pulled.host), alone=False).returncode == 0
+        assert spool.run(*pulled.command('pull', '--quiet'), alone=False).returncode == 0
+        lines = told(spool.run(*pulled.command('check'), alone=False).stdout)
         assert re.fullmatch('ok       cron: its daemon runs: cron, process [0-9]+', lines[3])
         assert lines[4] == 'ok       cron: its last run was AGE ago'
         long_ago = time.time() - 7200
         os.utime(pulled.state().cron, (long_ago, long_ago))
-        done = spool.run(*pulled.command('check'))
+        done = spool.run(*pulled.command('check'), alone=False)
         assert done.returncode == 1
         assert told(done.stdout)[4:6] == [
             'MISSING  cron: its last run was 2 h ago, though its line says */7 * * * *',

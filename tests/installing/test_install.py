@@ -388,7 +388,8 @@ def test_the_starter_names_the_schema_that_the_installation_keeps(
 ) -> None:
     """In the environment of install.sh, which an upgrade exchanges behind the link."""
     environment = tmp_path / 'prefix' / 'venv-1'
-    environment.mkdir(parents=True)
+    (environment / 'share/man/man1').mkdir(parents=True)
+    (environment / 'share/man/man1/mirage-hooks.1').write_text('.TH MIRAGE-HOOKS\n')
     current = environment.with_name('current')
     current.symlink_to('venv-1')
     monkeypatch.setattr(sys, 'prefix', str(environment))
