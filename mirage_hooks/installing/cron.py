@@ -20,7 +20,12 @@ GRACE = 600  # seconds that a run may be late: a host was asleep
 
 def findings(place: Place) -> Found:
     folder, ran = place.repository.folder, place.state.last_run()
-    table = crontab.read()
+    try:
+        table = crontab.read()
+    except errors.Unavailable as why:
+        yield _absent(place, ran, why.reason,
+                      f'let cron serve {_us()} (/etc/cron.allow); or {_instead(folder)}')
+        return
     when = crontab.when(table or b'', folder)
     if timer.there(folder):
         yield fine('cron', f'a systemd timer pulls, in the place of cron: {timer.name(folder)}')
@@ -54,7 +59,7 @@ def _pulled(place: Place) -> bool:
     """Whether what is deployed comes from a remote."""
     repository, settings = place.repository, place.settings
     try:
-        named = [settings.branch, *(one.branch for one in settings.unikernels.values())]
+        named = {one.branch or settings.branch for one in settings.unikernels.values()}
         return any(repository.remote(repository.branch(name)) for name in named)
     except errors.Refused:  # each unikernel says it
         return False

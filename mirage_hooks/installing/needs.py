@@ -31,7 +31,7 @@ def of(
     yield from _others(name, wanted, target, repository)
     yield from _lacking(name, wanted, took, options)
     if target != 'xen':
-        yield from _walls(name, request.host)
+        yield from _walls(name, wanted, request.host)
         yield from _devices(name, target, wanted)
     yield from _bridges(name, wanted)
     yield from _left(name, wanted)
@@ -81,7 +81,7 @@ def _guessed(wanted: config.Unikernel) -> str:
     return first if first in targets.TABLE else 'unix'
 
 
-def _walls(name: str, here: model.Host) -> Found:
+def _walls(name: str, wanted: config.Unikernel, here: model.Host) -> Found:
     if here.sandbox:
         yield fine(name, 'bubblewrap keeps the image away from this host')
     elif found := programs.find('bwrap'):
@@ -89,19 +89,20 @@ def _walls(name: str, here: model.Host) -> Found:
                       'kernel.unprivileged_userns_clone, or AppArmor')
     else:
         yield missing(name, 'bubblewrap is not installed', preflight.GET['bwrap'])
-    if free := _unlimited(here):
+    if free := _unlimited(wanted, here):
         yield note(name, f'not limited on this host: {free}')
 
 
-def _unlimited(here: model.Host) -> str:
+def _unlimited(wanted: config.Unikernel, here: model.Host) -> str:
     """What a release may take without bound here."""
-    if here.systemd or here.cgroups:
-        return ''
-    return ', '.join((
-        'shared memory (systemd limits it' + (
-            ', or cgroup v2)' if here.root else ': loginctl enable-linger)'),
-        *(() if here.counted else ('the number of processes',)),
-    ))
+    free = []
+    if not here.systemd and not here.cgroups:
+        free.append('shared memory (systemd limits it' + (
+            ', or cgroup v2)' if here.root else ': loginctl enable-linger)'))
+        free += [] if here.counted else ['the number of processes']
+    if wanted.cpu is not None and not here.systemd:
+        free.append(f'the CPU (`cpu: {wanted.cpu}` wants systemd)')
+    return ', '.join(free)
 
 
 def _devices(name: str, target: str, wanted: config.Unikernel) -> Found:

@@ -42,5 +42,5 @@ def _hint(held: ports.Holder, own: Path | None, port: int) -> str:
     other = 'give this one another port in mirage.yml, as: network: {mode: socket, port: PORT}'
     if own is not None or held.release is not None:
         return other
-    who = f'end it: kill {held.pid}' if held.pid else f'see whose: sudo ss -ltnp sport = :{port}'
+    who = 'end that program' if held.pid else f'see whose: sudo ss -ltnp sport = :{port}'
     return f'{who}; or {other}'

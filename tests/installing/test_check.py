@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from mirage_hooks.git.repository import Repository
-from mirage_hooks.host import programs
+from mirage_hooks.host import facts, programs
 from mirage_hooks.installing import check, finding
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
@@ -25,7 +26,7 @@ pytestmark = needs('bwrap')
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
 MIRAGE = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
 HOOKS = 'post-merge, post-receive, post-rewrite, pre-receive'
-US = 'root' if os.geteuid() == 0 else os.environ.get('LOGNAME', '')
+US = pwd.getpwuid(os.geteuid()).pw_name
 OWN_TABLE = '#!/bin/sh\necho "no crontab for me" >&2\nexit 1\n'
 
 
@@ -145,8 +146,8 @@ def test_a_port_that_another_program_holds(deployment: Deployment) -> None:
         checked(
             deployment, *begins(deployment), *ONE,
             f'MISSING  www: port {deployment.port} is held by {program}, process {os.getpid()}',
-            f'         hint: end it: kill {os.getpid()}; or give this one another port in '
-            'mirage.yml, as: network: {mode: socket, port: PORT}',
+            '         hint: end that program; or give this one another port in mirage.yml, as: '
+            'network: {mode: socket, port: PORT}',
             'note     www: nothing of it was deployed yet',
             '         hint: mirage-hooks deploy www',
         )
@@ -347,6 +348,30 @@ def test_a_clone_into_which_nothing_pulls(pulled: Deployment) -> None:
     assert told(done.stdout)[2] == (
         f'ok       cron: no line in the crontab of {US}, but something else pulls: the last time '
         'AGE ago')
+
+
+def test_a_crontab_that_is_forbidden(pulled: Deployment, tmp_path: Path) -> None:
+    stub(tmp_path / 'bin', 'crontab', '#!/bin/sh\necho "you may not" >&2\nexit 1\n')
+    failed = 'cron: `crontab -l` failed: you may not: nothing'
+    hint = (f'         hint: let cron serve {US} (/etc/cron.allow); or have this run every few '
+            f'minutes: {MIRAGE} -C {pulled.host} pull --quiet')
+    done = pulled.mirage('check')
+    assert (done.returncode, told(done.stdout)[2:4]) == (
+        1, [f'MISSING  {failed} pulls, and nothing starts after a reboot', hint])
+    git(pulled.host, 'config', 'mirage.cron', 'none')
+    done = pulled.mirage('check')
+    assert (done.returncode, told(done.stdout)[2:4]) == (
+        0, [f'note     {failed} starts by itself after a reboot', hint])
+
+
+@pytest.mark.skipif(facts.SYSTEMD.is_dir(), reason='systemd limits the CPU')
+def test_a_limit_that_this_host_does_not_keep(serving: Deployment) -> None:
+    serving.configure(cpu=50)
+    done = serving.mirage('check')
+    assert done.returncode == 0
+    (line,) = (line for line in done.stdout.splitlines() if 'not limited on this host' in line)
+    assert line.startswith('note     www: not limited on this host: ')
+    assert line.endswith('the CPU (`cpu: 50` wants systemd)')
 
 
 def test_a_pull_that_fails(pulled: Deployment) -> None:
