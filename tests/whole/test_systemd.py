@@ -80,6 +80,26 @@ job 15 1
 while [ "$(shown ActiveState)" = active ]; do sleep 0.5; done
 m pull --quiet | sed -E 's/ [0-9]+ s after/ … s after/'
 shown NRestarts
+echo '- a timer pulls, and what it started outlives its run'
+printf '#!/bin/sh\nPYTHONPATH=/opt/site exec python3 -m mirage_hooks "$@"\n' >/usr/bin/mirage-hooks
+chmod +x /usr/bin/mirage-hooks
+publish two
+git clone -q host 'a 100% $HOME clone'
+cd 'a 100% $HOME clone'
+git config mirage.config /root/mirage.yml
+install() { mirage-hooks install "$@" . 2>&1 | told | sed 's/pull-[0-9a-f]*/pull-…/'; }
+install --timer | grep timer
+pull=$(cd /etc/systemd/system; basename mirage-hooks-pull-*.timer .timer)
+until_page "" >/dev/null
+while [ "$(systemctl show --value --property=ActiveState "$pull")" = activating ]; do sleep 0.5; done
+systemctl show --value --property=Result "$pull"
+systemctl is-enabled "$pull.timer"
+systemctl is-active "$pull.timer"
+page "" >/dev/null && echo 'the page is there'
+install --uninstall --stop
+{ unit -www-*; unit "${pull#mirage-hooks-}*"; } | wc -l
+ls /etc/systemd/system | grep -c mirage-hooks
+page "" || echo 'no page'
 """
 SAID = """\
 - a release is a unit, and its secret is in its arguments alone
@@ -108,6 +128,22 @@ job: REFUSED: release 2 ended … s after its start, and would end so again: it 
   hint: publish another image, or try it all the same: mirage-hooks start job
 job: nothing runs
 0
+- a timer pulls, and what it started outlives its run
+timer: at boot and 7min after each run; what it said: journalctl -u mirage-hooks-pull-….service
+success
+enabled
+active
+the page is there
+timer: it is out
+hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of \
+/root/a 100% $HOME clone/.git/hooks
+www: release 1 was ended
+kept: /root/mirage.yml
+kept: git config mirage.config, which was set by hand
+kept: /root/a 100% $HOME clone/.git/mirage-hooks, with the releases and the history
+0
+0
+no page
 """
 
 
