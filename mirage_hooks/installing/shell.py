@@ -22,9 +22,9 @@ MANUAL = 'man/man1/mirage-hooks.1'
 
 def completion(shell: str) -> str:
     """What `shell` (a key of COMPLETIONS) reads to complete `mirage-hooks`."""
-    import argcomplete
+    from argcomplete import shell_integration
 
-    text: str = argcomplete.shellcode(['mirage-hooks'], shell=shell)
+    text: str = shell_integration.shellcode(['mirage-hooks'], shell=shell)
     return text
 
 

@@ -91,7 +91,8 @@ install() { mirage-hooks install "$@" . 2>&1 | told | sed 's/pull-[0-9a-f]*/pull
 install --timer | grep timer
 pull=$(cd /etc/systemd/system; basename mirage-hooks-pull-*.timer .timer)
 until_page "" >/dev/null
-while [ "$(systemctl show --value --property=ActiveState "$pull")" = activating ]; do sleep 0.5; done
+while [ "$(systemctl show --value --property=ActiveState "$pull")" = activating ]
+do sleep 0.5; done
 systemctl show --value --property=Result "$pull"
 systemctl is-enabled "$pull.timer"
 systemctl is-active "$pull.timer"
