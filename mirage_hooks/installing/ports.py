@@ -29,10 +29,8 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
 def _who(held: ports.Holder, own: Path | None) -> str:
     if own is not None:
         return f'release {own.name} of {own.parents[1].name}, of this repository'
-    if held.release is not None and len(held.release.parents) > 4:
-        git_dir = held.release.parents[4]
-        folder = git_dir.parent if git_dir.name == '.git' else git_dir
-        return f'{held.release.parents[1].name} of {folder}'
+    if there := held.place():
+        return f'release {there.number} of {there.name} in {there.repository}'
     if held.pid is not None:
         return f'{held.program or "a program"}, process {held.pid}'
     return 'a program of another user'
@@ -40,7 +38,7 @@ def _who(held: ports.Holder, own: Path | None) -> str:
 
 def _hint(held: ports.Holder, own: Path | None, port: int) -> str:
     other = 'give this one another port in mirage.yml, as: network: {mode: socket, port: PORT}'
-    if own is not None or held.release is not None:
+    if own is not None or held.place() is not None:
         return other
     who = 'end that program' if held.pid else f'see whose: sudo ss -ltnp sport = :{port}'
     return f'{who}; or {other}'

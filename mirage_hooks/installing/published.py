@@ -12,10 +12,10 @@ from pathlib import Path
 
 from .. import config, image
 from ..git import repository, tree
-from ..host import network
+from ..host import network, ports
 from ..messages import errors
 from ..state import store
-from ..switching import fitting, ports
+from ..switching import fitting
 
 PORT = 8080  # of the first unix image, where it is free; those after it get the next ones
 

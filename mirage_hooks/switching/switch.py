@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from .. import config
-from ..host import link, neighbours, xen
+from ..host import link, neighbours, ports, xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
-from . import asked, consoles, ended, health, launcher, ports
+from . import asked, consoles, ended, health, launcher
 
 EPHEMERAL = Path('/proc/sys/net/ipv4/ip_local_port_range')
 LOW = 10_000  # below are the ports that people choose

@@ -170,7 +170,7 @@ def test_a_port_that_another_repository_of_ours_holds(
     other.clone()
     checked(
         other, *begins(other), *ONE,
-        f'MISSING  www: port {other.port} is held by www of {serving.host}',
+        f'MISSING  www: port {other.port} is held by release 1 of www in {serving.host}',
         '         hint: give this one another port in mirage.yml, as: network: {mode: socket, '
         'port: PORT}',
         'note     www: nothing of it was deployed yet',
@@ -401,12 +401,10 @@ def test_it_ends_whatever_hangs(
 ) -> None:
     path = stub(tmp_path / 'bin', 'crontab', '#!/bin/sh\nexec sleep 3600.25\n')
     monkeypatch.setattr(programs, 'PATH', path)
-    monkeypatch.setattr(check, 'PATIENCE', 1.0)
-    began = time.monotonic()
     found = check.findings(Repository(serving.host))
-    assert time.monotonic() - began < 60
     assert [one for one in found if one.level == 'missing'] == [finding.missing(
-        'cron', 'cron: whoever was asked did not answer in 1 s', 'see what hangs: ps -e --forest'
+        'cron', f'cron: whoever was asked did not answer in {check.PATIENCE:g} s',
+        'see what hangs: ps -e --forest',
     )]
     assert not [one for one in psutil.process_iter(['cmdline'])
                 if '3600.25' in (one.info['cmdline'] or ())]
@@ -417,7 +415,6 @@ def test_when_too_much_hangs_the_rest_is_left_alone(
 ) -> None:
     path = stub(tmp_path / 'bin', 'crontab', '#!/bin/sh\nexec sleep 3600.25\n')
     monkeypatch.setattr(programs, 'PATH', path)
-    monkeypatch.setattr(check, 'PATIENCE', 1.0)
     monkeypatch.setattr(check, 'MOST', 1)
     found = check.findings(Repository(serving.host))
     assert [(one.subject, one.text) for one in found[3:]] == [
