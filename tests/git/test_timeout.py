@@ -29,8 +29,9 @@ def last(*_):
         time.sleep(0)
 
 def collected():
-    garbage = Garbage()
-    if sys.argv[1] == 'weakref':
+    if sys.argv[1] == '__del__':
+        garbage = Garbage()
+    else:
         garbage = type('Kept', (), {{}})()
         weakref.finalize(garbage, last)
     del garbage
