@@ -485,6 +485,29 @@ def test_an_address_that_is_not_clear_is_refused(
     assert not log.exists()
 
 
+@pytest.mark.parametrize(('goal', 'variable', 'said'), [
+    ('configure.xen', 'MIRAGE', 'nope is not installed: opam install mirage'),
+    ('site', 'JEKYLL', 'nope is not installed: apt install jekyll or gem install jekyll'),
+])
+def test_a_program_that_is_missing_is_named_with_how_to_get_it(
+    site: Path, goal: str, variable: str, said: str
+) -> None:
+    needs('make')
+    done = run('make', goal, f'{variable}=nope --quietly', cwd=site)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert re.sub(r'^Makefile:\d+: ', '', done.stderr) == f'*** {said}.  Stop.\n'
+
+
+def test_make_help_names_every_goal(site: Path) -> None:
+    needs('make')
+    said = run('make', 'help', cwd=site).stdout
+    phony = next(line for line in (site / 'Makefile').read_text().split('\n')
+                 if line.startswith('.PHONY: '))
+    for goal in set(phony.split()[1:]) - {'help'}:
+        assert goal.replace('configure', '') in said
+
+
+@pytest.mark.usefixtures('log')
 def test_every_netmask_is_its_prefix(site: Path) -> None:
     needs('make')
     for prefix in range(33):
