@@ -28,7 +28,7 @@ def known(repository: Repository, state: store.Store) -> list[str]:
 def require(name: str, known: Collection[str]) -> None:
     """Raise Refused unless `name` is in `known`; '' stands for all of them."""
     if name and name not in known:
-        there = f'there are {", ".join(known)}' if known else 'there is none yet'
+        there = f'known are: {", ".join(known)}' if known else 'there is none yet'
         raise errors.Refused(
             f'no unikernel is called {name}', hint=nearest.question(name, known) or there
         )

@@ -82,13 +82,14 @@ def _guessed(wanted: config.Unikernel) -> str:
 
 
 def _walls(name: str, wanted: config.Unikernel, here: model.Host) -> Found:
+    say, then = (missing, '') if here.root else (note, ': the image has your rights')
     if here.sandbox:
         yield fine(name, 'bubblewrap keeps the image away from this host')
     elif found := programs.find('bwrap'):
-        yield missing(name, f'{found} does not work', 'user namespaces are forbidden: sysctl '
-                      'kernel.unprivileged_userns_clone, or AppArmor')
+        yield say(name, f'{found} does not work{then}', 'user namespaces are forbidden: sysctl '
+                  'kernel.unprivileged_userns_clone, or AppArmor')
     else:
-        yield missing(name, 'bubblewrap is not installed', preflight.GET['bwrap'])
+        yield say(name, f'bubblewrap is not installed{then}', preflight.GET['bwrap'])
     if free := _unlimited(wanted, here):
         yield note(name, f'not limited on this host: {free}')
 

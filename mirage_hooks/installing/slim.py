@@ -67,8 +67,9 @@ def told(folder: Path, weight: Weight) -> list[str]:
     files = f', and {amount(weight.files)} of files' if weight.files > SMALL else ''
     whole = weight.history + weight.files
     each = amount(whole // max(weight.commits, 1))
-    lines = [f'{weight.releases} releases in the tree; this clone, {kind}, takes '
-             f'{amount(weight.history)}{files}: {each} for each of {weight.commits} commits']
+    lines = [f'{_counted(weight.releases, "release")} in the tree; this clone, {kind}, takes '
+             f'{amount(weight.history)}{files}: {each} for each of '
+             f'{_counted(weight.commits, "commit")}']
     if weight.remote and whole - weight.light > LARGE:
         lines.append(f'{amount(whole - weight.light)} of old images could stay on the remote: '
                      f'mirage-hooks -C {shlex.quote(str(folder))} slim')
@@ -188,6 +189,10 @@ def _take_over(source: Path, target: Path) -> set[Path]:
     for path in order:
         os.replace(path, target / 'pack' / path.name)  # noqa: PTH105
     return {target / 'pack' / path.name for path in order}
+
+
+def _counted(count: int, what: str) -> str:
+    return f'{count} {what}{"" if count == 1 else "s"}'
 
 
 def _packs_and_loose(folder: Path) -> list[Path]:

@@ -55,12 +55,12 @@ NO_SENSE = {
 }
 
 NOT_THERE = {
-    'status nope': ('no unikernel is called nope', 'there are www'),
+    'status nope': ('no unikernel is called nope', 'known are: www'),
     'status wwww': ('no unikernel is called wwww', 'did you mean www?'),
-    'history nope': ('no unikernel is called nope', 'there are www'),
+    'history nope': ('no unikernel is called nope', 'known are: www'),
     'history wwww': ('no unikernel is called wwww', 'did you mean www?'),
     'logs wwww': ('no unikernel is called wwww', 'did you mean www?'),
-    'logs nope --failed': ('no unikernel is called nope', 'there are www'),
+    'logs nope --failed': ('no unikernel is called nope', 'known are: www'),
     'logs --failed': ('no console of a refused image is kept',
                       '`mirage-hooks status` says why something is refused'),
     'logs www --failed': ('no console of a refused image of www is kept',

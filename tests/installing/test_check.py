@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -394,6 +395,22 @@ def test_a_mirage_yml_that_names_nothing(serving: Deployment) -> None:
         f'MISSING  mirage.yml: {serving.config} names no unikernel: a push starts nothing',
         '         hint: name one there, as: unikernels: {www: {image: unix/latest}}',
     ]
+
+
+@pytest.mark.parametrize(('root', 'level', 'text'), [
+    (True, 'missing', 'bubblewrap is not installed'),
+    (False, 'note', 'bubblewrap is not installed: the image has your rights'),
+])
+def test_root_lacks_bubblewrap_and_others_go_without(
+    serving: Deployment, monkeypatch: pytest.MonkeyPatch, root: bool, level: str, text: str
+) -> None:
+    here = msgspec.structs.replace(facts.look(), sandbox=False, root=root)
+    monkeypatch.setattr(facts, 'look', lambda: here)
+    find = programs.find
+    monkeypatch.setattr(programs, 'find', lambda name: None if name == 'bwrap' else find(name))
+    found = check.findings(Repository(serving.host))
+    assert [one for one in found if one.text.startswith('bubblewrap')] == [
+        finding.Finding('www', level, text, 'apt install bubblewrap')]
 
 
 def test_it_ends_whatever_hangs(
