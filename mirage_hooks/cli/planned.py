@@ -33,6 +33,8 @@ def _lines(name: str, one: Foreseen) -> Iterator[str]:
         yield f'{name}: {NOTHING[one.would].format(one.running, name=name)}'
         return
     what = f'({one.description}, commit {one.commit[:12]})'
+    if one.refused:
+        yield f'{name}: what follows was refused before: {one.refused}'
     if one.plan is not None and one.would == 'start':
         yield f'{name}: a first release {what} would be started:'
         yield from (f'  {text}' for text in _of_plan(one.plan))

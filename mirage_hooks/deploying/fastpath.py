@@ -12,8 +12,9 @@ def leave(context: Context, outcomes: list[model.Outcome]) -> None:
     """Let the next hook go home at once when all is well and nothing changed since."""
     if drain.draining(context.state):
         return
-    if all(outcome.kind == 'removed' for outcome in outcomes):
-        return  # what mirage.yml could name is told at each push
+    kinds = {outcome.kind for outcome in outcomes}
+    if kinds <= {'removed'} or 'stopped' in kinds:
+        return  # each push is told what mirage.yml could name, and what a person stopped
     for outcome in outcomes:
         release = outcome.running
         if outcome.failed or (release is not None and release.plan.domain):

@@ -14,7 +14,7 @@ from ..messages.report import Reporter
 from ..state import model, secret, store
 from ..state.releases import Releases
 from ..switching import launcher, overlap
-from . import candidate
+from . import candidate, refusal
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -37,6 +37,7 @@ class Foreseen(msgspec.Struct, frozen=True, omit_defaults=True):
     commit: str = ''
     changes: tuple[Change, ...] = ()
     plan: model.Plan | None = None
+    refused: str = ''  # why the same was refused before
 
 
 def dry_run(
@@ -79,9 +80,12 @@ def _foreseen(
     if current is not None:
         differs = _changes(releases, current, new, candidates.requests[new.number])
         changes = (*differs, _mode(current, new, wanted))
+    known = releases.failure()
+    again = known is not None and refusal.same(known, candidates.fingerprint(name, wanted), found)
     return Foreseen(
         'start' if current is None else 'switch', 0 if current is None else current.number,
         new.description, new.commit, changes, secret.masked(new.plan),
+        known.reason if known is not None and again else '',
     )
 
 

@@ -25,11 +25,16 @@ class Remembered(errors.Refused):
 def not_again(releases: Releases, fingerprint: str, found: tree.Found) -> None:
     """Raise Remembered when `found` did not serve, and nothing has changed since."""
     known = releases.failure()
-    if known is None or (known.blob, known.fingerprint) != (found.blob, fingerprint):
+    if known is None or not same(known, fingerprint, found):
         return
     # The clock may have been set back since: then nobody knows how long ago that was.
     if not known.retry or known.at - 1 <= time.time() < known.retry:
         raise Remembered(known.reason, known.hint)
+
+
+def same(known: model.Failure, fingerprint: str, found: tree.Found) -> bool:
+    """Whether `known` is the failure of `found`, with all as it was then."""
+    return (known.blob, known.fingerprint) == (found.blob, fingerprint)
 
 
 class Refusals:

@@ -215,8 +215,9 @@ def test_after_a_reboot_another_process_of_the_same_number_does_not_deceive(
 def test_a_stopped_unikernel_stays_stopped_until_start(serving: Deployment) -> None:
     done = serving.mirage('stop', 'www')
     assert (done.returncode, done.stdout) == (0, 'www: release 1 was ended\nwww: stopped\n')
-    serving.publish(web('two'), B)
-    assert serving.pull().returncode == 0
+    for version, content in ((B, 'twice'), (C, 'two')):
+        serving.publish(web(content), version)
+        assert serving.pull().stderr == 'www: stopped\n'
     for command in (('pull', '--quiet'), ('deploy',), ('deploy', 'www'), ('stop', 'www')):
         assert serving.mirage(*command).returncode == 0
         assert serving.page() == ''

@@ -129,6 +129,14 @@ def test_it_plans_without_what_would_run_the_image(serving: Deployment) -> None:
     assert 'www: REFUSED: solo5-nowhere is not installed, which runs spt images\n' in done.stdout
 
 
+def test_what_was_refused_before_is_said_to_be(serving: Deployment) -> None:
+    serving.publish(b'#!/bin/sh\nexit 3\n', B)
+    serving.pull()
+    said = serving.mirage('deploy', '--dry-run').stdout.splitlines()
+    assert said[0] == 'www: what follows was refused before: it ended with exit code 3'
+    assert said[1].startswith('www: release 1 would be replaced by a new one (')
+
+
 def test_a_bad_image_is_refused(serving: Deployment) -> None:
     serving.publish(b'nonsense', B)
     fetched(serving)
