@@ -87,8 +87,10 @@ class Live:
         else:
             crashes.count(releases, release, end)
         launcher.stop(releases, release)  # what is left of it: its tap, a crashed domain
-        was = 'was stopped' if alive else 'is not running'
-        self.context.report.step(name, f'release {release.number} {was}: starting it')
+        self.context.report.step(
+            name, f'restarting release {release.number}' if alive
+            else f'release {release.number} is not running: starting it'
+        )
         try:
             self._start(name, releases, release, wanted)
         except errors.Unavailable:  # no crash: it must not wait once the cause is gone

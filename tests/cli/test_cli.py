@@ -231,7 +231,7 @@ def test_a_restart_ends_the_release_and_starts_the_same_again(twice: Deployment)
     done = twice.mirage('restart', 'www')
     what = called(2, web('two'), commit(twice))
     assert (done.returncode, [line.partition(' s  ')[2] for line in done.stdout.splitlines()]) == (
-        0, ['www: release 2 was stopped: starting it', 'www: starting release 2', '']
+        0, ['www: restarting release 2', 'www: starting release 2', '']
     )
     assert done.stdout.splitlines()[-1] == f'www: {what} runs again'
     assert (twice.page(), len(twice.processes())) == ('two', 1)
