@@ -18,7 +18,7 @@ import pytest
 from mirage_hooks import config
 from mirage_hooks.config import reading, reference
 from mirage_hooks.git.repository import Repository
-from mirage_hooks.host import processes
+from mirage_hooks.host import ports, processes
 from mirage_hooks.installing import (
     hookfolder,
     install,
@@ -30,7 +30,6 @@ from mirage_hooks.installing import (
     uninstall,
 )
 from mirage_hooks.messages import errors
-from mirage_hooks.switching import ports
 from tests import elf
 from tests.deployment import Deployment, git, run, web
 from tests.guests.scene import needs

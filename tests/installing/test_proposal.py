@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mirage_hooks.host import ports
 from mirage_hooks.installing import install
-from mirage_hooks.switching import ports
 from tests.deployment import Deployment, git, run, web
 
 

@@ -115,7 +115,7 @@ bridge
 echo '- a push boots'
 publish www www-1
 page 2/args
-www logs www
+www logs www | sed -E 's/started [^,]+, image [0-9a-f]+/started …, image …/'
 echo '- cron pulls and boots'
 publish blog blog-1
 cron_run
@@ -159,6 +159,7 @@ www: release 1 (xen pvh (Solo5 ABI 1), …) now runs
 --ipv4-only=true
 --message=hello "you"
 --port=80
+— release 1, started …, image … —
 Dual TCP/IP stack assembled: mac=…,ip=10.99.0.2/24
 listening on 80/TCP
 - cron pulls and boots
