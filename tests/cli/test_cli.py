@@ -17,6 +17,7 @@ from mirage_hooks.cli.main import main
 from mirage_hooks.state import model, proc
 from tests import elf
 from tests.deployment import Deployment, called, git, run, web
+from tests.guests.scene import needs
 from tests.patience import PATIENCE, until
 
 B, C = 'b' * 40, 'c' * 40
@@ -152,6 +153,7 @@ def test_old_releases_are_pruned_as_keep_says(serving: Deployment) -> None:
 # A crash, a reboot, a stop
 
 
+@needs('bwrap')  # which sees how it ended
 def test_after_a_crash_the_next_cron_run_brings_it_back_and_says_so(twice: Deployment) -> None:
     twice.crash()
     assert twice.page() == ''
@@ -168,6 +170,7 @@ def test_after_a_crash_the_next_cron_run_brings_it_back_and_says_so(twice: Deplo
     ]
 
 
+@needs('bwrap')
 def test_a_cron_run_after_a_crash_leads_with_the_crash(serving: Deployment) -> None:
     serving.publish(b'#!/bin/sh\necho wrong\nexit 2\n', B)
     assert serving.mirage('pull', '--quiet').stdout.splitlines()[-3:] == [
