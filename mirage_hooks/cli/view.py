@@ -77,10 +77,11 @@ def inspect(path: Path, as_json: bool) -> None:
 def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
     releases = state.of(name)
     release, pin, failure = releases.current(), releases.pin(), releases.failure()
-    row: dict[str, Any] = {'name': name, 'state': 'stopped' if pin and pin.stopped else 'none'}
+    stopped = releases.stopped()
+    row: dict[str, Any] = {'name': name, 'state': 'stopped' if stopped else 'none'}
     if release is not None:
         alive = launcher.alive(releases, release)
-        row['state'] = 'running' if alive else 'stopped' if pin and pin.stopped else 'down'
+        row['state'] = 'running' if alive else 'stopped' if stopped else 'down'
         row |= {
             'release': release.number, 'commit': release.commit, 'path': release.path,
             'digest': release.digest, 'target': release.plan.target,
@@ -97,7 +98,7 @@ def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
     row |= _next_to(releases)
     others = conflicts.of(state, name, None, release, seen) if release is not None else []
     row |= {'conflicts': [one.text for one in others]} if others else {}
-    if pin and not pin.stopped:
+    if pin and not stopped:
         row['pinned'] = True
     if failure:
         row['refused'] = {'reason': failure.reason, 'hint': failure.hint, 'at': failure.at}

@@ -14,7 +14,7 @@ from ..messages.report import Reporter
 from ..state import model, secret, store
 from ..state.releases import Releases
 from ..switching import launcher, overlap
-from . import candidate, refusal
+from . import candidate
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -62,8 +62,8 @@ def _foreseen(
     context: Context, candidates: Candidates, settings: config.Settings, name: str
 ) -> Foreseen:
     wanted, releases = settings.unikernels[name], context.state.of(name)
-    current, pin = releases.current(), releases.pin()
-    if pin is not None and pin.stopped:
+    current = releases.current()
+    if releases.stopped():
         return Foreseen('stay stopped')
     commit = context.commit(wanted, settings)
     context.require_trust(releases, wanted, settings, commit)
@@ -80,12 +80,11 @@ def _foreseen(
     if current is not None:
         differs = _changes(releases, current, new, candidates.requests[new.number])
         changes = (*differs, _mode(current, new, wanted))
-    known = releases.failure()
-    again = known is not None and refusal.same(known, candidates.fingerprint(name, wanted), found)
+    before = releases.failure_of(found.blob, candidates.fingerprint(name, wanted))
     return Foreseen(
         'start' if current is None else 'switch', 0 if current is None else current.number,
         new.description, new.commit, changes, secret.masked(new.plan),
-        known.reason if known is not None and again else '',
+        before.reason if before is not None else '',
     )
 
 

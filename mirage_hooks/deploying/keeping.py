@@ -44,8 +44,8 @@ def _wanted(state: store.Store) -> dict[str, Any]:
 
 
 def _keep(releases: Releases, found: dict[str, Any]) -> None:
-    release, pin = releases.current(), releases.pin()
-    if release is None or release.plan.unit or (pin is not None and pin.stopped):
+    release = releases.current()
+    if release is None or release.plan.unit or releases.stopped():
         return
     try:
         alive = launcher.alive(releases, release)

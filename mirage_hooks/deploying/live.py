@@ -18,8 +18,8 @@ def died(repository: Repository) -> bool:
 
 
 def _died(releases: Releases) -> bool:
-    pin, current = releases.pin(), releases.current()
-    if current is None or (pin is not None and pin.stopped):
+    current = releases.current()
+    if current is None or releases.stopped():
         return False
     return not launcher.alive(releases, current)
 
@@ -126,8 +126,8 @@ class Live:
 
     def stopped(self, name: str, releases: Releases) -> model.Outcome | None:
         """The outcome while a person has stopped it, ended if need be; None when nobody has."""
-        pin, current = releases.pin(), releases.current()
-        if pin is None or not pin.stopped:
+        current = releases.current()
+        if not releases.stopped():
             return None
         if current is None or not launcher.alive(releases, current):
             return model.Outcome(name, 'stopped')

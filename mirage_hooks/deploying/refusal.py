@@ -24,17 +24,12 @@ class Remembered(errors.Refused):
 
 def not_again(releases: Releases, fingerprint: str, found: tree.Found) -> None:
     """Raise Remembered when `found` did not serve, and nothing has changed since."""
-    known = releases.failure()
-    if known is None or not same(known, fingerprint, found):
+    known = releases.failure_of(found.blob, fingerprint)
+    if known is None:
         return
     # The clock may have been set back since: then nobody knows how long ago that was.
     if not known.retry or known.at - 1 <= time.time() < known.retry:
         raise Remembered(known.reason, known.hint)
-
-
-def same(known: model.Failure, fingerprint: str, found: tree.Found) -> bool:
-    """Whether `known` is the failure of `found`, with all as it was then."""
-    return (known.blob, known.fingerprint) == (found.blob, fingerprint)
 
 
 class Refusals:
@@ -50,15 +45,14 @@ class Refusals:
         """Remember the bad image, keep what serves, say why."""
         if isinstance(refused, Remembered):
             return self.kept(name, refused)
-        known = releases.failure()
         fingerprint = self.candidates.fingerprint(name, wanted)
-        again = known is not None and (known.blob, known.fingerprint) == (key, fingerprint)
+        known = releases.failure_of(key, fingerprint)
         outside = isinstance(refused, errors.Unavailable)
         found = not key.startswith(('commit ', 'no commit'))
-        if known and again and not found and known.reason == refused.reason:
+        if known and not found and known.reason == refused.reason:
             # Found out anew, but told before.
             return self.kept(name, Remembered(known.reason, known.hint))
-        count = known.count + 1 if known and again else 1
+        count = known.count + 1 if known else 1
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
         with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
             releases.set_failure(model.Failure(
@@ -80,10 +74,10 @@ class Refusals:
     ) -> model.Outcome:
         """The outcome of a refusal: whatever was live goes on, or is started again."""
         releases = self.context.state.of(name)
-        current, pin = releases.current(), releases.pin()
+        current = releases.current()
         kind: model.Kind = 'remembered' if isinstance(refused, Remembered) else 'refused'
         ended = ''
-        if pin and pin.stopped:
+        if releases.stopped():
             current = None
         elif current is not None:
             try:

@@ -18,7 +18,7 @@ BEFORE = 'mirage.before'  # what NAMED was before that
 def path_of(where: repository.Repository, given: Path | None) -> Path:
     """The mirage.yml to use; raises Refused when it is not this repository's, or a push could
     write it."""
-    named = where.setting('mirage.config')
+    named = where.setting(NAMED)
     path = given.absolute() if given else where.config_path() if named else starter.path(where)
     if path.is_dir():
         raise errors.Refused(f'{path} is a folder', hint='name a file with --config')

@@ -16,15 +16,15 @@ from . import crontab, timer
 TIMER = 'timer'
 """In the place of cron's own words: let systemd do it."""
 
+SETTING, NONE = 'mirage.cron', 'none'
+"""In git's configuration, where a person wanted no line in the crontab."""
+
 NOTHING = 'nothing pulls by itself and nothing starts after a reboot'
 
 
 def spec(when: str | None) -> str | None:
     """`when` as it is meant; raises Refused when nobody can."""
     return crontab.spec(when) if when and when != TIMER else when
-
-SETTING, NONE = 'mirage.cron', 'none'
-"""In git's configuration, where a person wanted no line in the crontab."""
 
 
 def table(needed: bool) -> bytes | None:

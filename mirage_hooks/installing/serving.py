@@ -10,7 +10,6 @@ from ..host import network
 from ..messages import errors
 from ..messages.report import age
 from ..state import model, pipe
-from ..state.releases import Releases
 from ..switching import asking, crashes, launcher
 from ..switching import health as questions
 from .finding import Finding, Found, Place, fine, missing, note
@@ -29,7 +28,7 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     """Whether what should run does."""
     releases = place.state.of(name)
     release = releases.current()
-    if _stopped(releases):
+    if releases.stopped():
         yield note(name, 'it is stopped by hand: no push starts it', f'mirage-hooks start {name}')
     elif release is None:
         yield note(name, 'nothing of it was deployed yet', f'mirage-hooks deploy {name}')
@@ -46,7 +45,7 @@ def health(place: Place, name: str, wanted: config.Unikernel) -> Found:
     """The health questions, asked of what runs; not those that only a start can answer."""
     releases = place.state.of(name)
     release = releases.current()
-    if release is None or _stopped(releases) or not launcher.alive(releases, release):
+    if release is None or releases.stopped() or not launcher.alive(releases, release):
         return
     for question in questions.questions(wanted):
         if question.console or question.alive:
@@ -72,7 +71,7 @@ def refusal(place: Place, name: str, wanted: config.Unikernel) -> Found:
     """The last refusal, while what it is of is still what should run."""
     releases = place.state.of(name)
     failure = releases.failure()
-    if failure is None or _stopped(releases) or failure.blob not in _keys(place, name, wanted):
+    if failure is None or releases.stopped() or failure.blob not in _keys(place, name, wanted):
         return
     text, deploy = f'refused {age(failure.at)} ago: {failure.reason}', f'mirage-hooks deploy {name}'
     if failure.fingerprint[:8] != wanted.fingerprint[:8]:  # the rest is of its secrets
@@ -101,8 +100,3 @@ def _keys(place: Place, name: str, wanted: config.Unikernel) -> set[str]:
     except errors.Refused:
         return {f'commit {commit}'}
     return {found.blob, *untrusted}
-
-
-def _stopped(releases: Releases) -> bool:
-    pin = releases.pin()
-    return pin is not None and pin.stopped

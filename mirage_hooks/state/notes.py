@@ -27,8 +27,19 @@ class Notes:
     def set_pin(self, pin: model.Pin | None) -> None:
         files.write(self.root / 'pin.json', pin)
 
+    def stopped(self) -> bool:
+        """Whether a person stopped it, and nobody started it since."""
+        pin = self.pin()
+        return pin is not None and pin.stopped
+
     def failure(self) -> model.Failure | None:
         return files.read(self.root / 'failure.json', model.Failure)
+
+    def failure_of(self, blob: str, fingerprint: str) -> model.Failure | None:
+        """The failure, where it is that of `blob` with all as it was then; see model.Failure."""
+        known = self.failure()
+        same = known is not None and (known.blob, known.fingerprint) == (blob, fingerprint)
+        return known if same else None
 
     def set_failure(self, failure: model.Failure | None) -> None:
         if failure is not None or (self.root / 'failure.json').exists():
