@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from mirage_hooks.host import namespace
 from tests.guests.scene import Namespace, run
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 REQUEST, REPLY = 1, 2
@@ -41,6 +41,8 @@ class Peer:
                 self.wire.bind(('peer', 3))  # 3: every protocol
         finally:
             os.close(descriptor)
+        # Before the kernel has told both that they have a carrier, it drops what is sent.
+        until(lambda: all(passes(where, name) for name in ('peer', 'port', 'tap7')))
 
     def send(self, to: bytes, source: bytes, protocol: int, payload: bytes) -> None:
         self.wire.send(to + source + struct.pack('!H', protocol) + payload)
@@ -62,6 +64,12 @@ class Peer:
     def answered(self, number: int) -> int:
         """The last byte of where the guest sends its answer to that ping."""
         return self.wait(pong(number))[5]
+
+
+def passes(where: Namespace, name: str) -> bool:
+    """Whether frames go in and out at that interface."""
+    shown = run('ip', '-n', where.name, '-d', 'link', 'show', name)
+    return 'state UP' in shown and ('bridge_slave' not in shown or 'state forwarding' in shown)
 
 
 def arp(operation: int, whose: bytes, where: str, asked: str) -> bytes:

@@ -67,5 +67,8 @@ class Namespace:
         return fetch(url, *self.inside)
 
 
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, env={**os.environ, 'PATH': SBIN})
+def run(*command: str) -> str:
+    """What it prints."""
+    return subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PATH': SBIN}
+    ).stdout
