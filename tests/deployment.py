@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -47,6 +47,11 @@ while True:
 """
 
 
+WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')) % 16
+MANY = 300
+PORTS = itertools.cycle(range(3000 + WORKER * MANY, 3000 + (WORKER + 1) * MANY))
+
+
 def web(page: str, before: str = '') -> bytes:
     """An image that serves `page`; `before` is Python run before it listens."""
     return WEB.format(python=PYTHON, page=page, before=before).encode()
@@ -58,12 +63,14 @@ def called(number: int, image: bytes, commit: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing holds, and that no outgoing connection will be given."""
-    while True:
-        port = random.randrange(10_000, 32_000)
+    """A port of 127.0.0.1 that nothing holds, and that nobody else will be given: no other worker
+    of pytest-xdist, no trial (they are above 10000), no outgoing connection. Until an image takes
+    it, minutes may pass."""
+    for port in itertools.islice(PORTS, MANY):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(('127.0.0.1', port))
             return port
+    raise AssertionError(f'none of {MANY} ports is free')
 
 
 class Deployment:
@@ -218,8 +225,10 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def run(*command: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run `command` to its end with the test's environment."""
-    return subprocess.run(
+    """Run `command` to its end with the test's environment; a failing test shows what it said."""
+    done = subprocess.run(
         command, cwd=cwd, text=True, errors='replace', capture_output=True, timeout=PATIENCE,
         env=dict(os.environ), stdin=subprocess.DEVNULL, check=False, **more,
     )
+    print(*command[-4:], done.returncode, done.stdout, done.stderr)
+    return done

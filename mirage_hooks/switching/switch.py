@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +26,14 @@ Say = Callable[[str], None]
 
 def spare_port() -> int:
     """A TCP port of this host that is free now, and that the kernel gives to no connection
-    meanwhile; where there is none of these, any."""
+    meanwhile; where there is none of these, any. The image takes it some time later: what else
+    seeks one now has another process number, and so finds another."""
     import socket
 
     lowest = int(EPHEMERAL.read_text().split()[0])
     below = range(LOW, lowest)
-    for port in (*random.sample(below, min(50, len(below))), 0):
+    own = [below[(os.getpid() + step) % len(below)] for step in range(0, 50_000, 1000) if below]
+    for port in (*own, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(('127.0.0.1', port))
             return int(probe.getsockname()[1])

@@ -274,3 +274,11 @@ def test_a_program_that_took_the_spare_port_does_not_answer_for_the_trial(
     assert (outcome.kind, outcome.reason) == (
         'refused', f'port {port}, on which it was tried, is held by another program')
     assert serving.page() == 'one'
+
+
+def test_trials_at_one_time_have_ports_of_their_own(mocker: MockerFixture) -> None:
+    number = mocker.patch.object(switch.os, 'getpid')
+    found = []
+    for number.return_value in range(4_000_000, 4_000_500):
+        found.append(switch.spare_port())
+    assert len(set(found)) == len(found)
