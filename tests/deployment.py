@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import shutil
 import socket
@@ -230,5 +231,5 @@ def run(*command: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[st
         command, cwd=cwd, text=True, errors='replace', capture_output=True, timeout=PATIENCE,
         env=dict(os.environ), stdin=subprocess.DEVNULL, check=False, **more,
     )
-    print(*command[-4:], done.returncode, done.stdout, done.stderr)
+    logging.warning('%s: %d\n%s%s', command[-4:], done.returncode, done.stdout, done.stderr)
     return done
