@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import guests
+from tests.guests import peer
 from tests.guests.peer import Boot, Peer
 from tests.guests.scene import CACHE, Namespace, Start
 from tests.patience import until
@@ -52,7 +53,7 @@ def boot(namespace: Namespace, start: Start, console: Callable[[], str]) -> Boot
     def booted(*options: str, **defined: int) -> Peer:
         image = str(guests.build('direct', CACHE, **defined))
         start(*namespace.inside, image, '--interface=tap7', '--mac=02:00:00:00:00:aa', *options)
-        until(lambda: 'listening' in console())
+        until(lambda: 'listening' in console() and peer.passes(namespace, 'tap7'))
         return Peer(namespace)
 
     return booted

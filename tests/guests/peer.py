@@ -42,7 +42,7 @@ class Peer:
         finally:
             os.close(descriptor)
         # Before the kernel has told both that they have a carrier, it drops what is sent.
-        until(lambda: all(passes(where, name) for name in ('peer', 'port', 'tap7')))
+        until(lambda: all(passes(where, name) for name in ('peer', 'port')))
 
     def send(self, to: bytes, source: bytes, protocol: int, payload: bytes) -> None:
         self.wire.send(to + source + struct.pack('!H', protocol) + payload)
