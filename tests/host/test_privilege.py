@@ -71,6 +71,7 @@ class Ordinary(Wired):
         return super().mirage(*arguments, before=self.mounted())
 
     def end(self) -> None:
+        self.dismiss()  # or it starts again what is ended here
         # Root's own look for releases passes over those that another user marked.
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
