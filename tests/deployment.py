@@ -23,6 +23,7 @@ from mirage_hooks.state import journal, model, store
 from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent
+LOGGER = logging.getLogger(__name__)
 
 # What a sandbox shows: an environment of the tests' own is not part of the system.
 PYTHON = shutil.which('python3', path='/usr/bin:/bin') or sys.executable
@@ -48,11 +49,6 @@ while True:
 """
 
 
-WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')) % 16
-MANY = 300
-PORTS = itertools.cycle(range(3000 + WORKER * MANY, 3000 + (WORKER + 1) * MANY))
-
-
 def web(page: str, before: str = '') -> bytes:
     """An image that serves `page`; `before` is Python run before it listens."""
     return WEB.format(python=PYTHON, page=page, before=before).encode()
@@ -61,6 +57,11 @@ def web(page: str, before: str = '') -> bytes:
 def called(number: int, image: bytes, commit: str) -> str:
     """What a release of a web image is called in what is printed."""
     return f'release {number} (unix, {len(image)} bytes, commit {commit[:12]})'
+
+
+WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+MANY = 300
+PORTS = itertools.cycle(range(3000 + WORKER * MANY, 3000 + (WORKER + 1) * MANY))
 
 
 def free_port() -> int:
@@ -231,5 +232,5 @@ def run(*command: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[st
         command, cwd=cwd, text=True, errors='replace', capture_output=True, timeout=PATIENCE,
         env=dict(os.environ), stdin=subprocess.DEVNULL, check=False, **more,
     )
-    logging.warning('%s: %d\n%s%s', command[-4:], done.returncode, done.stdout, done.stderr)
+    LOGGER.info('%s: %d\n%s%s', command[-4:], done.returncode, done.stdout, done.stderr)
     return done
