@@ -19,6 +19,8 @@ from . import asked, consoles, ended, health, launcher
 
 EPHEMERAL = Path('/proc/sys/net/ipv4/ip_local_port_range')
 LOW = 10_000  # below are the ports that people choose
+NUMBERED = Path('/proc/self/ns/pid')  # containers on one network number their processes alike
+FAR = 7919  # a prime: ports between the first processes of two such
 HEARD = 3.0  # seconds in which a release on a bridge should be heard
 
 Say = Callable[[str], None]
@@ -32,7 +34,8 @@ def spare_port() -> int:
 
     lowest = int(EPHEMERAL.read_text().split()[0])
     below = range(LOW, lowest)
-    own = [below[(os.getpid() + step) % len(below)] for step in range(0, 50_000, 1000) if below]
+    first = os.getpid() + FAR * NUMBERED.stat().st_ino
+    own = [below[(first + step) % len(below)] for step in range(0, 50_000, 1000) if below]
     for port in (*own, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(('127.0.0.1', port))

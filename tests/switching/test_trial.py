@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -282,3 +283,19 @@ def test_trials_at_one_time_have_ports_of_their_own(mocker: MockerFixture) -> No
     for number.return_value in range(4_000_000, 4_000_500):
         found.append(switch.spare_port())
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='needs root, for process namespaces')
+def test_trials_in_two_containers_have_ports_of_their_own() -> None:
+    code = 'import os; from mirage_hooks.switching import switch; ' \
+        'print(os.getpid(), switch.spare_port(), flush=True); input()'
+    with contextlib.ExitStack() as both:
+        contained = [both.enter_context(subprocess.Popen(
+            ('unshare', '--pid', '--fork', sys.executable, '-I', '-c', code),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )) for _ in range(2)]
+        told = [one.stdout.readline().split() for one in contained]  # type: ignore[union-attr]
+        for one in contained:
+            one.communicate('\n')
+    assert [number for number, _ in told] == ['1', '1']
+    assert told[0][1] != told[1][1]
