@@ -37,6 +37,7 @@ class Host:
         systemctl = folder / 'systemctl'
         systemctl.write_text(f'#!/bin/sh\necho "$@" >>{self.log}\n')
         systemctl.chmod(0o755)
+        (folder / 'systemd-run').symlink_to(systemctl)  # without it there is no systemd to use
         digest = hashlib.sha256(str(self.repository).encode()).hexdigest()[:16]
         self.name = f'mirage-hooks-pull-{digest}'
 
