@@ -67,11 +67,13 @@ class Gated:
         return git(self.path, 'rev-parse', branch)
 
     def kept(self) -> dict[str, bytes]:
-        """All that the state holds but the history, and what a lock or a running release writes."""
+        """All that the state holds but the history, consoles, and what a lock or a running release
+        writes."""
         root = self.git_dir / 'mirage-hooks'
         return {
             str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob('*'))
-            if path.is_file() and path.name not in ('history.jsonl', 'lock', 'console.log')
+            if path.is_file() and path.name not in (
+                'history.jsonl', 'lock', 'console.log', 'failed.log')
         }
 
     def events(self) -> list[tuple[str, str, str]]:
