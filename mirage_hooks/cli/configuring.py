@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 
 def check(paths: list[Path]) -> int:
-    """Say of each file that it is well, or all that is wrong in it; 1 when anything is."""
-    from ..config import reading
+    """Say of each file that it is well, or all that is wrong in it, 1 when anything is; and what
+    is doubtful."""
+    from ..config import doubts, reading
 
     wrong = 0
     for path in paths:
         try:
-            count = len(reading.load(path).unikernels)
-            print(plain(f'{path}: {count} unikernel{"s" * (count != 1)}, all well'))
+            settings = reading.load(path)
+            found, count = list(doubts.doubts(settings)), len(settings.unikernels)
+            well = ', but look again at this:' if found else ', all well'
+            print(plain(f'{path}: {count} unikernel{"s" * (count != 1)}{well}'))
+            for doubt in found:
+                print(plain(f'  {doubt}'))
         except errors.Refused as refused:
             Reporter(stream=sys.stderr).failure(refused)
             wrong = 1

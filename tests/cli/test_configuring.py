@@ -50,6 +50,15 @@ def test_a_file_that_is_well_is_said_to_be(shared: Deployment, tmp_path: Path) -
     done = shared.mirage('check', str(one), str(two))
     assert (done.returncode, done.stdout, done.stderr) == (
         0, f'{one}: 1 unikernel, all well\n{two}: 2 unikernels, all well\n', '')
+    two.write_text('unikernels:\n'
+                   '  a: {image: i, network: {mode: socket, port: 80}, health: {tcp: "[::1]:81"}}\n'
+                   '  b: {image: i, network: {mode: socket, port: 80}}\n')
+    done = shared.mirage('check', str(two))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, f'{two}: 2 unikernels, but look again at this:\n'
+        '  a: health: asks port 81, but network: has port 80\n'
+        '  b: port 80 is also that of a: only one of them can run\n', '')
+    two.write_text('unikernels: {www: {image: a}, blog: {image: a}}\n')
     bad.write_text(BAD)
     missing = tmp_path / 'missing.yml'
     done = shared.mirage('check', str(bad), str(missing), str(two))
