@@ -15,6 +15,11 @@ usage() {
     first clone URL into DIR, with only what a host needs: no old images, no work tree
 ./install.sh --uninstall [--stop] [--purge] [--prefix DIR] REPOSITORY
     put all back as it was; what runs goes on, mirage.yml and the state are kept
+./install.sh --upgrade [--prefix DIR]
+    bring this clone up to date (git pull), try what came next to the installed version,
+    and change over for every repository; `mirage-hooks upgrade` does this
+./install.sh --back [--prefix DIR]
+    go back to the version that was installed before
 
 --prefix DIR    where the private Python environment goes
                 (~/.local/share/mirage-hooks; as root /opt/mirage-hooks)
@@ -38,7 +43,8 @@ main() {
     find_python
     if [ "$demo" ]; then run_demo; fi
     if [ "$uninstall" ]; then uninstall; exit 0; fi
-    if [ "$from" ]; then check_folder; else check_repository; fi
+    if [ "$back" ]; then go_back; exit 0; fi
+    if [ "$upgrade" ]; then bring_up_to_date; elif [ "$from" ]; then check_folder; else check_repository; fi
     check_places
     trap clean_up EXIT
     trap interrupted INT
@@ -54,10 +60,18 @@ main() {
         venv=$(mktemp -d "$prefix/venv-XXXXXX")
         chmod 755 "$venv"
         build "$venv"
+        if [ "$upgrade" ]; then each_repository compare "$venv"; fi
         switch
     fi
     link ../current/bin/mirage-hooks "$prefix/bin/mirage-hooks"
     link "$prefix/bin/mirage-hooks" "$commands/mirage-hooks"
+    if [ "$upgrade" ]; then
+        each_repository again
+        done=1
+        discard_oldest
+        say "$("$prefix/bin/mirage-hooks" --version) is installed; back: mirage-hooks upgrade --back"
+        exit 0
+    fi
     if [ "$from" ]; then move_clone; fi
     set -- install "$repository"
     if [ "$config" ]; then set -- "$@" --config "$config"; fi
@@ -92,7 +106,7 @@ misused() {
 
 understand() {
     demo='' keep='' image='' uninstall='' config='' cron='' no_cron='' repository='' from='' adopt='' prefix='' ordinary=''
-    stop='' purge='' timer=''
+    stop='' purge='' timer='' upgrade='' back=''
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix | --config | --cron | --image | --from)
@@ -106,6 +120,8 @@ understand() {
             --uninstall) uninstall=1 ;;
             --timer) timer=1 ;;
             --stop) stop=1 ;;
+            --upgrade) upgrade=1 ;;
+            --back) back=1 ;;
             --purge) purge=1 ;;
             --no-cron) no_cron=1 ;;
             --adopt) adopt=1 ;;
@@ -118,7 +134,12 @@ understand() {
         esac
         shift
     done
-    if [ ! "$demo$repository$from" ]; then misused 'name a repository, or --demo'; fi
+    if [ "$upgrade$back" ]; then
+        if [ "$demo$repository$uninstall$config$cron$timer$no_cron$from$adopt$stop$purge" ] ||
+            [ "$upgrade$back" = 11 ]; then
+            misused '--upgrade and --back go only with --prefix'
+        fi
+    elif [ ! "$demo$repository$from" ]; then misused 'name a repository, or --demo'; fi
     if [ "$demo" ] && [ "$repository$uninstall$config$cron$timer$no_cron$prefix$from$adopt$stop$purge" ]; then
         misused '--demo goes only with --keep and --image'
     fi
@@ -349,6 +370,7 @@ build() {
         die 'pip could not install mirage-hooks and what it needs' \
             'is the package index reachable? offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER'
     fi
+    printf '%s\n' "$source" >"$1/mirage-hooks.source"
     printf '%s\n' "$stamp" >"$1/mirage-hooks.stamp"
 }
 
@@ -374,6 +396,69 @@ switch() {
     before=$(readlink "$prefix/current" || true)
     link "$(basename "$venv")" "$prefix/current"
     switched=1
+}
+
+# This clone is pulled, and what came goes on in our place: its own install.sh knows best how.
+bring_up_to_date() {
+    require_installed
+    if [ "${MIRAGE_HOOKS_PULLED-}" ]; then return 0; fi
+    old=$(git -C "$source" rev-parse HEAD) ||
+        die "$source is no clone that you may pull into" 'install from a clone: see docs/upgrading.md'
+    if ! said=$(LC_ALL=C git -C "$source" pull --quiet --ff-only 2>&1); then
+        die "cannot bring $source up to date: $(reason "$said")" \
+            "nothing is changed; is a branch checked out there? git -C $source status"
+    fi
+    say "$("$prefix/bin/mirage-hooks" --version) is installed; in $source is commit" \
+        "$(git -C "$source" log -1 --format='%h of %cs')."
+    git -C "$source" diff "$old" HEAD -- CHANGELOG.md | sed -n 's/^+\([^+]\)/    \1/p' |
+        LC_ALL=C tr -cd '\n\040-\176\200-\377'
+    export MIRAGE_HOOKS_PULLED=1
+    exec "$source/install.sh" --upgrade --prefix "$prefix"
+}
+
+require_installed() {
+    if [ ! -x "$prefix/current/bin/mirage-hooks" ]; then
+        die "mirage-hooks is not installed in $prefix" 'is it elsewhere? name it with --prefix'
+    fi
+}
+
+# Call $@ with each repository that uses this installation.
+each_repository() {
+    if [ ! -e "$prefix/repositories" ]; then return 0; fi
+    while IFS= read -r each <&3; do
+        if [ -d "$each" ]; then "$@" "$each"; fi
+    done 3<"$prefix/repositories"
+}
+
+# Whether the version in $1 finds $2 as well as the installed one does.
+compare() {
+    before_it=$(checked "$prefix/current" "$2")
+    if [ "$(checked "$1" "$2")" -le "$before_it" ]; then return 0; fi
+    "$1/bin/mirage-hooks" -C "$2" check 2>&1 | sed -n '/^ok /!p' >&2 || true
+    die "the other version finds wrong in $2 what this one does not: all is left as it was" \
+        'see CHANGELOG.md, and what it says above'
+}
+
+checked() {
+    if "$1/bin/mirage-hooks" -C "$2" check >/dev/null 2>&1 3<&-; then echo 0; else echo $?; fi
+}
+
+again() { "$prefix/bin/mirage-hooks" install "$1" 3<&-; }
+
+# `current` and `previous` change places. Killed between the two, the older version is installed.
+go_back() {
+    require_installed
+    newer=$(readlink "$prefix/current")
+    older=$(readlink "$prefix/previous" || true)
+    if [ ! -x "$prefix/$older/bin/mirage-hooks" ] || [ ! "$older" ] || [ "$older" = "$newer" ]; then
+        die "no other version is kept in $prefix" \
+            "an older one is installed from the clone: git checkout VERSION, ./install.sh REPOSITORY"
+    fi
+    each_repository compare "$prefix/$older"
+    link "$older" "$prefix/current"
+    link "$newer" "$prefix/previous"
+    each_repository again
+    say "$("$prefix/bin/mirage-hooks" --version) from before is installed; forward again: mirage-hooks upgrade --back"
 }
 
 discard_oldest() {

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,9 @@ def do_keep(given: argparse.Namespace) -> int:
     state, said = store.opened(Repository(Path(given.repository)).state), io.StringIO()
     with contextlib.redirect_stdout(said):
         code = running.converge(Path(given.repository), 'keeper', quiet=True)
-    state.keep_untold(said.getvalue())
+    if said.getvalue():
+        when = time.strftime('%Y-%m-%d %H:%M:%S')
+        state.keep_untold(f'the keeper did this by itself at {when}:\n{said.getvalue()}')
     return code
 
 
@@ -170,6 +173,12 @@ def do_install(given: argparse.Namespace) -> int:
     for line in said:
         report.line(plain(line))
     return 0
+
+
+def do_upgrade(given: argparse.Namespace) -> int:
+    from ..installing import upgrade
+
+    return upgrade.upgrade(given.back)
 
 
 def do_hook(given: argparse.Namespace) -> int:

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 
 def check(paths: list[Path]) -> int:
-    """Say of each file that it is well, or all that is wrong in it; 1 when anything is."""
-    from ..config import reading
+    """Say of each file that it is well, or all that is wrong in it, 1 when anything is; and what
+    is doubtful."""
+    from ..config import doubts, reading
 
     wrong = 0
     for path in paths:
         try:
-            count = len(reading.load(path).unikernels)
-            print(plain(f'{path}: {count} unikernel{"s" * (count != 1)}, all well'))
+            settings = reading.load(path)
+            found, count = list(doubts.doubts(settings)), len(settings.unikernels)
+            well = ', but look again at this:' if found else ', all well'
+            print(plain(f'{path}: {count} unikernel{"s" * (count != 1)}{well}'))
+            for doubt in found:
+                print(plain(f'  {doubt}'))
         except errors.Refused as refused:
             Reporter(stream=sys.stderr).failure(refused)
             wrong = 1
@@ -42,10 +47,14 @@ def do_schema(given: argparse.Namespace) -> int:
 
 def do_config(given: argparse.Namespace) -> int:
     from ..git.repository import Repository
-    from ..state import store
+    from ..state import draft, store
 
     repository = Repository(Path(given.repository))
     path = repository.config_path()
+    if given.what == 'discard':
+        gone = draft.discard(path.resolve())
+        print(plain(f'{gone} is gone; {path} is as it was' if gone else 'there is no draft'))
+        return 0
     before = store.mirage_yml(path)
     if given.what == 'edit':
         return _edited(repository, path.resolve(), before)
@@ -63,7 +72,7 @@ def _edited(repository: Repository, path: Path, before: bytes) -> int:
 
     file = draft.begun(path, before)
     while True:
-        _edit(file)
+        _edit(file, repository)
         text = source.read(file)
         if text == before:
             file.unlink()
@@ -76,14 +85,19 @@ def _edited(repository: Repository, path: Path, before: bytes) -> int:
             Reporter(stream=sys.stderr).failure(wrong)
             if not _again():
                 print(plain(f'{path} stays as it was; to go on with the draft {file}: '
-                            f'mirage-hooks -C {shlex.quote(str(repository.folder))} config edit'))
+                            f'{_config(repository, "edit")}; to throw it away: '
+                            f'{_config(repository, "discard")}'))
                 return 1
     draft.put(file, path, before)
     print(plain(f'{path} is written; `mirage-hooks deploy`, or the next push or pull, does this:'))
     return _shown(repository)
 
 
-def _edit(file: Path) -> None:
+def _config(repository: Repository, what: str) -> str:
+    return f'mirage-hooks -C {shlex.quote(str(repository.folder))} config {what}'
+
+
+def _edit(file: Path, repository: Repository) -> None:
     from ..host import programs
 
     editor = os.environ.get('VISUAL') or os.environ.get('EDITOR') or 'vi'
@@ -94,11 +108,15 @@ def _edit(file: Path) -> None:
     try:
         code = programs.attended((*words, str(file)))
     except errors.Unavailable as missing:
-        raise errors.Refused(missing.reason, hint='name another: EDITOR=nano mirage-hooks config '
-                             'edit') from None
+        raise errors.Refused(
+            missing.reason, hint=f'name another: EDITOR=nano {_config(repository, "edit")}; the '
+            f'draft is kept as {file}, to throw it away: {_config(repository, "discard")}'
+        ) from None
     if code:
         raise errors.Refused(f'the editor {editor} ended with {code}: nothing is put in place',
-                             hint=f'the draft is kept as {file}')
+                             hint=f'the draft is kept as {file}; to go on: '
+                             f'{_config(repository, "edit")}; to throw it away: '
+                             f'{_config(repository, "discard")}')
 
 
 def _again() -> bool:

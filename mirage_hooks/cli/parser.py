@@ -19,6 +19,9 @@ from . import commands as acts
 Command = Callable[..., Any]
 """Adds a command: its name, what it does, its help, whether it has `--json`; gives its parser."""
 
+INTERNAL = ('keep', 'drain', 'hook')
+"""What programs call: without a help of their own, so that --help does not list them."""
+
 CODES = (
     'Exit codes: 0 done, or nothing to do; 1 refused, failed, or something is down or missing; '
     '2 a command line that makes no sense; 3 our own fault; 130 interrupted.'
@@ -26,7 +29,15 @@ CODES = (
 
 
 class Parser(argparse.ArgumentParser):
-    """Says which command was meant."""
+    """Says which command or option was meant."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given, unknown = super().parse_known_args(args, namespace)
+        options = [one for one in unknown if one.startswith('--')]
+        known = [one for one in self._option_string_actions if one.startswith('--')]
+        if options and (meant := nearest.question(options[0].partition('=')[0], known)):
+            self.error(f'unrecognized arguments: {" ".join(unknown)}; {meant}')
+        return given, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         commands = action.choices if action.dest in ('command', 'topic') else None
@@ -65,7 +76,8 @@ def build() -> argparse.ArgumentParser:
     def command(
         name: str, act: Callable[[argparse.Namespace], int], text: str, json: bool = False
     ) -> Any:
-        one = added.add_parser(name, help=text, description=text)
+        listed: dict[str, Any] = {} if name in INTERNAL else {'help': text}
+        one = added.add_parser(name, description=text, **listed)
         # A default of its own would undo what was given before the command.
         _everywhere(one, argparse.SUPPRESS, argparse.SUPPRESS, argparse.SUPPRESS, json)
         one.set_defaults(act=act, answers_json=json)
@@ -78,7 +90,6 @@ def build() -> argparse.ArgumentParser:
     site.commands(command)
     command('schema', configuring.do_schema, 'the JSON schema of mirage.yml').add_argument(
         '--markdown', action='store_true', help='every key, for reading')
-
     command('completion', acts.do_completion, 'what a shell reads to complete this command'
             ).add_argument('shell', choices=('bash', 'zsh', 'fish'))
 
@@ -169,13 +180,17 @@ def _setting_up(command: Command) -> None:
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
     one.add_argument('--stop', action='store_true', help='with --uninstall: end what runs')
     one.add_argument('--purge', action='store_true', help='with --uninstall: remove the state')
+    command('upgrade', acts.do_upgrade, 'bring mirage-hooks itself up to date, or go back'
+            ).add_argument('--back', action='store_true',
+                           help='to the version that was installed before')
     one = command('check', acts.do_check, 'whether the next push would end well, and what to do',
                   json=True)
     one.add_argument('files', nargs='*', type=Path, metavar='FILE',
                      help='only say whether these are good mirage.yml files')
     one = command('config', configuring.do_config, "show this deployment's mirage.yml, or edit it")
-    one.add_argument('what', choices=('show', 'edit'),
-                     help='edit: in $VISUAL or $EDITOR, checked before it is put in place')
+    one.add_argument('what', choices=('show', 'edit', 'discard'),
+                     help='edit: in $VISUAL or $EDITOR, checked before it is put in place; '
+                     'discard: throw away the draft that an edit left')
     command('slim', acts.do_slim,
             "drop old images from this host's clone; they stay on the remote")
 

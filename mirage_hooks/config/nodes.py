@@ -34,7 +34,7 @@ def parse(text: bytes) -> Document:
         loader = Loader(text, wrong)
         return Document(loader, loader.get_single_node() or nothing, wrong)
     except yaml.MarkedYAMLError as error:
-        wrong.append(_syntax(error))
+        wrong.append(_glued(error, text) or _syntax(error))
     except yaml.reader.ReaderError as error:
         wrong.append(_character(error, text))
     return Document(None, nothing, wrong)
@@ -152,6 +152,21 @@ _SYNTAX = (
      'a second document begins here: mirage.yml is one, without --- between its lines'),
     (r'for merging', 'problem', '<< takes a mapping that has an anchor, such as <<: *common'),
 )
+
+
+def _glued(error: yaml.MarkedYAMLError, text: bytes) -> Mistake | None:
+    """A key whose colon has no space behind it, which YAML finds only in the next line."""
+    mark = error.problem_mark
+    if mark is None or 'mapping values are not allowed' not in str(error.problem):
+        return None
+    lines = text.decode(errors='replace').split('\n')
+    before = lines[mark.line - 1] if 0 < mark.line <= len(lines) else ''
+    found = re.fullmatch(r'( *)([a-z_]+):([^\s:#/].*?)\s*', before)
+    if found is None or ': ' in found[3]:
+        return None
+    words = (f'no space follows the colon: a line is a key, a colon and a space, and a value, such '
+             f'as {mistakes.short(found[2])}: {mistakes.short(found[3])}')
+    return Mistake(mark.line - 1, len(found[1]), words)
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> Mistake:

@@ -55,18 +55,21 @@ class Gate:
         self, name: str, settings: config.Settings, commit: str
     ) -> model.Outcome | None:
         """Why `name` must not be deployed from `commit`; None when it serves or is unchanged. A
-        refusal leaves nothing but a line in the history."""
+        refusal leaves nothing but a line in the history, and the console of what was tried."""
         releases, proof = self.context.state.of(name), self.context.state.proof(name)
         try:
             self._proved(name, releases, proof, settings, commit)
         except errors.Refused as refused:
             tried = proof.release(proof.last())
             console = consoles.tail(consoles.of(proof, tried)) if tried else ()
+            if tried:
+                releases.keep_failed(consoles.of(proof, tried))
             self.context.note(name, 'refused', None, reason=refused.reason)
             current = releases.current()
             serving = current if current and launcher.alive(releases, current) else None
             return model.Outcome(
-                name, 'refused', serving, refused.reason, refused.hint, console
+                name, 'refused', serving, refused.reason, refused.hint, console,
+                logs=f'mirage-hooks logs {name} --failed' if console else '',
             )
         return None
 

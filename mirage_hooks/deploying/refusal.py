@@ -95,7 +95,7 @@ class Refusals:
         end = self.live.restarted(name, releases, current, None)
         if end is None:
             return ''
-        if name in self.context.intent.restarted:
+        if name in self.context.intent.restarted or name in self.context.intent.stopped:
             return f'release {current.number} was started again'
         why = f' ({end.briefly})' if end.briefly else ''
         return f'release {current.number} had ended{why}, and was started again'

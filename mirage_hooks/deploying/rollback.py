@@ -7,6 +7,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
+from ..state.releases import Releases
 from ..switching import consoles
 from .candidate import Candidates
 from .context import Context, Intent
@@ -43,9 +44,7 @@ class Rollback:
         current = releases.current()
         earlier = releases.release(number) if number is not None else releases.previous()
         if earlier is None or not (releases.folder(earlier.number) / 'image').exists():
-            kept = ', '.join(str(release.number) for release in releases.served()) or 'none'
-            which = f'release {number}' if number is not None else 'earlier release'
-            raise errors.Refused(f'{name} has no {which} here', hint=f'it has: {kept}')
+            raise _none(name, number, releases)
         if current is not None and earlier.number == current.number:
             raise errors.Refused(f'{name} is at release {earlier.number} already')
         before = releases.pin()
@@ -73,3 +72,21 @@ class Rollback:
             ).blob
         except errors.Refused:
             return f'commit {commit}'
+
+
+def _none(name: str, number: int | None, releases: Releases) -> errors.Refused:
+    """That there is no release to go back to, and which can be had."""
+    current = releases.current()
+    live = current.number if current else 0
+    others = [str(one.number) for one in releases.served() if one.number != live]
+    if number is not None:
+        what = f'release {number} of {name} is not kept here'
+    elif live:
+        what = f'{name} has no release before {live}, which is live'
+    else:
+        what = f'{name} was never deployed: there is no release to go back to'
+    if others:
+        return errors.Refused(what, hint=f'kept besides it: {", ".join(others)}; to go to one: '
+                              f'mirage-hooks rollback {name} {others[-1]}')
+    return errors.Refused(what, hint='no other release is kept here; `mirage-hooks history` says '
+                          'what was deployed')

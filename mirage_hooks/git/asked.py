@@ -75,7 +75,8 @@ class Asked:
         if not named:
             raise errors.Refused(
                 f'{self.folder} has no mirage.yml yet',
-                hint='run install.sh on it, or name one: git config mirage.config /path/mirage.yml',
+                hint='is this the deployment repository? Another is named with -C; if it is: '
+                'mirage-hooks install REPOSITORY',
             )
         path = Path(named).expanduser()
         return path if path.is_absolute() else self.folder / path

@@ -74,6 +74,14 @@ def free(address: str, port: int) -> bool:
     return True
 
 
+def unprivileged() -> int:
+    """The first port that an ordinary user may listen on: ip-sysctl, of this network namespace."""
+    try:
+        return int(Path('/proc/sys/net/ipv4/ip_unprivileged_port_start').read_text())
+    except FileNotFoundError:  # a kernel without it
+        return 1024
+
+
 def holder(address: str, port: int) -> Holder | None:
     """Who keeps others from listening on `port` of `address`, None for nobody."""
     import psutil

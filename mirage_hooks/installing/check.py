@@ -15,7 +15,7 @@ from ..messages.report import encoded, plain
 from ..messages.terminal import fitted, green, red, yellow
 from ..state import store
 from . import cron, hooked, images, ports, safeguards, serving, slim
-from .finding import Finding, Found, Place, fine, missing, refused
+from .finding import Finding, Found, Place, fine, problem, refused
 
 PATIENCE = 10.0  # seconds for one check: a host that is well takes a fraction of one
 MOST = 2  # that may hang before the rest is left alone
@@ -30,12 +30,12 @@ OF_EACH: dict[str, Callable[[Place, str, config.Unikernel], Found]] = {
 }
 """By what each looks at; none needs another."""
 
-LABELS = {'ok': 'ok', 'note': 'note', 'missing': 'MISSING'}
-PAINTS = {'ok': green, 'note': yellow, 'missing': red}
+LABELS = {'ok': 'ok', 'note': 'note', 'problem': 'PROBLEM'}
+PAINTS = {'ok': green, 'note': yellow, 'problem': red}
 
 
 def check(folder: Path, as_json: bool) -> int:
-    """Print every finding; 1 when something is missing."""
+    """Print every finding; 1 when there is a problem."""
     found = findings(Repository(folder))
     if as_json:
         print(encoded(found))
@@ -45,7 +45,7 @@ def check(folder: Path, as_json: bool) -> int:
             print(fitted(f'{label}  {one.subject}: {plain(one.text)}'))
             if one.hint:
                 print(fitted(f'         hint: {plain(one.hint)}'))
-    return int(any(one.level == 'missing' for one in found))
+    return int(any(one.level == 'problem' for one in found))
 
 
 def findings(repository: Repository) -> list[Finding]:
@@ -57,7 +57,7 @@ def findings(repository: Repository) -> list[Finding]:
         place = Place(repository, settings, store.opened(repository.state))
     except errors.Refused as why:
         hint = '' if len(why.lines) > 1 else why.hint
-        return [*found, *(missing('mirage.yml', line, hint) for line in why.lines)]
+        return [*found, *(problem('mirage.yml', line, hint) for line in why.lines)]
     found.append(_named(path, settings))
     return found + _all([
         *((what, what, functools.partial(look, place)) for what, look in OF_THE_REPOSITORY.items()),
@@ -71,7 +71,7 @@ def _all(looks: Iterable[tuple[str, str, Callable[[], Found]]]) -> list[Finding]
     found, hung = [], 0
     for subject, what, look in looks:
         if hung == MOST:
-            found.append(missing(subject, f'{what}: not looked at, for {MOST} others hung',
+            found.append(problem(subject, f'{what}: not looked at, for {MOST} others hung',
                                  'see above what hangs'))
             continue
         try:
@@ -80,7 +80,7 @@ def _all(looks: Iterable[tuple[str, str, Callable[[], Found]]]) -> list[Finding]
                     found.append(one)
         except timeout.Late:
             hung += 1
-            found.append(missing(
+            found.append(problem(
                 subject, f'{what}: whoever was asked did not answer in {PATIENCE:g} s',
                 'see what hangs: ps -e --forest'
             ))
@@ -92,7 +92,7 @@ def _all(looks: Iterable[tuple[str, str, Callable[[], Found]]]) -> list[Finding]
 def _lock(repository: Repository) -> Found:
     lock = repository.git_dir / 'index.lock'
     if lock.exists():
-        yield missing(
+        yield problem(
             'git', f'{lock} is there: git pull refuses to work next to it',
             'if no git runs here, it was left by one that was killed: '
             f'rm {shlex.quote(str(lock))}',
@@ -102,5 +102,5 @@ def _lock(repository: Repository) -> Found:
 def _named(path: Path, settings: config.Settings) -> Finding:
     if settings.unikernels:
         return fine('mirage.yml', f'{path} names {", ".join(settings.unikernels)}')
-    return missing('mirage.yml', f'{path} names no unikernel: a push starts nothing',
+    return problem('mirage.yml', f'{path} names no unikernel: a push starts nothing',
                    'name one there, as: unikernels: {www: {image: unix/latest}}')

@@ -13,7 +13,7 @@ from ..messages import errors
 from ..messages.report import age
 from ..state import ownership
 from . import crontab, installation, schedule, timer
-from .finding import Finding, Found, Place, fine, missing, note
+from .finding import Finding, Found, Place, fine, note, problem
 
 GRACE = 600  # seconds that a run may be late: a host was asleep
 
@@ -42,7 +42,7 @@ def findings(place: Place) -> Found:
         yield _absent(place, ran, f'no line in the crontab of {_us()}',
                       f'mirage-hooks install {shlex.quote(str(folder))}; or {_instead(folder)}')
     if trouble := place.state.trouble('pull'):
-        yield missing('cron', f'the last pull failed: {trouble}', 'see what it says now: '
+        yield problem('cron', f'the last pull failed: {trouble}', 'see what it says now: '
                       f'mirage-hooks -C {shlex.quote(str(folder))} pull')
 
 
@@ -52,7 +52,7 @@ def _absent(place: Place, ran: float | None, why: str, hint: str) -> Finding:
         return fine('cron', f'{why}, but something else pulls: the last time {age(ran)} ago')
     if place.repository.setting(schedule.SETTING) == schedule.NONE or not _pulled(place):
         return note('cron', f'{why}: nothing starts by itself after a reboot', hint)
-    return missing('cron', f'{why}: nothing pulls, and nothing starts after a reboot', hint)
+    return problem('cron', f'{why}: nothing pulls, and nothing starts after a reboot', hint)
 
 
 def _pulled(place: Place) -> bool:
@@ -82,7 +82,7 @@ def _daemon() -> Finding:
         return note('cron', why.reason)
     if running:
         return fine('cron', f'its daemon runs: {running}')
-    return missing('cron', 'no cron daemon runs: nothing pulls, and nothing starts after a reboot',
+    return problem('cron', 'no cron daemon runs: nothing pulls, and nothing starts after a reboot',
                    'start it, now and at each boot: systemctl enable --now cron (or crond); '
                    'without systemd: service cron start')
 
@@ -93,7 +93,7 @@ def _run(when: str, ran: float | None) -> Finding:
         return _ran(ran)
     pause = re.fullmatch(r'\*(?:/([0-9]+))?( \*){4}', when)
     if pause and time.time() - ran > 3 * 60 * int(pause[1] or 1) + GRACE:
-        return missing('cron', f'its last run was {age(ran)} ago, though its line says {when}',
+        return problem('cron', f'its last run was {age(ran)} ago, though its line says {when}',
                        'see what cron says of it: journalctl -u cron, or /var/log/syslog')
     return _ran(ran)
 

@@ -14,11 +14,11 @@ from ..state import store
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. `missing`: a push would not end well before somebody does what
+    """One thing that was looked at. `problem`: a push would not end well before somebody does what
     `hint` says; `note`: worth knowing, and nothing fails without it."""
 
     subject: str
-    level: Literal['ok', 'note', 'missing']
+    level: Literal['ok', 'note', 'problem']
     text: str
     hint: str = ''
 
@@ -42,12 +42,12 @@ def note(subject: str, text: str, hint: str = '') -> Finding:
     return Finding(subject, 'note', text, hint)
 
 
-def missing(subject: str, text: str, hint: str) -> Finding:
-    return Finding(subject, 'missing', text, hint)
+def problem(subject: str, text: str, hint: str) -> Finding:
+    return Finding(subject, 'problem', text, hint)
 
 
 def refused(subject: str, why: errors.Refused) -> Finding:
-    return missing(subject, why.reason, why.hint)
+    return problem(subject, why.reason, why.hint)
 
 
 def looked(subject: str, text: str, look: Callable[[], object]) -> Finding:

@@ -7,7 +7,7 @@ import shlex
 
 from ..git.repository import Repository
 from . import hookfolder
-from .finding import Finding, Found, Place, fine, missing, note
+from .finding import Finding, Found, Place, fine, note, problem
 
 PULLED = ('post-merge', 'post-rewrite')
 """Those that pre-commit can call, see .pre-commit-hooks.yaml."""
@@ -30,19 +30,19 @@ def _wrong(hook: hookfolder.Place, repository: Repository) -> Finding | None:
     """Why git does not run our `hook`, None when it does."""
     install = f'mirage-hooks install {shlex.quote(str(repository.folder))}'
     if hook.found == 'nothing':
-        return missing('hooks', f'{hook.path} is not there: git calls nobody', install)
+        return problem('hooks', f'{hook.path} is not there: git calls nobody', install)
     if _of_pre_commit(hook):
         return note('hooks', f'{hook.path} is pre-commit\'s: its configuration says whether it '
                     'calls ours')
     if hook.found == 'other':
-        return missing('hooks', f'{hook.path} is another one, and calls nobody of ours',
+        return problem('hooks', f'{hook.path} is another one, and calls nobody of ours',
                        f'{install} (that one then runs first)')
     if not os.access(hook.path, os.X_OK):
-        return missing('hooks', f'{hook.path} is not executable: git passes it over',
+        return problem('hooks', f'{hook.path} is not executable: git passes it over',
                        f'chmod +x {shlex.quote(str(hook.path))}')
     python = hookfolder.interpreter(hook.path)
     if not os.access(python, os.X_OK):
-        return missing('hooks', f'{hook.path} wants {python}, which is gone',
+        return problem('hooks', f'{hook.path} wants {python}, which is gone',
                        f'run install.sh again, or: {install}')
     return None
 

@@ -70,7 +70,7 @@ def _decide(
     python, command = installation.programs()
     table = schedule.table(when not in ('', schedule.TIMER))
     if when is None:
-        when = schedule.kept(table, where.folder)
+        when = schedule.kept(where, table)
     return Decision(
         hooks={name: hookfolder.text(name, python) for name in hookfolder.NAMES},
         places=hookfolder.places(folder, None if where.bare else where.folder),

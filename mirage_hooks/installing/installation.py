@@ -15,7 +15,7 @@ from ..state import files
 def programs() -> tuple[Path, Path]:
     """The interpreter for the hooks and the command for cron. install.sh keeps them behind links
     that stay while the environment below them is exchanged."""
-    if home := _home():
+    if home := folder():
         return home / 'current' / 'bin' / 'python', home / 'bin' / 'mirage-hooks'
     return Path(sys.executable), Path(sys.prefix) / 'bin' / 'mirage-hooks'
 
@@ -23,13 +23,13 @@ def programs() -> tuple[Path, Path]:
 def schema() -> Path | None:
     """Where editors find the JSON schema of mirage.yml once a repository uses this installation;
     None when install.sh did not make it."""
-    home = _home()
+    home = folder()
     return home / 'current' / 'mirage.schema.json' if home else None
 
 
 def ours() -> bool:
     """Whether install.sh made this installation, and this user may change it."""
-    home = _home()
+    home = folder()
     return home is not None and os.access(home, os.W_OK)
 
 
@@ -39,10 +39,11 @@ def used() -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def remember(folder: Path, used: bool) -> None:
-    """Keep the list of repositories that use this installation: install.sh --uninstall looks."""
+def remember(folder: Path, used: bool) -> bool:
+    """Keep the list of repositories that use this installation: install.sh --uninstall looks.
+    Whether `folder` stood there before."""
     if not ours():
-        return
+        return False
     path = _list()
     _describe(path.parent / 'current' / 'mirage.schema.json')
     with files.writing(path):
@@ -54,6 +55,7 @@ def remember(folder: Path, used: bool) -> None:
             fresh = path.with_name('repositories.new')
             fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
             fresh.replace(path)
+    return str(folder) in before
 
 
 def _list() -> Path:
@@ -61,7 +63,7 @@ def _list() -> Path:
     return programs()[1].parent.parent / 'repositories'
 
 
-def _home() -> Path | None:
+def folder() -> Path | None:
     """The folder that install.sh made, when this is run from there."""
     environment = Path(sys.prefix)
     current = environment.parent / 'current'

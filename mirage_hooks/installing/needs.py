@@ -11,7 +11,7 @@ from ..git.repository import Repository
 from ..host import devices, facts, link, network, privilege, programs
 from ..state import model, secret, store
 from ..switching import asked, conflicts, fitting, preflight
-from .finding import Finding, Found, fine, looked, missing, note, refused
+from .finding import Finding, Found, fine, looked, note, problem, refused
 
 
 def of(
@@ -56,7 +56,7 @@ def _others(
 ) -> Found:
     """Who has the unikernel's name or one of its addresses."""
     found = conflicts.of(store.opened(repository.state), name, wanted)
-    yield from (missing(name, one.text, one.hint) for one in found)
+    yield from (problem(name, one.text, one.hint) for one in found)
     if not found and (wanted.alone or (target == 'xen' and programs.find('xl'))):
         yield fine(name, 'nobody else was seen with its name or address')
 
@@ -82,7 +82,7 @@ def _guessed(wanted: config.Unikernel) -> str:
 
 
 def _walls(name: str, wanted: config.Unikernel, here: model.Host) -> Found:
-    say, then = (missing, '') if here.root else (note, ': the image has your rights')
+    say, then = (problem, '') if here.root else (note, ': the image has your rights')
     if here.sandbox:
         yield fine(name, 'bubblewrap keeps the image away from this host')
     elif found := programs.find('bwrap'):
@@ -124,7 +124,7 @@ def _device(name: str, device: str, hint: str) -> Finding:
     by_sudo = os.geteuid() != 0 and device in devices.nodes(root=False)
     trouble = '' if by_sudo else devices.trouble(device)
     if trouble:
-        return missing(name, f'{device} cannot be opened: {trouble}', hint)
+        return problem(name, f'{device} cannot be opened: {trouble}', hint)
     return fine(name, f'{device} can be opened')
 
 
@@ -150,7 +150,7 @@ def _bridges(name: str, wanted: config.Unikernel) -> Found:
 def _interface(name: str, called: str, device: str, hint: str) -> Finding:
     if network.exists(device):
         return fine(name, f'{called} is there')
-    return missing(name, f'{called} does not exist', hint)
+    return problem(name, f'{called} does not exist', hint)
 
 
 def _overlap(name: str, wanted: config.Unikernel) -> Found:
@@ -184,7 +184,7 @@ def program(subject: str, name: str, hint: str) -> Finding:
     where = programs.find(name)
     if where:
         return fine(subject, f'{name} is {where}')
-    return missing(subject, f'{name} is not installed', hint)
+    return problem(subject, f'{name} is not installed', hint)
 
 
 def _rules(request: targets.Request, state: str) -> Found:
@@ -196,4 +196,4 @@ def _rules(request: targets.Request, state: str) -> Found:
         text = f'sudo -n {" ".join(command)}'
         hint = f'visudo -f /etc/sudoers.d/mirage-hooks: {privilege.line(command, user)}'
         yield (fine(request.unikernel, text) if privilege.allowed(command)
-               else missing(request.unikernel, text, hint))
+               else problem(request.unikernel, text, hint))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .. import config
 from ..host import ports, processes
-from .finding import Found, Place, fine, missing
+from .finding import Found, Place, fine, problem
 
 
 def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     if not isinstance(wanted.network, config.Socket) or wanted.port is None:
         return
     port = wanted.port
+    if port < (least := ports.unprivileged()) and os.geteuid() != 0:
+        yield problem(name, f'port {port} is for root alone: an ordinary user has those from '
+                      f'{least} on', f'give it a port from {least} on in mirage.yml; or as root: '
+                      f'sysctl net.ipv4.ip_unprivileged_port_start={port}')
+        return
     held = ports.holder(wanted.network.address, port)
     if held is None:
         yield fine(name, f'port {port} is free')
@@ -23,7 +29,7 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     if own is not None and own.parents[1].name == name:
         yield fine(name, f'port {port} is held by its own release {own.name}')
         return
-    yield missing(name, f'port {port} is held by {_who(held, own)}', _hint(held, own, port))
+    yield problem(name, f'port {port} is held by {_who(held, own)}', _hint(held, own, port))
 
 
 def _who(held: ports.Holder, own: Path | None) -> str:

@@ -12,7 +12,7 @@ from ..git import discovery
 from ..git.repository import Repository
 from ..messages import errors
 from . import hookfolder
-from .finding import Finding, Found, Place, fine, missing, refused
+from .finding import Finding, Found, Place, fine, problem, refused
 from .needs import program
 
 
@@ -29,7 +29,7 @@ def _owner(repository: Repository) -> Found:
     names, and its hooks."""
     owner = discovery.owner_of(repository.folder)
     if os.geteuid() == 0 and owner != 'root':
-        yield missing(
+        yield problem(
             'git', f'{repository.folder} belongs to {owner}, who makes root run commands by '
             'its configuration and hooks',
             f'run mirage-hooks and cron as {owner}, or give it to root: chown -R root '
@@ -54,14 +54,14 @@ def _unwritten(key: str, path: Path) -> Finding:
     try:
         found, above = path.stat(), path.resolve().parent.stat()
     except OSError as error:
-        return missing('trust', f'{key}: {path}: {error.strerror}', 'make it')
+        return problem('trust', f'{key}: {path}: {error.strerror}', 'make it')
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        return missing('trust', f'{key}: {path} cannot be read',
+        return problem('trust', f'{key}: {path} cannot be read',
                        f'chmod u+r {shlex.quote(str(path))}')
     sticky = above.st_mode & stat.S_ISVTX
     for mode, each in ((found.st_mode, path), (0 if sticky else above.st_mode, path.parent)):
         if mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return missing(
+            return problem(
                 'trust', f'{key}: others than its owner may write {each}',
                 f'chmod go-w {shlex.quote(str(each))}',
             )
@@ -79,7 +79,7 @@ def _gate(repository: Repository, settings: config.Settings) -> Found:
     if hook.found == 'ours' and os.access(hook.path, os.X_OK):
         yield fine('gate', str(hook.path))
     else:
-        yield missing('gate', f'{hook.path} is not our hook',
+        yield problem('gate', f'{hook.path} is not our hook',
                       f'install it: mirage-hooks install {shlex.quote(str(repository.folder))}')
 
 

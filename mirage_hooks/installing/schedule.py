@@ -38,11 +38,12 @@ def table(needed: bool) -> bytes | None:
         return None
 
 
-def kept(before: bytes | None, folder: Path) -> str:
-    """How it is done now; cron's usual way where it is not done yet."""
-    if timer.there(folder):
+def kept(where: repository.Repository, before: bytes | None) -> str:
+    """How it is done now; cron's usual way where nothing was decided yet."""
+    if timer.there(where.folder):
         return TIMER
-    return crontab.when(before or b'', folder) or crontab.DEFAULT
+    usual = '' if where.setting(SETTING) == NONE else crontab.DEFAULT
+    return crontab.when(before or b'', where.folder) or usual
 
 
 def put(

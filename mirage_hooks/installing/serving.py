@@ -12,7 +12,7 @@ from ..messages.report import age
 from ..state import model, pipe
 from ..switching import asking, crashes, launcher
 from ..switching import health as questions
-from .finding import Finding, Found, Place, fine, missing, note
+from .finding import Finding, Found, Place, fine, note, problem
 
 LIMIT = 3.0  # seconds in which what serves has to answer
 
@@ -31,14 +31,25 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     if releases.stopped():
         yield note(name, 'it is stopped by hand: no push starts it', f'mirage-hooks start {name}')
     elif release is None:
-        yield note(name, 'nothing of it was deployed yet', f'mirage-hooks deploy {name}')
+        yield note(name, 'nothing of it was deployed yet', _first(place, name, wanted))
     elif launcher.alive(releases, release):
         yield fine(name, f'release {release.number} runs')
     else:
         why, hint = crashes.explain(releases, release)
         ended = f': it ended by itself, {why}' if why else ''
         start = f'see `mirage-hooks logs {name}`; start it again: mirage-hooks deploy {name}'
-        yield missing(name, f'release {release.number} is down{ended}', hint or start)
+        yield problem(name, f'release {release.number} is down{ended}', hint or start)
+
+
+def _first(place: Place, name: str, wanted: config.Unikernel) -> str:
+    """What leads to the first release."""
+    try:
+        branch = place.repository.branch(wanted.branch or place.settings.branch)
+        commit = place.repository.commit(branch)
+        shared.find(place.repository, place.state.of(name), place.settings, name, commit)
+    except errors.Refused:  # which the image's own line tells
+        return f'push or publish its image, {wanted.image}: that deploys it'
+    return f'mirage-hooks deploy {name}'
 
 
 def health(place: Place, name: str, wanted: config.Unikernel) -> Found:
@@ -63,7 +74,7 @@ def _unanswered(name: str, release: model.Release, text: str) -> Finding:
     bridge = release.network.bridge if release.network else None
     if bridge and not network.addressed(bridge):
         return note(name, f'{text}; this host has no address on {bridge}: others may reach it')
-    return missing(name, text, f'see what it prints: mirage-hooks logs {name}; or fix `health:` in '
+    return problem(name, text, f'see what it prints: mirage-hooks logs {name}; or fix `health:` in '
                    'mirage.yml')
 
 
@@ -83,7 +94,7 @@ def refusal(place: Place, name: str, wanted: config.Unikernel) -> Found:
     left = max(0, failure.retry - time.time())
     steps.append(f'it is tried again by itself, in {left:.0f} s at the earliest; now: {deploy}'
                  if failure.retry else f'publish another one, or try it again: {deploy}')
-    yield missing(name, text, '; '.join(filter(None, steps)))
+    yield problem(name, text, '; '.join(filter(None, steps)))
 
 
 def _keys(place: Place, name: str, wanted: config.Unikernel) -> set[str]:

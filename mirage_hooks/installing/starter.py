@@ -15,15 +15,19 @@ _REST = """\
 # A unikernel has a name, an image in the repository, and mostly a network and a health check.
 # `mirage-hooks check` reads this file, and says what is missing on this host.
 #
-#   mortio:
-#     image: xen/latest          # a pointer file, or the path of the image itself
-#     memory: 256                # MB
-#     keep: 3                    # old releases, for rollback
-#     # One of the three networks:
+#   www:
+#     image: unix/latest         # a pointer file, or the path of the image itself
 #     network: {mode: socket, port: 8080}             # a process on this host's own sockets
-#     network: {mode: direct, bridge: br0}            # its own stack, its address by DHCP
+#     health: {http: "http://127.0.0.1:8080/", within: 10s}
+#
+# Other networks, in the place of that one:
+#     # its own stack, its address by DHCP:
+#     network: {mode: direct, bridge: br0}
+#     # its own stack, its address from here:
 #     network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24, gateway: 192.0.2.1}
-#     health: {http: "http://192.0.2.10/", within: 30s}
+# More that a unikernel may have:
+#     memory: 256                                     # MB
+#     keep: 3                                         # old releases, for rollback
 #     arguments: ["--message=hello"]                  # the application's own
 
 """

@@ -41,6 +41,8 @@ def uninstall(path: Path, stop: bool = False, purge: bool = False) -> list[str]:
     said += _stop(state) if stop else [
         f'{name} goes on running; to end it: {command}' for name, _, command in running
     ]
+    if running and not stop:
+        said.append('(the next time: --uninstall --stop ends what runs, too)')
     with contextlib.suppress(errors.Refused):
         said.append(f'kept: {where.config_path()}')
     said += [*mirageyml.take(where), *_state(where.state, purge)]
@@ -61,9 +63,12 @@ def _lost(folder: Path, stop: bool) -> list[str]:
     elif running:
         command = _kill(process.pid for process in running)
         said.append(f'what it had started goes on running; to end it: {command}')
-    installation.remember(folder, False)
+    known = installation.remember(folder, False)
     shell.take()
-    return said or [f'{folder} does not exist, and neither cron nor systemd knows it']
+    if not said and not known:
+        raise errors.Refused(f'{folder} does not exist, and neither cron nor systemd knows it',
+                             hint='is its name right? Nothing is changed')
+    return said or [f'{folder} does not exist any more, and nothing of it was left']
 
 
 def _take_hooks(where: repository.Repository) -> list[str]:

@@ -14,20 +14,32 @@ def begun(path: Path, text: bytes) -> Path:
     """The draft of the file at `path`, which says `text`: a copy, or the one that an earlier edit
     left. Raises Refused when that is older than the file, or not ours."""
     files.require_writable(path.parent)
-    file = path.with_name(f'{path.stem}.draft{path.suffix}')
+    file = _draft(path)
     if strange := ownership.strange(file):
         raise errors.Refused(f'{file} {strange}', hint='look what it is, and move it away')
     if file.exists():
         if file.stat().st_mtime_ns < path.stat().st_mtime_ns:
             raise errors.Refused(
                 f'{path} was written after its draft {file}, which an earlier edit left',
-                hint='take from the draft what is still wanted, and move it away',
+                hint='take from the draft what is still wanted, then: mirage-hooks config '
+                'discard',
             )
         return file
     with files.writing(file):
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, 'wb') as stream:
             stream.write(text)
+    return file
+
+
+def discard(path: Path) -> Path | None:
+    """Remove the draft of the file at `path`; which one it was, None where there was none."""
+    file = _draft(path)
+    with files.writing(file):
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            return None
     return file
 
 
@@ -46,3 +58,7 @@ def put(file: Path, path: Path, before: bytes) -> None:
         os.fsync(stream.fileno())
         file.replace(path)
         files.sync(path.parent)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f'{path.stem}.draft{path.suffix}')

@@ -105,6 +105,15 @@ class Releases(Notes):
                 self.failed_console.write_bytes(console.read_bytes()[-XEN_CONSOLE_KEPT:])
         self.discard(number)
 
+    def keep_failed(self, console: Path) -> None:
+        """Keep the end of `console`, of an image that a gate refused, as failed.log."""
+        with files.writing(self.root):
+            if console.exists():
+                self.root.mkdir(parents=True, exist_ok=True)
+                fresh = self.root / 'failed.log.new'
+                fresh.write_bytes(console.read_bytes()[-XEN_CONSOLE_KEPT:])
+                fresh.replace(self.failed_console)
+
     def forget_console(self) -> None:
         with files.writing(self.root):
             self.failed_console.unlink(missing_ok=True)

@@ -332,9 +332,13 @@ def test_a_rollback_that_does_not_serve_keeps_what_does_and_exits_1(twice: Deplo
     assert twice.mirage('pull').stdout.splitlines()[-1].endswith('runs, nothing to do')
 
 
+NO_OTHER = ('no other release is kept here; `mirage-hooks history` says what was '
+            'deployed')
+
+
 @pytest.mark.parametrize(('release', 'reason', 'hint'), [
-    ((), 'www has no earlier release here', 'it has: 1'),
-    (('7',), 'www has no release 7 here', 'it has: 1'),
+    ((), 'www has no release before 1, which is live', NO_OTHER),
+    (('7',), 'release 7 of www is not kept here', NO_OTHER),
     (('1',), 'www is at release 1 already', ''),
 ])
 def test_a_rollback_to_nowhere_is_refused(

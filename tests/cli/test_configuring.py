@@ -50,6 +50,15 @@ def test_a_file_that_is_well_is_said_to_be(shared: Deployment, tmp_path: Path) -
     done = shared.mirage('check', str(one), str(two))
     assert (done.returncode, done.stdout, done.stderr) == (
         0, f'{one}: 1 unikernel, all well\n{two}: 2 unikernels, all well\n', '')
+    two.write_text('unikernels:\n'
+                   '  a: {image: i, network: {mode: socket, port: 80}, health: {tcp: "[::1]:81"}}\n'
+                   '  b: {image: i, network: {mode: socket, port: 80}}\n')
+    done = shared.mirage('check', str(two))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, f'{two}: 2 unikernels, but look again at this:\n'
+        '  a: health: asks port 81, but network: has port 80\n'
+        '  b: port 80 is also that of a: only one of them can run\n', '')
+    two.write_text('unikernels: {www: {image: a}, blog: {image: a}}\n')
     bad.write_text(BAD)
     missing = tmp_path / 'missing.yml'
     done = shared.mirage('check', str(bad), str(missing), str(two))
@@ -63,8 +72,8 @@ def test_check_tells_each_mistake_of_the_deployments_own_file(serving: Deploymen
     serving.config.write_text(BAD)
     done = serving.mirage('check')
     assert (done.returncode, done.stdout.splitlines()) == (1, [
-        f'MISSING  mirage.yml: {serving.config}:{LOTS}',
-        f'MISSING  mirage.yml: {serving.config}:{NONE}',
+        f'PROBLEM  mirage.yml: {serving.config}:{LOTS}',
+        f'PROBLEM  mirage.yml: {serving.config}:{NONE}',
     ])
 
 
@@ -107,7 +116,8 @@ def test_a_wrong_edit_leaves_its_draft_and_the_next_edit_goes_on_with_it(
     done = serving.mirage('config', 'edit')
     assert (done.returncode, done.stdout, done.stderr) == (
         1, f'{serving.config} stays as it was; to go on with the draft {file}: '
-        f'mirage-hooks -C {serving.host} config edit\n', f'{file}:{LOTS}\n{file}:{NONE}\n')
+        f'mirage-hooks -C {serving.host} config edit; to throw it away: '
+        f'mirage-hooks -C {serving.host} config discard\n', f'{file}:{LOTS}\n{file}:{NONE}\n')
     assert (serving.config.read_text(), file.read_text()) == (before, BAD)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     editor.write_text('#!/bin/sh\nsed -i "s/lots/77/; s/, keep: 0//" "$2"\n')
@@ -170,13 +180,22 @@ def test_an_editor_that_fails_or_is_missing_puts_nothing_in_place(
     done = serving.mirage('config', 'edit')
     assert (done.returncode, done.stdout, done.stderr) == (1, '', (
         f"mirage-hooks: the editor '{editor}' --wait ended with 3: nothing is put in place\n"
-        f'  hint: the draft is kept as {drafted(serving)}\n'))
+        f'  hint: the draft is kept as {drafted(serving)}; to go on: '
+        f'mirage-hooks -C {serving.host} config edit; to throw '
+        f'it away: mirage-hooks -C {serving.host} config discard\n'))
     monkeypatch.setenv('VISUAL', 'no-such-editor')
     done = serving.mirage('config', 'edit')
     assert (done.returncode, done.stdout, done.stderr) == (1, '', (
         'mirage-hooks: no-such-editor is not installed\n'
-        '  hint: name another: EDITOR=nano mirage-hooks config edit\n'))
+        f'  hint: name another: EDITOR=nano mirage-hooks -C {serving.host} config edit; the draft '
+        f'is kept as {drafted(serving)}, to throw it away: mirage-hooks -C {serving.host} config '
+        'discard\n'))
     assert serving.config.read_text() == before
+    gone = serving.mirage('config', 'discard')
+    assert (gone.returncode, gone.stdout) == (
+        0, f'{drafted(serving)} is gone; {serving.config} is as it was\n')
+    assert not drafted(serving).exists()
+    assert serving.mirage('config', 'discard').stdout == 'there is no draft\n'
 
 
 def test_a_file_that_was_written_meanwhile_is_left_to_whoever_did(
@@ -202,7 +221,7 @@ def test_a_draft_that_is_older_than_the_file_or_a_link_is_not_gone_on_with(
         draft.begun(path, b'new')
     assert (refused.value.reason, refused.value.hint) == (
         f'{path} was written after its draft {file}, which an earlier edit left',
-        'take from the draft what is still wanted, and move it away')
+        'take from the draft what is still wanted, then: mirage-hooks config discard')
     file.unlink()
     file.symlink_to('/etc/passwd')
     with pytest.raises(errors.Refused) as refused:

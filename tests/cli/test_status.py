@@ -178,7 +178,7 @@ def test_check_finds_nothing_missing_for_a_plain_process(shared: Deployment) -> 
     done = shared.mirage('check', '--json')
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    assert [one['text'] for one in found if one['level'] == 'missing'] == []
+    assert [one['text'] for one in found if one['level'] == 'problem'] == []
     said = {(one['subject'], one['text']) for one in found}
     assert said >= {
         ('mirage.yml', f'{shared.config} names www'),
@@ -194,4 +194,4 @@ def test_check_names_what_is_missing(shared: Deployment) -> None:
     finally:
         shared.configure()
     assert done.returncode == 1
-    assert [line for line in done.stdout.splitlines() if line.startswith('MISSING  www: bridge')]
+    assert [line for line in done.stdout.splitlines() if line.startswith('PROBLEM  www: bridge')]

@@ -67,11 +67,13 @@ class Gated:
         return git(self.path, 'rev-parse', branch)
 
     def kept(self) -> dict[str, bytes]:
-        """All that the state holds but the history, and what a lock or a running release writes."""
+        """All that the state holds but the history, consoles, and what a lock or a running release
+        writes."""
         root = self.git_dir / 'mirage-hooks'
         return {
             str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob('*'))
-            if path.is_file() and path.name not in ('history.jsonl', 'lock', 'console.log')
+            if path.is_file() and path.name not in (
+                'history.jsonl', 'lock', 'console.log', 'failed.log')
         }
 
     def events(self) -> list[tuple[str, str, str]]:
@@ -99,11 +101,13 @@ def test_an_image_that_ends_refuses_the_push_with_its_last_words(gated: Gated) -
     assert told[:3] == [
         'www: REFUSED: it ended with exit code 2',
         '    | Fatal error: out of cheese',
-        told[2],
+        '  its console: mirage-hooks logs www --failed',
     ]
-    assert told[2].startswith('www: release 1 (unix, ')
-    assert told[2].endswith(' goes on running')
-    assert told[3:] == ['mirage-hooks: the push is refused; the branch stays where it was']
+    assert told[3].startswith('www: release 1 (unix, ')
+    assert told[3].endswith(' goes on running')
+    failed = gated.deployment.state(gated.git_dir).of('www').failed_console
+    assert 'Fatal error: out of cheese' in failed.read_text()
+    assert told[4:] == ['mirage-hooks: the push is refused; the branch stays where it was']
     assert '! [remote rejected] HEAD -> master (pre-receive hook declined)' in done.stderr
     assert (gated.at(), gated.kept(), gated.deployment.page()) == (before, kept, 'one')
     assert gated.deployment.state(gated.git_dir).of('www').run(1) == run_before
@@ -364,7 +368,7 @@ def test_check_says_when_the_gate_has_no_hook(bare: Gated) -> None:
     hook.unlink()
     done = bare.deployment.mirage('check', repository=bare.path)
     assert done.returncode == 1
-    assert f'MISSING  gate: {hook} is not our hook\n' \
+    assert f'PROBLEM  gate: {hook} is not our hook\n' \
         f'         hint: install it: mirage-hooks install {bare.path}\n' in done.stdout
 
 

@@ -591,11 +591,11 @@ def test_check_looks_at_who_may_write_the_signers(trusted: Trusted) -> None:
     trusted.signers.chmod(0o666)
     assert findings() == [
         program,
-        f'MISSING  trust: signers: others than its owner may write {trusted.signers}',
+        f'PROBLEM  trust: signers: others than its owner may write {trusted.signers}',
         f'         hint: chmod go-w {trusted.signers}',
     ]
     trusted.signers.unlink()
     assert findings() == [
-        program, f'MISSING  trust: signers: {trusted.signers}: No such file or directory',
+        program, f'PROBLEM  trust: signers: {trusted.signers}: No such file or directory',
         '         hint: make it',
     ]

@@ -145,7 +145,7 @@ def test_an_image_that_is_another_s_is_not_taken(deployment: Deployment) -> None
         f'a: REFUSED: {reason}', f'  {hint}',
         f'a: {called(1, web("a1"), deployment.current("a").commit)} goes on running',
     ]
-    assert f'MISSING  a: {reason}\n         {hint}\n' in deployment.mirage('check').stdout
+    assert f'PROBLEM  a: {reason}\n         {hint}\n' in deployment.mirage('check').stdout
     assert shape.numbers() == {'a': 1, 'b': 2}
     # As the hint says.
     shape.configure(a={'image': 'a/unix/latest'}, b={'image': 'b/unix/latest'})

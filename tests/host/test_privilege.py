@@ -189,7 +189,7 @@ def test_overlap_that_is_asked_for_without_root_is_refused(site: Ordinary) -> No
     reason = '`switch: overlap` of www wants root, for network namespaces and nft'
     hint = 'hint: run mirage-hooks as root, or leave `switch:` out of mirage.yml: an ordinary ' \
         'user gets `replace`'
-    assert f'MISSING  www: {reason}\n         {hint}\n' in site.mirage('check').stdout
+    assert f'PROBLEM  www: {reason}\n         {hint}\n' in site.mirage('check').stdout
     done = site.mirage('deploy')
     assert done.returncode == 1
     assert f'www: REFUSED: {reason}\n  {hint}\n' in done.stdout

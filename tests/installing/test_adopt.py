@@ -183,7 +183,7 @@ def test_nothing_is_started_next_to_the_old_scripts_domain(old: Deployment, log:
     failure = old.state().of('mort.io').failure()
     assert failure is not None and 0 < failure.retry - failure.at <= 61
     told = bridged(old, 'check').stdout
-    assert f'MISSING  mort.io: {reason}\n         {hint}\n' in told
+    assert f'PROBLEM  mort.io: {reason}\n         {hint}\n' in told
     domain.unlink()
     assert bridged(old, 'deploy').returncode == 0
     assert log.read_text() == 'xl create\n'
@@ -196,7 +196,7 @@ def test_nothing_is_started_next_to_the_old_scripts_domain(old: Deployment, log:
     warning = f'mort.io: WARNING: {reason}\n  {hint}\n'
     assert warning in done.stdout
     assert bridged(old, 'pull', '--quiet').stdout == ''  # told already
-    assert f'MISSING  mort.io: {reason}\n         {hint}\n' in bridged(old, 'check').stdout
+    assert f'PROBLEM  mort.io: {reason}\n         {hint}\n' in bridged(old, 'check').stdout
     assert f'  WARNING: {reason}\n' in bridged(old, 'status').stdout
     # It ended: two would be worse than one.
     domain.with_name(old.current('mort.io').plan.domain).unlink()

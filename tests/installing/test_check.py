@@ -60,11 +60,11 @@ def checked(deployment: Deployment, *expected: str) -> None:
     """`check` says `expected` after the lines that are always there, and the same to programs."""
     done = deployment.mirage('check')
     assert told(done.stdout) == list(expected)
-    missing = any(line.startswith('MISSING') for line in expected)
+    missing = any(line.startswith('PROBLEM') for line in expected)
     assert (done.returncode, done.stderr) == (int(missing), '')
     found = json.loads(deployment.mirage('check', '--json').stdout)
-    assert {one['level'] for one in found if one['hint']} <= {'note', 'missing'}
-    assert any(one['level'] == 'missing' for one in found) == missing
+    assert {one['level'] for one in found if one['hint']} <= {'note', 'problem'}
+    assert any(one['level'] == 'problem' for one in found) == missing
 
 
 def begins(deployment: Deployment) -> list[str]:
@@ -107,7 +107,7 @@ def test_an_image_that_was_refused(deployment: Deployment) -> None:
         f'ok       www: port {deployment.port} is free',
         'note     www: nothing of it was deployed yet',
         '         hint: mirage-hooks deploy www',
-        'MISSING  www: refused AGE ago: it ended with exit code 3',
+        'PROBLEM  www: refused AGE ago: it ended with exit code 3',
         '         hint: see what it printed: mirage-hooks logs www --failed; publish another one, '
         'or try it again: mirage-hooks deploy www',
     ]
@@ -117,7 +117,7 @@ def test_an_image_that_was_refused(deployment: Deployment) -> None:
 def test_a_refusal_is_over_when_another_image_is_there(serving: Deployment) -> None:
     serving.publish(b'#!/bin/sh\nexit 3\n', 'b' * 40)
     serving.pull()
-    assert 'MISSING  www: refused ' in serving.mirage('check').stdout
+    assert 'PROBLEM  www: refused ' in serving.mirage('check').stdout
     serving.publish(web('one'), 'a' * 40)
     git(serving.host, 'fetch', '-q')
     git(serving.host, 'update-ref', 'refs/heads/master', 'refs/remotes/origin/master')
@@ -146,7 +146,7 @@ def test_a_port_that_another_program_holds(deployment: Deployment) -> None:
         program = psutil.Process().name()
         checked(
             deployment, *begins(deployment), *ONE,
-            f'MISSING  www: port {deployment.port} is held by {program}, process {os.getpid()}',
+            f'PROBLEM  www: port {deployment.port} is held by {program}, process {os.getpid()}',
             '         hint: end that program; or give this one another port in mirage.yml, as: '
             'network: {mode: socket, port: PORT}',
             'note     www: nothing of it was deployed yet',
@@ -171,7 +171,7 @@ def test_a_port_that_another_repository_of_ours_holds(
     other.clone()
     checked(
         other, *begins(other), *ONE,
-        f'MISSING  www: port {other.port} is held by release 1 of www in {serving.host}',
+        f'PROBLEM  www: port {other.port} is held by release 1 of www in {serving.host}',
         '         hint: give this one another port in mirage.yml, as: network: {mode: socket, '
         'port: PORT}',
         'note     www: nothing of it was deployed yet',
@@ -187,7 +187,7 @@ def test_a_health_question_that_nobody_answers(serving: Deployment) -> None:
         serving, *begins(serving), *ONE,
         f'ok       www: port {serving.port} is held by its own release 1',
         'ok       www: release 1 runs',
-        f'MISSING  www: http://127.0.0.1:{port}/ did not answer (Connection refused), after TIME',
+        f'PROBLEM  www: http://127.0.0.1:{port}/ did not answer (Connection refused), after TIME',
         '         hint: see what it prints: mirage-hooks logs www; or fix `health:` in mirage.yml',
     )
 
@@ -198,7 +198,7 @@ def test_what_ended_and_what_is_stopped(serving: Deployment) -> None:
     assert done.returncode == 1
     assert told(done.stdout)[-3:] == [
         f'ok       www: port {serving.port} is free',
-        'MISSING  www: release 1 is down: it ended by itself, with exit code 143: ended by '
+        'PROBLEM  www: release 1 is down: it ended by itself, with exit code 143: ended by '
         'somebody (SIGTERM)',
         '         hint: see `mirage-hooks logs www`; start it again: mirage-hooks deploy www',
     ]
@@ -221,13 +221,13 @@ def test_hooks_that_git_does_not_run(serving: Deployment) -> None:
     (hooks / 'pre-receive').write_text(text.replace(sys.executable, '/gone/python'))
     checked(
         serving, begins(serving)[0],
-        f'MISSING  hooks: {hooks}/post-merge is not there: git calls nobody',
+        f'PROBLEM  hooks: {hooks}/post-merge is not there: git calls nobody',
         f'         hint: {install}',
-        f'MISSING  hooks: {hooks}/post-receive is not executable: git passes it over',
+        f'PROBLEM  hooks: {hooks}/post-receive is not executable: git passes it over',
         f'         hint: chmod +x {hooks}/post-receive',
-        f'MISSING  hooks: {hooks}/post-rewrite is another one, and calls nobody of ours',
+        f'PROBLEM  hooks: {hooks}/post-rewrite is another one, and calls nobody of ours',
         f'         hint: {install} (that one then runs first)',
-        f'MISSING  hooks: {hooks}/pre-receive wants /gone/python, which is gone',
+        f'PROBLEM  hooks: {hooks}/pre-receive wants /gone/python, which is gone',
         f'         hint: run install.sh again, or: {install}',
         *begins(serving)[2:], *ONE,
         f'ok       www: port {serving.port} is held by its own release 1',
@@ -242,7 +242,7 @@ def test_hooks_in_a_folder_where_git_does_not_look(serving: Deployment) -> None:
     git_dir = serving.host / '.git'
     assert done.returncode == 1
     assert told(done.stdout)[1:3] == [
-        'MISSING  hooks: core.hooksPath makes git run the hooks in /srv/hooks, which is not inside '
+        'PROBLEM  hooks: core.hooksPath makes git run the hooks in /srv/hooks, which is not inside '
         f'{git_dir} and so not for this repository alone',
         f'         hint: give it hooks of its own: git -C {serving.host} config core.hooksPath '
         f'{git_dir}/hooks',
@@ -286,7 +286,7 @@ def test_no_crontab_program(pulled: Deployment, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, '')
     assert told(done.stdout) == [
         *begins(pulled)[:2],
-        'MISSING  cron: this host has no program `crontab`: nothing pulls, and nothing starts '
+        'PROBLEM  cron: this host has no program `crontab`: nothing pulls, and nothing starts '
         'after a reboot',
         f'         hint: apt install cron, then mirage-hooks install {host}; or have this run '
         f'every few minutes: {MIRAGE} -C {host} pull --quiet',
@@ -309,7 +309,7 @@ def test_no_cron_daemon(pulled: Deployment, tmp_path: Path) -> None:
     assert told(done.stdout) == [
         *begins(pulled)[:2],
         'ok       cron: the crontab of root pulls: */7 * * * *',
-        'MISSING  cron: no cron daemon runs: nothing pulls, and nothing starts after a reboot',
+        'PROBLEM  cron: no cron daemon runs: nothing pulls, and nothing starts after a reboot',
         '         hint: start it, now and at each boot: systemctl enable --now cron (or crond); '
         'without systemd: service cron start',
         'note     cron: it has not run yet',
@@ -332,7 +332,7 @@ def test_cron_is_seen_to_run(pulled: Deployment, tmp_path: Path) -> None:
         done = spool.run(*pulled.command('check'), alone=False)
         assert done.returncode == 1
         assert told(done.stdout)[4:6] == [
-            'MISSING  cron: its last run was 2 h ago, though its line says */7 * * * *',
+            'PROBLEM  cron: its last run was 2 h ago, though its line says */7 * * * *',
             '         hint: see what cron says of it: journalctl -u cron, or /var/log/syslog',
         ]
 
@@ -341,7 +341,7 @@ def test_a_clone_into_which_nothing_pulls(pulled: Deployment) -> None:
     done = pulled.mirage('check')
     assert done.returncode == 1
     assert told(done.stdout)[2] == (
-        f'MISSING  cron: no line in the crontab of {US}: nothing pulls, and nothing starts after a '
+        f'PROBLEM  cron: no line in the crontab of {US}: nothing pulls, and nothing starts after a '
         'reboot')
     assert pulled.mirage('pull', '--quiet').returncode == 0
     done = pulled.mirage('check')
@@ -358,7 +358,7 @@ def test_a_crontab_that_is_forbidden(pulled: Deployment, tmp_path: Path) -> None
             f'minutes: {MIRAGE} -C {pulled.host} pull --quiet')
     done = pulled.mirage('check')
     assert (done.returncode, told(done.stdout)[2:4]) == (
-        1, [f'MISSING  {failed} pulls, and nothing starts after a reboot', hint])
+        1, [f'PROBLEM  {failed} pulls, and nothing starts after a reboot', hint])
     git(pulled.host, 'config', 'mirage.cron', 'none')
     done = pulled.mirage('check')
     assert (done.returncode, told(done.stdout)[2:4]) == (
@@ -381,7 +381,7 @@ def test_a_pull_that_fails(pulled: Deployment) -> None:
     done = pulled.mirage('check')
     assert done.returncode == 1
     assert told(done.stdout)[3:5] == [
-        f"MISSING  cron: the last pull failed: git: '{pulled.hub}' does not appear to be a git "
+        f"PROBLEM  cron: the last pull failed: git: '{pulled.hub}' does not appear to be a git "
         'repository',
         f'         hint: see what it says now: mirage-hooks -C {pulled.host} pull',
     ]
@@ -392,13 +392,13 @@ def test_a_mirage_yml_that_names_nothing(serving: Deployment) -> None:
     done = serving.mirage('check')
     assert done.returncode == 1
     assert told(done.stdout)[:2] == [
-        f'MISSING  mirage.yml: {serving.config} names no unikernel: a push starts nothing',
+        f'PROBLEM  mirage.yml: {serving.config} names no unikernel: a push starts nothing',
         '         hint: name one there, as: unikernels: {www: {image: unix/latest}}',
     ]
 
 
 @pytest.mark.parametrize(('root', 'level', 'text'), [
-    (True, 'missing', 'bubblewrap is not installed'),
+    (True, 'problem', 'bubblewrap is not installed'),
     (False, 'note', 'bubblewrap is not installed: the image has your rights'),
 ])
 def test_root_lacks_bubblewrap_and_others_go_without(
@@ -419,7 +419,7 @@ def test_it_ends_whatever_hangs(
     path = stub(tmp_path / 'bin', 'crontab', '#!/bin/sh\nexec sleep 3600.25\n')
     monkeypatch.setattr(programs, 'PATH', path)
     found = check.findings(Repository(serving.host))
-    assert [one for one in found if one.level == 'missing'] == [finding.missing(
+    assert [one for one in found if one.level == 'problem'] == [finding.problem(
         'cron', f'cron: whoever was asked did not answer in {check.PATIENCE:g} s',
         'see what hangs: ps -e --forest',
     )]

@@ -524,6 +524,8 @@ def test_that_no_line_was_wanted_is_remembered_while_it_is_so(
 
     command = (MIRAGE, 'install', str(host), '--config', str(file))
     assert (spool.run(*command, '--no-cron').returncode, decided()) == (0, 'none\n')
+    again = spool.run(*command)
+    assert ('cron: none' in again.stdout, decided()) == (True, 'none\n')
     assert (spool.run(*command).returncode, decided()) == (0, '')
     spool.run(*command, '--no-cron')
     assert spool.run(MIRAGE, 'install', '--uninstall', str(host)).returncode == 0
@@ -597,6 +599,7 @@ def test_uninstalling_says_what_still_runs_and_how_to_end_it(
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{host}/.git/hooks',
         f'www goes on running; to end it: kill -KILL {numbers}',
+        '(the next time: --uninstall --stop ends what runs, too)',
         f'kept: {deployment.config}',
         f'kept: {host}/.git/mirage-hooks, with the releases and the history',
     ]
@@ -667,8 +670,11 @@ def test_what_a_deleted_repository_had_started_can_be_ended(
         f'what it had started goes on running; to end it: kill -KILL {numbers}']
     assert uninstall.uninstall(host, stop=True) == ['what it had started was ended']
     assert running(deployment) == []
-    assert uninstall.uninstall(host) == [
-        f'{host} does not exist, and neither cron nor systemd knows it']
+    with pytest.raises(errors.Refused) as refused:
+        uninstall.uninstall(host)
+    assert (refused.value.reason, refused.value.hint) == (
+        f'{host} does not exist, and neither cron nor systemd knows it',
+        'is its name right? Nothing is changed')
 
 
 @pytest.mark.parametrize('when', ['before', 'since'])

@@ -70,7 +70,7 @@ def test_another_one_that_answers_for_our_address_is_seen_whenever_it_came(site:
     stranger(site, ADDRESS)
     done = site.mirage('check')
     assert done.returncode == 1
-    assert f'MISSING  www: {ANSWERS}\n         hint: {HINT}\n' in done.stdout
+    assert f'PROBLEM  www: {ANSWERS}\n         hint: {HINT}\n' in done.stdout
     assert f'  WARNING: {ANSWERS}\n' in site.mirage('status').stdout
     assert json.loads(site.mirage('status', '--json').stdout)['unikernels'][0]['conflicts'] == [
         ANSWERS]

@@ -88,7 +88,7 @@ def test_a_direct_image_in_place_of_one_on_sockets_is_told_and_its_end_explained
     assert serving.page() == 'one'
     done = serving.mirage('check')
     assert done.returncode == 1
-    assert (f'MISSING  www: {OWN}mode: socket\n'
+    assert (f'PROBLEM  www: {OWN}mode: socket\n'
             '         hint: in mirage.yml: network: {mode: direct, bridge: br0}\n') in done.stdout
 
 
@@ -132,7 +132,7 @@ def test_an_image_on_sockets_is_not_given_a_tap(serving: Deployment) -> None:
     assert ('www: REFUSED: the image of www uses the sockets of this host (it has no --interface), '
             'and mirage.yml gives it an interface of its own\n') in said
     assert (serving.processes(), serving.page()) == (before, 'one')
-    assert 'MISSING  www: the image of www uses the sockets of this host' in (
+    assert 'PROBLEM  www: the image of www uses the sockets of this host' in (
         serving.mirage('check').stdout)
 
 
@@ -214,4 +214,4 @@ def test_a_xen_image_without_a_network_is_no_good_for_check(
     deployment.clone()
     done = deployment.mirage('check')
     assert done.returncode == 1
-    assert f'MISSING  www: {XEN.format("xen")}\n' in done.stdout
+    assert f'PROBLEM  www: {XEN.format("xen")}\n' in done.stdout

@@ -122,15 +122,15 @@ def test_check_names_what_is_missing_and_how_to_get_it(
     done = deployment.mirage('check')
     assert done.returncode == 1
     missing = done.stdout.splitlines()
-    assert [line for line in missing if line.startswith('MISSING')] == [
-        f'MISSING  www: commit {deployment_commit(deployment)} has no xen/latest',
-        'MISSING  www: no-such-tender is not installed, which runs spt images',
-        'MISSING  www: bridge nobridge does not exist',
-        f'MISSING  www: disk storage of www cannot be opened: {tmp_path}/disk: No such file or '
+    assert [line for line in missing if line.startswith('PROBLEM')] == [
+        f'PROBLEM  www: commit {deployment_commit(deployment)} has no xen/latest',
+        'PROBLEM  www: no-such-tender is not installed, which runs spt images',
+        'PROBLEM  www: bridge nobridge does not exist',
+        f'PROBLEM  www: disk storage of www cannot be opened: {tmp_path}/disk: No such file or '
         'directory',
-        f'MISSING  www: cannot read secret token from {tmp_path}/token: No such file or directory',
+        f'PROBLEM  www: cannot read secret token from {tmp_path}/token: No such file or directory',
     ]
-    hints = [after for line, after in itertools.pairwise(missing) if line.startswith('MISSING')]
+    hints = [after for line, after in itertools.pairwise(missing) if line.startswith('PROBLEM')]
     assert [hint[:15] for hint in hints] == ['         hint: '] * 5
 
 

@@ -345,7 +345,8 @@ def test_a_detached_head_is_refused_when_no_branch_is_named(serving: Deployment)
      'git config mirage.config names that file: write it, or name another: git config '
      'mirage.config /path/mirage.yml'),
     ('', 'HOST has no mirage.yml yet',
-     'run install.sh on it, or name one: git config mirage.config /path/mirage.yml'),
+     'is this the deployment repository? Another is named with -C; if it is: '
+     'mirage-hooks install REPOSITORY'),
 ])
 def test_a_mirage_config_that_names_no_file_is_refused(
     serving: Deployment, named: str, reason: str, hint: str
@@ -376,7 +377,7 @@ def test_a_stale_index_lock_is_refused_by_the_pull_and_named_by_check(
         )
         assert serving.page() == 'one'
         assert serving.mirage('check').stdout.splitlines()[:2] == [
-            f'MISSING  git: {lock} is there: git pull refuses to work next to it',
+            f'PROBLEM  git: {lock} is there: git pull refuses to work next to it',
             f'         hint: if no git runs here, it was left by one that was killed: rm {lock}',
         ]
     finally:
