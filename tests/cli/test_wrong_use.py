@@ -41,6 +41,7 @@ NO_SENSE = {
     'hook pre-push': "argument name: invalid choice: 'pre-push'",
     'inspect': 'the following arguments are required: IMAGE',
     'install': 'the following arguments are required: REPOSITORY',
+    'upgrade www': 'unrecognized arguments: www',
     'install . --cron x --no-cron': 'argument --no-cron: not allowed with argument --cron',
     'check --nonsense': 'unrecognized arguments: --nonsense',
     'config': 'the following arguments are required: what',

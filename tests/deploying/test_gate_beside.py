@@ -56,11 +56,11 @@ class Gated(Wired):
         return git(self.hub, 'rev-parse', 'master')
 
     def kept(self) -> dict[str, bytes]:
-        """All that the state holds but its history, and what a lock or a running release writes."""
-        root = self.state().root
+        """All that the state holds but its history, consoles, and the lock's own file."""
+        root, other = self.state().root, ('history.jsonl', 'lock', 'console.log', 'failed.log')
         return {
             str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob('*'))
-            if path.is_file() and path.name not in ('history.jsonl', 'lock', 'console.log')
+            if path.is_file() and path.name not in other
         }
 
     def live(self) -> model.Run | None:
