@@ -68,7 +68,7 @@ main() {
     if [ "$upgrade" ]; then
         each_repository again
         done=1
-        discard_oldest
+        discard_old
         say "$("$prefix/bin/mirage-hooks" --version) is installed; back: mirage-hooks upgrade --back"
         exit 0
     fi
@@ -81,7 +81,7 @@ main() {
     if [ "$adopt" ]; then set -- "$@" --adopt; fi
     "$prefix/bin/mirage-hooks" "$@"
     done=1
-    discard_oldest
+    discard_old
     if [ ! "$no_cron$adopt" ]; then first_run; fi
     case ":$PATH:" in
         *":$commands:"*) ;;
@@ -356,6 +356,8 @@ up_to_date() {
 }
 
 build() {
+    mkdir -p "$1"
+    printf '%s\n' "$source" >"$1/mirage-hooks.source"
     say "Making a Python environment in $1 …"
     if ! "$python" -m venv "$1" >"$copy/venv.log" 2>&1; then
         tail -n 3 "$copy/venv.log" >&2
@@ -370,7 +372,6 @@ build() {
         die 'pip could not install mirage-hooks and what it needs' \
             'is the package index reachable? offline: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER'
     fi
-    printf '%s\n' "$source" >"$1/mirage-hooks.source"
     printf '%s\n' "$stamp" >"$1/mirage-hooks.stamp"
 }
 
@@ -394,6 +395,8 @@ first_run() {
 # renamed over. What still runs from the one before goes on; the one before that is removed.
 switch() {
     before=$(readlink "$prefix/current" || true)
+    oldest=$(readlink "$prefix/previous" || true)
+    if [ "$before" ]; then link "$before" "$prefix/previous"; fi
     link "$(basename "$venv")" "$prefix/current"
     switched=1
 }
@@ -461,11 +464,14 @@ go_back() {
     say "$("$prefix/bin/mirage-hooks" --version) from before is installed; forward again: mirage-hooks upgrade --back"
 }
 
-discard_oldest() {
-    if [ ! "${switched-}" ] || [ ! "$before" ]; then return 0; fi
-    oldest=$(readlink "$prefix/previous" || true)
-    link "$before" "$prefix/previous"
-    case $oldest in venv-*) rm -rf "${prefix:?}/$oldest" ;; esac
+# What is installed and the one before stay; so does one that another run may be making now.
+discard_old() {
+    kept="$(readlink "$prefix/current") $(readlink "$prefix/previous" || true)"
+    for each in "$prefix"/venv-*; do
+        case " $kept " in *" ${each##*/} "*) continue ;; esac
+        if [ "${each##*/}" = "${oldest-}" ] ||
+            [ "$(find "$each/mirage-hooks.source" -mmin +60 2>/dev/null)" ]; then rm -rf "$each"; fi
+    done
 }
 
 # A symbolic link $2 to $1, at once: at no moment is there none.
@@ -496,7 +502,10 @@ clean_up() {
         rm -rf "$repository"
         remove_empty "$(dirname -- "$repository")" "$repository_from"
     fi
-    if [ "${switched-}" ] && [ "$before" ]; then link "$before" "$prefix/current"; fi
+    if [ "${switched-}" ] && [ "$before" ]; then
+        link "$before" "$prefix/current"
+        if [ "$oldest" ]; then link "$oldest" "$prefix/previous"; else rm -f "$prefix/previous"; fi
+    fi
     if [ "${venv-}" ]; then rm -rf "$venv"; fi
     if [ ! -e "$prefix/current" ]; then remove_links; fi
     exit "$code"
@@ -533,7 +542,7 @@ uninstall() {
     fi
     rm -f "$prefix/repositories"
     for venv in "$prefix"/venv-*; do
-        if [ -f "$venv/mirage-hooks.stamp" ]; then rm -rf "$venv"; fi
+        if [ -f "$venv/mirage-hooks.stamp" ] || [ -f "$venv/mirage-hooks.source" ]; then rm -rf "$venv"; fi
     done
     remove_links
     say "$prefix is gone: no repository used it any more."

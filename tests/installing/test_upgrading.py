@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -83,6 +86,38 @@ def test_a_version_that_finds_wrong_what_this_one_does_not_leaves_this_one(
         'all is left as it was\n  hint: see CHANGELOG.md, and what it says above\n')
     assert (person.prefix / 'current').readlink() == current
     assert len(list(person.prefix.glob('venv-*'))) == 1
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_the_one_or_the_other_version_works_and_an_upgrade_goes_on(
+    person: Person, offline: dict[str, str]
+) -> None:
+    assert person.run('sh', '-c', BEGUN, 'sh', str(person.clone)).stderr == ''
+    person.run(
+        str(person.home / 'mirage-hooks/install.sh'), '--no-cron', str(person.repository), **offline
+    )
+    before = version(person)
+    command = person.command(str(person.home / '.local/bin/mirage-hooks'), 'upgrade', **offline)
+    begun = time.monotonic()
+    assert person.run('sh', '-c', AHEAD).returncode == 0
+    assert mirage(person, 'upgrade', **offline).returncode == 0
+    whole = time.monotonic() - begun
+    seen = set()
+    for part in range(1, 16):
+        if version(person) != before:
+            assert mirage(person, 'upgrade', '--back').returncode == 0
+        running = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        time.sleep(whole * part / 15)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        seen.add(version(person))
+        assert mirage(person, '-C', str(person.repository), 'check').returncode in (0, 1)
+    assert seen <= {before, 'mirage-hooks 9.9.9'} and before in seen
+    for left in person.prefix.glob('venv-*/mirage-hooks.source'):
+        os.utime(left, (0, 0))  # an hour later
+    done = mirage(person, 'upgrade', **offline)
+    assert (done.returncode, version(person)) == (0, 'mirage-hooks 9.9.9')
+    assert len(list(person.prefix.glob('venv-*'))) == 2
 
 
 @pytest.mark.parametrize('words', [('upgrade',), ('upgrade', '--back')])
