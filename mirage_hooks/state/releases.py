@@ -78,6 +78,10 @@ class Releases(Notes):
             fresh.replace(self.root / 'current')
             files.sync(self.root)
 
+    def points_to(self, release: model.Release) -> bool:
+        current = self.current()
+        return current is not None and current.number == release.number
+
     def unpoint(self) -> None:
         with files.writing(self.root):
             (self.root / 'current').unlink(missing_ok=True)

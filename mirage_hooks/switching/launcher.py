@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from .. import targets
-from ..host import devices, filters, network, processes, supervisor, xen
+from ..host import devices, filters, interruption, network, processes, supervisor, xen
 from ..state import files, model, secret
 from ..state.releases import Releases
 from . import asking, consoles
@@ -18,6 +18,7 @@ _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
 
 
+@interruption.held()
 def start(releases: Releases, release: model.Release, owner: str) -> asking.Printed:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
     folder = releases.folder(release.number)
@@ -52,6 +53,7 @@ def start(releases: Releases, release: model.Release, owner: str) -> asking.Prin
     return printed
 
 
+@interruption.held()
 def spawn(folder: Path, plan: model.Plan) -> None:
     """Run `plan` as the process of the release in `folder`."""
     command = secret.filled(plan, targets.write).command
@@ -108,6 +110,7 @@ def ended(releases: Releases, release: model.Release) -> int | None:
     return processes.reported(folder / files.ENDED) if code is None else code
 
 
+@interruption.held()
 def stop(releases: Releases, release: model.Release) -> None:
     """End `release` and take its interfaces away; nothing to do when it is gone."""
     folder = releases.folder(release.number)
@@ -130,6 +133,7 @@ def listens(folder: Path, port: int) -> bool:
     return any(processes.listens(process, port) for process in reversed(found))
 
 
+@interruption.held()
 def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
     processes.end([process for mark, process in processes.marked(folder.parent) if mark == folder])

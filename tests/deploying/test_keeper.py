@@ -98,8 +98,8 @@ def test_a_deployment_that_was_killed_between_two_releases_is_finished(serving: 
     """It ended the old one, and died before the new one served."""
     serving.configure(confirm='60s')
     serving.publish(web('two'), 'b' * 40)
-    command = (sys.executable, '-I', str(ROOT / 'tests' / 'killed.py'), '6', 'after', '-C',
-               str(serving.host), 'pull')
+    command = (sys.executable, '-I', str(ROOT / 'tests' / 'killed.py'), 'SIGKILL', '6', 'after',
+               '-C', str(serving.host), 'pull')
     assert run(*command, cwd=serving.folder).returncode == -signal.SIGKILL
     serving.configure()
     until(lambda: serving.page() in ('one', 'two'))
