@@ -41,8 +41,6 @@ def uninstall(path: Path, stop: bool = False, purge: bool = False) -> list[str]:
     said += _stop(state) if stop else [
         f'{name} goes on running; to end it: {command}' for name, _, command in running
     ]
-    if running and not stop:
-        said.append('(the next time: --uninstall --stop ends what runs, too)')
     with contextlib.suppress(errors.Refused):
         said.append(f'kept: {where.config_path()}')
     said += [*mirageyml.take(where), *_state(where.state, purge)]

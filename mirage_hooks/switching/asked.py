@@ -9,6 +9,8 @@ import urllib.parse
 import msgspec
 
 from .. import config
+from ..host import ports
+from ..messages import errors
 from . import health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
@@ -63,6 +65,22 @@ def again(
         msgspec.structs.replace(one, within=min(one.within, WITHIN, key=config.seconds))
         for one in found
     )
+
+
+def require_in_front(wanted: config.Unikernel) -> None:
+    """Raises Refused where a question goes to another port of this host, and nobody listens there
+    though the release before serves: the new one would not be found to answer either."""
+    for one in health.questions(wanted):
+        host, port = _place(one) or ('', 0)
+        address = '127.0.0.1' if host == 'localhost' else host
+        if wanted.port in (None, port) or address not in ('127.0.0.1', '::1'):
+            continue
+        if ports.holder(address, port) is None:
+            raise errors.Refused(
+                f'health: asks {one.http or one.tcp}, where nobody listens; the port in network: '
+                f'is {wanted.port}',
+                hint='ask there, or start first what stands in front of it',
+            )
 
 
 def _named_host(question: config.Health) -> str:

@@ -75,6 +75,8 @@ def replace(
 ) -> None:
     """Stop `old`, start `new`, prove it, point to it. When `new` fails, `old` is started again and
     Refused says why."""
+    if old is not None:
+        asked.require_in_front(wanted)
     try:
         if old is not None:
             say(f'stopping release {old.number}')

@@ -389,7 +389,7 @@ def test_a_deleted_branch_leaves_what_runs(hub: Deployment) -> None:
     git(hub.hub, 'config', 'receive.denyDeleteCurrent', 'ignore')
     good = git(hub.site, 'rev-parse', 'HEAD')[:12]
     assert pushed(hub, ':master')[-3:] == [
-        f'www: REFUSED: {hub.hub} has no branch master (it is empty)',
+        f'www: REFUSED: {hub.hub} has no branch master; it is empty',
         '  hint: push it, or name another in mirage.yml: branch: …',
         f'www: {called(1, web("one"), good)} goes on running',
     ]

@@ -362,7 +362,7 @@ def test_a_dry_run_pushes_nothing(hub: Path, capsys: pytest.CaptureFixture[str])
     (spt(), ('--source', 'HEAD'), "the source commit 'HEAD' is not 7 to 64 hexadecimal digits\n"
      '  hint: --source "$(git rev-parse HEAD)"'),
     (spt(), ('--source', ''), 'the commit that the image was built from is not known\n'
-     '  hint: --source COMMIT names it'),
+     '  hint: commit the site first, and publish from its folder; or name it: --source COMMIT'),
     (spt(), ('--layout', '../{commit}'), f"--layout '../{{commit}}' gives '../{A}', which is not a "
      'plain path in the repository'),
     (spt(), ('--layout', '{target.x}'), "--layout '{target.x}' is not a folder of {target}, "
