@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
 
-PAUSE = 0.001  # seconds, between the first two looks at whether a process has ended
+PAUSE = 0.0002  # seconds, between the first two looks at whether a process has ended
 
 
 def spawn(
@@ -194,5 +194,5 @@ def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Proces
             break
         # psutil's own wait is for a number to be free: it sees no end in a zombie.
         time.sleep(pause)
-        pause = min(pause * 1.5, 20 * PAUSE)
+        pause = min(pause * 1.5, 100 * PAUSE)
     return left
