@@ -103,12 +103,16 @@ def _require_configured(given: argparse.Namespace) -> None:
 
 
 def do_rollback(given: argparse.Namespace) -> int:
+    from ..git import discovery
+
+    place = discovery.ahead(Path(given.repository))
     from ..deploying import notify, rollback, told
     from ..git.repository import Repository
     from ..messages.report import Reporter
+    from . import names
 
-    _require_configured(given)
-    repository, report = Repository(Path(given.repository)), Reporter()
+    repository, report = Repository(Path(given.repository), place), Reporter()
+    names.require_configured(repository, [given.name])
     trigger = f'rollback by {caller.person()}'
     outcome = rollback.rollback(repository, given.name, given.release, trigger, report)
     told.outcomes(report, [outcome])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ..git import timeout
@@ -63,12 +61,11 @@ def converge(
     from ..git import discovery
 
     place = discovery.ahead(folder)
-    with _uncollected():
-        from ..deploying import deploy, notify, told
-        from ..deploying.context import Intent
-        from ..git.repository import Repository
-        from ..messages import progress
-        from ..messages.report import Reporter, encoded, plain
+    from ..deploying import deploy, notify, told
+    from ..deploying.context import Intent
+    from ..git.repository import Repository
+    from ..messages import progress
+    from ..messages.report import Reporter, encoded, plain
 
     # What is said on the way does not come between a program and its answer.
     report = Reporter(quiet, sys.stderr if as_json else None)
@@ -88,17 +85,6 @@ def converge(
             report.line(plain(line))
     notify.tell(repository, outcomes, trigger, report)
     return int(any(outcome.failed for outcome in shown))
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Import without looking for garbage all the while: there is none, and it takes a tenth of the
-    time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def gate(git_dir: Path, pushed: dict[str, str], trigger: str) -> int:

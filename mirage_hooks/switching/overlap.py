@@ -127,7 +127,7 @@ def _exchange(
         places = confirm.answered(places, old, wanted, say)
         network.join(there.device, before.bridge)
         try:
-            took = _turn(owner, link.steering(before, there, [*others, here]))
+            took = _turn(owner, link.steering(before, there, [*others, here]), above=True)
             say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
             confirm.serves(releases, new, wanted, places)
         except BaseException:  # also when a person interrupts it
@@ -140,11 +140,11 @@ def _exchange(
         releases.point(new.number)
 
 
-def _turn(owner: str, steering: flows.Steering) -> float:
+def _turn(owner: str, steering: flows.Steering, above: bool = False) -> float:
     """New connections to `steering.live`, in one transaction, and then what the rules do not see;
     the seconds that the transaction took."""
     began = time.monotonic()
-    link.transact(flows.switched(owner, steering))
+    link.transact(flows.switched(owner, steering, above))
     took = time.monotonic() - began
     link.pin(steering.live)
     return took
