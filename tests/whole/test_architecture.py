@@ -21,7 +21,7 @@ FLOORS = (
     ('state',),
     ('git', 'host', 'targets'),
     ('switching',),
-    ('deploying', 'demo', 'installing', 'site'),
+    ('deploying', 'demo', 'installing', 'site', 'watching'),
     ('cli',),
 )
 """From the ground up; `__init__` holds only the version, which all may know."""
