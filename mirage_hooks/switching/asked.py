@@ -54,7 +54,7 @@ def again(
     so it gets WITHIN at most."""
     found = [
         one for one in on_stage(wanted, own).now
-        if (named := _named_host(one)) == address or (named and named not in own
+        if (named := named_host(one)) == address or (named and named not in own
                                                       and address == own[0])
     ]
     if not found and not wanted.health:
@@ -65,9 +65,9 @@ def again(
     )
 
 
-def _named_host(question: config.Health) -> str:
+def named_host(question: config.Health) -> str:
     """The host that `question` asks, '' for one that asks none."""
-    place = _place(question)
+    place = endpoint(question)
     return health.plain(question.ping or (place[0] if place else ''))
 
 
@@ -83,7 +83,7 @@ def _moved(question: config.Health, wanted: config.Unikernel, port: int) -> conf
     """`question` as the release on the spare `port` is asked it, None where it cannot be."""
     if question.ping:
         return None  # this host answers, whatever the release does
-    place = _place(question)
+    place = endpoint(question)
     if place is None:
         return question
     if place[1] == wanted.port and _here(place[0], wanted):
@@ -117,13 +117,13 @@ def _listens_at(wanted: config.Unikernel) -> str:
 def _staged(question: config.Health, own: tuple[str, ...], port: int) -> config.Health | None:
     """`question` as a release that says its `port` is asked it on the stage, None where another
     may be the one to answer."""
-    place = _place(question)
+    place = endpoint(question)
     if place is None or place[0] in own or place[1] == port:
         return question
     return None
 
 
-def _place(question: config.Health) -> tuple[str, int] | None:
+def endpoint(question: config.Health) -> tuple[str, int] | None:
     """The host and the port that `question` names, None when it asks no place of that kind."""
     if question.tcp:
         host, _, port = question.tcp.rpartition(':')

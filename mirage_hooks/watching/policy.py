@@ -57,13 +57,14 @@ class Act(msgspec.Struct, frozen=True):
 
 class Case(msgspec.Struct, frozen=True):
     """What is known of one unikernel. Answers `missed`, `answered` and `faulted` are counted in a
-    row, of one release."""
+    row, of one release; `heard`: it has answered at all."""
 
     record: watched.Record
     release: int = 0
     missed: int = 0
     answered: int = 0
     faulted: int = 0
+    heard: bool = False
 
     @property
     def doubted(self) -> bool:
@@ -87,7 +88,8 @@ def step(
     if answer.fault:
         return _faulted(_with(case, missed=0, answered=0, faulted=case.faulted + 1), answer, rule)
     if not answer.wrong:
-        return _answered(_with(case, missed=0, answered=case.answered + 1, faulted=0), rule, now)
+        return _answered(_with(case, missed=0, answered=case.answered + 1, faulted=0, heard=True),
+                         rule, now)
     case = _with(case, missed=case.missed + 1, answered=0, faulted=0)
     if case.missed < rule.misses:
         return case, NOTHING
