@@ -127,8 +127,6 @@ def _asking(command: Command) -> None:
     one.add_argument('-n', '--lines', type=_count, default=50,
                      help='how many lines of each unikernel (50)')
     one.add_argument('--failed', action='store_true', help='of the last image that was refused')
-
-
     command('watch', acts.do_watch, 'ask what runs for as long as it runs, restart what is silent, '
             'and show what is seen')
 
