@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import pwd
 import time
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from . import files, ownership
 
 
 def folder() -> Path:
-    given = os.environ.get('XDG_STATE_HOME', '')
-    return Path(given or Path.home() / '.local' / 'state') / 'mirage-hooks'
+    # Not XDG_STATE_HOME: cron and systemd do not know what a session sets. sudo may keep another
+    # user's HOME.
+    home = Path.home()
+    if not home.exists() or home.stat().st_uid != os.geteuid():
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    return home / '.local' / 'state' / 'mirage-hooks'
 
 
 def repositories() -> list[Path]:
@@ -29,19 +34,27 @@ def repositories() -> list[Path]:
 
 
 def remember(repository: Path, there: bool) -> None:
-    """Keep the list: with `repository` or without it, and without those that are gone."""
-    before = repositories()
-    after = {one for one in before if one.exists() and one != repository}
-    if there:
-        after.add(repository)
-    if sorted(after) == before:
-        return
+    """Keep the list: with `repository` or without it."""
     path = folder() / 'repositories'
+    if there:
+        with files.writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep(path, repository, there)
+
+
+def keep(path: Path, repository: Path, there: bool) -> bool:
+    """Keep the list at `path`, a repository a line: with `repository` or without it, and without
+    those that are gone. Whether it stood there before."""
     with files.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_name('repositories.new')
-        fresh.write_bytes(b''.join(os.fsencode(one) + b'\n' for one in sorted(after)))
-        fresh.replace(path)
+        before = path.read_bytes().splitlines() if path.exists() else []
+        line = os.fsencode(repository)
+        others = {one for one in before if one and one != line and Path(os.fsdecode(one)).exists()}
+        after = sorted(others | {line} if there else others)
+        if after != before:
+            fresh = path.with_name(f'{path.name}.new')
+            fresh.write_bytes(b''.join(one + b'\n' for one in after))
+            fresh.replace(path)
+    return line in before
 
 
 def hold() -> int | None:

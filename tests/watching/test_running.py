@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def test_crons_next_run_starts_it_and_puts_it_back(deployment: Deployment) -> No
     assert 'watcher: it is out' in uninstall.uninstall(deployment.host)
     until(lambda: not user.watcher())
     assert user.repositories() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='root alone can have the HOME of another user')
+def test_the_home_of_another_user_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As sudo may leave it to root."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert user.folder().is_relative_to(tmp_path)
+    os.chown(tmp_path, 65534, -1)
+    assert user.folder() == Path(pwd.getpwuid(0).pw_dir) / '.local/state/mirage-hooks'
 
 
 def test_only_one_watches(tmp_path: Path) -> None:
