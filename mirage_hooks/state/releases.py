@@ -166,3 +166,12 @@ class Releases(Notes):
 def alike(one: model.Release, other: model.Release) -> bool:
     """Whether both are the same image, started the same way."""
     return (one.digest, one.fingerprint) == (other.digest, other.fingerprint)
+
+
+def began(folder: Path) -> float:
+    """When the release in `folder` was started last (seconds since 1970), but by systemd; 0 where
+    that is not known."""
+    try:
+        return (folder / files.BEGAN).stat().st_mtime
+    except OSError:
+        return 0

@@ -54,12 +54,11 @@ class Healed(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`totals` counts each act since the file was begun; `flapping` is when people were told last
-    that it is silent again and again; `fault` is what keeps us from asking, as it was told."""
+    """`flapping` is when people were told last that it is silent again and again; `fault` is what
+    keeps us from asking, as it was told."""
 
     silences: tuple[Silence, ...] = ()
     healed: tuple[Healed, ...] = ()
-    totals: dict[str, int] = {}
     flapping: float = 0
     fault: str = ''
 
@@ -122,8 +121,8 @@ def probes(folder: Path, now: float) -> list[int]:
 
 
 def _last(descriptor: int) -> int:
-    held = os.pread(descriptor, HEAD.size, 0)
-    return int(HEAD.unpack(held)[0]) if len(held) == HEAD.size else 0
+    whole = os.fstat(descriptor).st_size == HEAD.size + 2 * MINUTES
+    return int(HEAD.unpack(os.pread(descriptor, HEAD.size, 0))[0]) if whole else 0
 
 
 def _place(minute: int) -> int:

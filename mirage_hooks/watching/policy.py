@@ -26,12 +26,14 @@ Kind = Literal['', 'restart', 'rollback', 'silent', 'answers', 'fault']
 
 
 class Release(msgspec.Struct, frozen=True):
-    """What serves: its number, its image, when (seconds since 1970) that was deployed, and for how
-    many seconds the one before had served then; None without one to go back to."""
+    """What serves: its number, its image, when (seconds since 1970) that was deployed, and when it
+    was started last; for how many seconds the one before had served when it was deployed, None
+    without one to go back to. Only an answer that did not come asks for more than the first two."""
 
     number: int
     digest: str
-    since: float
+    since: float = 0
+    started: float = 0
     before: float | None = None
 
 
@@ -131,7 +133,7 @@ def _silent(
     record, reason, quiet = _flapping(record, reason, now)
     case = _with(case, record=record)
     healed = [one for one in record.healed if one.act == 'restart']
-    if rule.heal == 'rollback' and _to_blame(healed, release, now):
+    if rule.heal == 'rollback' and _to_blame(record.healed, release, now):
         return _healed(case, 'rollback', f'{reason}, again after a restart', quiet, release, now)
     recent = [one for one in healed if now - one.at < WINDOW]
     if rule.heal == 'never':
@@ -146,11 +148,14 @@ def _silent(
     return _healed(case, 'restart', reason, quiet, release, now)
 
 
-def _to_blame(restarts: list[watched.Healed], release: Release, now: float) -> bool:
-    """Whether the image is so new that it is the cause, and there is one to go back to."""
-    again = any(one.digest == release.digest and now - one.at < YOUNG for one in restarts)
+def _to_blame(healed: tuple[watched.Healed, ...], release: Release, now: float) -> bool:
+    """Whether the image is so new that it is the cause, it was indeed started again since it was
+    silent, and there is one to go back to, which was not tried in vain."""
+    lately = [one for one in healed if one.digest == release.digest and now - one.at < YOUNG]
+    again = any(one.act == 'restart' and one.at <= release.started for one in lately)
+    tried = any(one.act == 'rollback' for one in lately)
     proved = release.before is not None and release.before >= YOUNG
-    return again and now - release.since < YOUNG and proved
+    return again and not tried and now - release.since < YOUNG and proved
 
 
 def _flapping(
@@ -171,8 +176,7 @@ def _healed(
 ) -> tuple[Case, Act]:
     """Written down before it is done: a kill in between must not make it endless."""
     one = watched.Healed(now, act, release.number, release.digest, reason)
-    totals = {**case.record.totals, act: case.record.totals.get(act, 0) + 1}
-    record = _with(case.record, healed=(*case.record.healed, one), totals=totals)
+    record = _with(case.record, healed=(*case.record.healed, one))
     return _with(case, record=record, missed=0), Act(act, reason, quiet=quiet)
 
 

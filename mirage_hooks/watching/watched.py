@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..state import known, model, proc, store
-from ..state.releases import Releases
+from ..state.releases import Releases, began
 from . import policy
 
 
@@ -32,19 +33,31 @@ class Watched(msgspec.Struct, frozen=True):
         """The one that is to be asked now; None where none is to serve."""
         return None if self.releases.stopped() else self.releases.current()
 
+    def as_wanted(self, release: model.Release) -> bool:
+        """Whether `release` was started as mirage.yml wants it now: else, as after a refusal or a
+        rollback, its address and port may be others than those that would be asked."""
+        # Behind these 8 characters may come a digest of the secrets.
+        return release.fingerprint[:8] == self.wanted.fingerprint[:8]
+
     def down(self, release: model.Release) -> bool:
-        """Whether the process of `release` is known to have ended."""
+        """Whether the process of `release` is known to have ended; what Xen or systemd runs, they
+        may have started again."""
         run = self.releases.run(release.number)
-        if release.plan.domain or run is None:
+        if release.plan.domain or release.plan.unit or run is None:
             return False
         return proc.identity(run.pid) != (run.pid, run.started, run.boot)
 
     def facts(self, release: model.Release) -> policy.Release:
         """What decides whether `release` is to blame, and who could serve instead."""
-        earlier = self.releases.previous()
+        try:
+            earlier = self.releases.previous()
+        except errors.Refused:  # it is damaged: a restart helps all the same
+            earlier = None
         there = earlier is not None and (self.releases.folder(earlier.number) / 'image').exists()
         before = release.created - earlier.created if earlier is not None and there else None
-        return policy.Release(release.number, release.digest, release.created, before)
+        return policy.Release(
+            release.number, release.digest, release.created,
+            began(self.releases.folder(release.number)), before)
 
 
 class Known:
@@ -60,23 +73,23 @@ class Known:
 
     def _of(self, folder: Path) -> list[Watched]:
         """What mirage.yml means a converge has read: until then the former one holds."""
-        before = self._read.get(folder)
+        before, found = self._read.get(folder, (None, []))
         try:
             root, path = self._paths.get(folder) or self._found(folder)
-            seen = tuple(_stat(one) for one in (root.parent / 'config', root / known.FILE, path))
-            if before is not None and before[0] == seen:
-                return before[1]
-            root, path = self._found(folder)
             state = store.opened(root)
-            settings = known.find(root, store.mirage_yml(path))
+            seen = tuple(_stat(one) for one in (root.parent / 'config', root / known.FILE, path))
+            if before == seen:
+                return found
+            root, path = self._found(folder)
         except errors.Refused:
-            return before[1] if before is not None else []  # whoever converges says it
-        if settings is None:
-            return before[1] if before is not None else []
-        found = [
-            Watched(folder, name, wanted, rule, state.of(name))
-            for name, wanted in settings.unikernels.items() if (rule := wanted.watched) is not None
-        ]
+            return []  # it is gone, or not ours: whoever converges says so
+        with contextlib.suppress(errors.Refused):  # so does who reads a wrong mirage.yml
+            if settings := known.find(root, store.mirage_yml(path)):
+                found = [
+                    Watched(folder, name, wanted, rule, state.of(name))
+                    for name, wanted in settings.unikernels.items()
+                    if (rule := wanted.watched) is not None
+                ]
         self._read[folder] = seen, found
         return found
 

@@ -35,7 +35,9 @@ def test_a_clock_that_jumps_begins_anew(tmp_path: Path, passed: float) -> None:
     assert [value for value in found if value] == [4]
 
 
-@pytest.mark.parametrize('held', [b'', b'\xff' * 86_408, b'x'], ids=['empty', 'full', 'short'])
+@pytest.mark.parametrize('held', [
+    b'', b'\xff' * 86_408, b'x', (int(NOW) // 60).to_bytes(8, 'little'),
+], ids=['empty', 'full', 'short', 'only a head'])
 def test_a_damaged_file_of_answers_is_begun_anew(tmp_path: Path, held: bytes) -> None:
     (tmp_path / 'probes').write_bytes(held)
     assert len(watched.probes(tmp_path, NOW)) == 43_200
@@ -46,8 +48,8 @@ def test_a_damaged_file_of_answers_is_begun_anew(tmp_path: Path, held: bytes) ->
 def test_the_record_is_bounded_and_survives_damage(tmp_path: Path) -> None:
     silences = tuple(Silence(NOW + n, 1, 'r', ended=NOW + n) for n in range(200))
     healed = (Healed(NOW - 31 * 86400, 'restart', 1, 'd', 'r'), Healed(NOW, 'restart', 1, 'd', 'r'))
-    watched.write(tmp_path, Record(silences, healed, {'restart': 2}), NOW + 200)
+    watched.write(tmp_path, Record(silences, healed), NOW + 200)
     found = watched.read(tmp_path)
-    assert found == Record(silences[100:], healed[1:], {'restart': 2})
+    assert found == Record(silences[100:], healed[1:])
     (tmp_path / 'watch.json').write_text('{')
     assert watched.read(tmp_path) == Record()
