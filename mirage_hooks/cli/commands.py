@@ -148,21 +148,9 @@ def do_keep(given: argparse.Namespace) -> int:
 
 
 def do_heal(given: argparse.Namespace) -> int:
-    from ..deploying import healing, notify, told
-    from ..git.repository import Repository
-    from ..messages.report import Reporter
+    from . import watch
 
-    repository, report = Repository(Path(given.repository)), Reporter()
-    outcome = healing.heal(repository, healing.Silence(
-        given.name, given.release, given.what, given.reason, given.hint), report)
-    if outcome is None:
-        report.line(f'{given.name}: release {given.release} no longer is what runs: nothing to do')
-        return 0
-    told.outcomes(report, [outcome])
-    if not given.quiet:
-        event = {'rollback': 'rolled back', 'answers': 'answers again'}.get(given.what, '')
-        notify.tell(repository, [outcome], healing.TRIGGER, report, event=event)
-    return int(outcome.failed)
+    return watch.heal(given)
 
 
 def do_watch(given: argparse.Namespace) -> int:

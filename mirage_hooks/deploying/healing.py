@@ -11,14 +11,15 @@ from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, journal, model, store
 from ..state.releases import Releases
-from ..switching import launcher, overlap
-from . import deploy
+from ..switching import asked, asking, launcher, overlap
+from . import deploy, ended, told
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
 from .rollback import Rollback
 
 TRIGGER = 'watcher'
+ANSWER = 2.0  # seconds that it has to answer after all, before anything is done
 EVENTS = {'silent': 'silent', 'fault': 'not watched', 'answers': 'answers again'}
 AGAIN = 'publish another image, or try it all the same: mirage-hooks deploy {}'
 
@@ -33,28 +34,35 @@ class Silence(msgspec.Struct, frozen=True):
     hint: str = ''
 
 
-def heal(repository: Repository, silence: Silence, report: Reporter) -> model.Outcome | None:
-    """Do it; None when that release no longer is what serves, or has ended: nothing is done then.
-    Raises Refused when nothing can be told."""
+def heal(repository: Repository, silence: Silence, report: Reporter) -> list[model.Outcome]:
+    """Do it; what came of that unikernel, and of others that were converged with it. Nothing is
+    done when that release no longer is what serves, has ended, or answers again: much may have
+    happened while the lock was waited for. Raises Refused when nothing can be told."""
     name, state = silence.unikernel, store.opened(repository.state)
     intent = Intent(TRIGGER, restarted=(name,), reason=silence.reason)
     with state.lock(TRIGGER, store.PATIENCE, report.waiting):
         releases = state.of(name)
         current = releases.current()
         if current is None or current.number != silence.release or releases.stopped():
-            return None
+            return []
         if not launcher.alive(releases, current):
-            return None  # the keeper's
+            return []  # the keeper's
         context = Context(repository, state, intent, report)
         if silence.act in EVENTS:
-            return _told(context, silence, current)
-        context.note(name, 'silent', current, reason=silence.reason)
+            return [_told(context, silence, current)]
         wanted = context.settings().unikernels.get(name)
-        if wanted is None:
-            return None
+        if wanted is None or _answers(wanted, current):
+            return []
+        context.note(name, 'silent', current, reason=silence.reason)
         if silence.act == 'rollback':
-            return _rolled_back(context, silence, releases, current)
+            return [_rolled_back(context, silence, releases, current)]
         return _restarted(context, silence, releases, current, wanted)
+
+
+def _answers(wanted: config.Unikernel, current: model.Release) -> bool:
+    questions = asked.lasting(wanted, current)
+    return bool(questions) and not any(
+        asking.ask(one, lambda: '', ANSWER, (), lambda: None) for one in questions)
 
 
 def _told(context: Context, silence: Silence, current: model.Release) -> model.Outcome:
@@ -84,22 +92,23 @@ def _rolled_back(
 def _restarted(
     context: Context, silence: Silence, releases: Releases, current: model.Release,
     wanted: config.Unikernel,
-) -> model.Outcome | None:
+) -> list[model.Outcome]:
     """By a fresh instance next to it where two can live side by side, else in its place."""
     candidates = Candidates(context)
     candidates.digest_secrets(silence.unikernel, wanted)
     same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
     if same and overlap.possible(current, current, wanted):
         try:
-            return _next_to(context, candidates, silence, releases, current, wanted)
+            return [_next_to(context, candidates, silence, releases, current, wanted)]
         except errors.Unavailable as missing:
             context.report.step(silence.unikernel, 'no fresh instance can be started next to '
                                 f'release {current.number}: {missing.reason}')
         except errors.Refused as refused:  # so it would be in its place
             reason = f'{silence.reason}; nor does a fresh instance of it serve: {refused.reason}'
-            return model.Outcome(silence.unikernel, 'silent', current, reason, refused.hint)
+            return [model.Outcome(silence.unikernel, 'silent', current, reason, refused.hint)]
     outcomes = deploy.converged(context)
-    return next((one for one in outcomes if one.unikernel == silence.unikernel), None)
+    return [one for one in outcomes
+            if one.unikernel == silence.unikernel or not told.silent(one)]
 
 
 def _next_to(
@@ -113,8 +122,11 @@ def _next_to(
     fresh = candidates.again(releases, name, wanted, current)
     try:
         Live(context).switch(releases, current, fresh, wanted)
-    except BaseException:
-        releases.discard(fresh.number)
+        pin = releases.pin()
+        if pin is not None and pin.release == current.number:  # a rollback holds on
+            releases.set_pin(msgspec.structs.replace(pin, release=fresh.number))
+    except errors.Refused as refused:
+        ended.explain(refused, releases, fresh)
         raise
     finally:
         context.leave()

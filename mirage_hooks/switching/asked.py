@@ -9,6 +9,8 @@ import urllib.parse
 import msgspec
 
 from .. import config
+from ..host import link
+from ..state import model
 from . import health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
@@ -63,6 +65,18 @@ def again(
         msgspec.structs.replace(one, within=min(one.within, WITHIN, key=config.seconds))
         for one in found
     )
+
+
+def lasting(wanted: config.Unikernel, release: model.Release) -> tuple[config.Health, ...]:
+    """What `release` is asked as long as it runs: not what only a start can answer."""
+    own = addresses(release)
+    found = health.questions(wanted, own[0] if own else '')
+    return tuple(one for one in found if one.http or one.tcp or one.ping)
+
+
+def addresses(release: model.Release) -> tuple[str, ...]:
+    """Those of its own stack, as far as they are known here."""
+    return link.addresses(release.network) if release.network is not None else ()
 
 
 def named_host(question: config.Health) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from .. import config
-from ..host import forked, link
+from ..host import forked
 from ..messages import errors
 from ..state import model
 from ..switching import asked, asking, health
@@ -30,13 +30,6 @@ Round = Generator[Step, str, Answer]
 """Gives its steps, is sent their answers, returns what came of all of them."""
 
 
-def questions(wanted: config.Unikernel, release: model.Release) -> tuple[config.Health, ...]:
-    """What `release` is asked as long as it runs: not what only a start can answer."""
-    own = _own(release)
-    found = health.questions(wanted, own[0] if own else '')
-    return tuple(one for one in found if one.http or one.tcp or one.ping)
-
-
 def round_of(
     wanted: config.Unikernel, rule: config.Watch, release: model.Release, heard: bool
 ) -> Round:
@@ -45,7 +38,7 @@ def round_of(
     began, limit = time.monotonic(), config.seconds(rule.timeout)
     try:
         wrong, missed = '', None
-        for question in questions(wanted, release):
+        for question in asked.lasting(wanted, release):
             if wrong := (yield from _step(question, limit, ())):
                 missed = question
                 break
@@ -85,12 +78,8 @@ def _direct(wanted: config.Unikernel, release: model.Release) -> asked.Asked | N
     """What it is asked directly; None where nobody knows where that is."""
     if wanted.port is not None and wanted.health:
         return asked.on_port(wanted, wanted.port)
-    own = _own(release)
+    own = asked.addresses(release)
     return asked.on_stage(wanted, own) if own and wanted.health else None
-
-
-def _own(release: model.Release) -> tuple[str, ...]:
-    return link.addresses(release.network) if release.network is not None else ()
 
 
 def _step(

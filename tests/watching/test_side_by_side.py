@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from mirage_hooks.host import processes
-from mirage_hooks.state import watched
+from mirage_hooks.state import model, watched
 from tests import wired
+from tests.deployment import git
 from tests.patience import PATIENCE, until
 from tests.wired import ADDRESS, Wired
 
@@ -68,6 +69,20 @@ def test_a_fresh_instance_takes_the_place_of_a_silent_one(site: Wired) -> None:
         ('deployed', 1), ('silent', 1), ('restarted', 2)], 'nothing is left to do'
 
 
+def test_a_rollback_holds_when_its_release_gives_way_to_a_fresh_instance(site: Wired) -> None:
+    site.release()
+    assert site.mirage('pull').returncode == 0
+    assert site.mirage('rollback', 'www').returncode == 0
+    seen = site.folder / 'seen'
+    until(lambda: 'release 1 answers' in seen.read_text().rpartition('release 2')[2])
+    suspended(site)
+    until(lambda: ('restarted', 3) in site.events(), pause=0.2)
+    assert site.mirage('pull').returncode == 0
+    blob = git(site.site, 'rev-parse', 'HEAD:unix/www')
+    assert (site.page(), site.state().of('www').pin()) == (
+        'release-0001', model.Pin(release=3, blob=blob))
+
+
 def test_a_bridge_that_is_down_is_told_and_nothing_is_restarted(site: Wired) -> None:
     def bridge(state: str) -> None:
         subprocess.run((*site.inside(), 'ip', 'link', 'set', 'br0', state), check=True)
@@ -79,4 +94,4 @@ def test_a_bridge_that_is_down_is_told_and_nothing_is_restarted(site: Wired) -> 
     seen = site.folder / 'seen'
     until(lambda: re.search(r'answers\n(.*\n)*\Z', seen.read_text().rpartition('judged')[2]))
     record = watched.read(site.state().of('www').root)
-    assert (record.silences, record.totals) == ((), {})
+    assert (record.silences, record.healed) == ((), ())
