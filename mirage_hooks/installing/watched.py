@@ -21,6 +21,8 @@ Description=mirage-hooks: ask what runs, restart what is silent
 {user}ExecStart={command} -C / watch
 Restart=always
 RestartSec=60s
+# An earlier version that was gone back to has no such command.
+RestartPreventExitStatus=2
 # What it has started outlives it.
 KillMode=process
 

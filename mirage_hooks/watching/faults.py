@@ -49,5 +49,8 @@ def memory(text: str) -> str:
 
 
 def _up(interface: str) -> bool:
-    flags = int((network.INTERFACES / interface / 'flags').read_text(), 16)
+    try:
+        flags = int((network.INTERFACES / interface / 'flags').read_text(), 16)
+    except OSError:
+        return True  # gone meanwhile
     return bool(flags & 1)  # IFF_UP of linux/if.h

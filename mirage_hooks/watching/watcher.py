@@ -7,14 +7,15 @@ import contextlib
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .. import config
-from ..host import children
+from ..host import children, forked
 from ..messages import errors
 from ..messages.report import plain
 from ..state import model, user, watched
+from ..switching import asked
 from . import policy, rounds
 from .policy import Act, Answer, Case
 from .watched import Known, Watched
@@ -63,7 +64,8 @@ class Watcher:
         folders = (*self.always, *user.repositories())
         found = {one.key: one for one in self.known.all(folders)}
         for key in set(self.ones) - set(found):
-            self._forget(self.ones.pop(key))
+            if step := self.ones.pop(key).step:
+                forked.end(step.asked)
         for key, one in found.items():
             if key in self.ones:
                 self.ones[key].of = one
@@ -80,30 +82,19 @@ class Watcher:
             if one.due <= now and busy < AT_ONCE:
                 self._begin(one, now)
                 busy += one.step is not None
-        self._wait(left, busy)
+        _wait(self.ones.values(), left, busy)
         for one in self.ones.values():
             self._take(one)
-
-    def _wait(self, left: float, busy: int) -> None:
-        now, poller = time.monotonic(), select.poll()
-        moments = [now + left]
-        for one in self.ones.values():
-            if one.step is not None:
-                poller.register(one.step.asked.reading, select.POLLIN)
-                moments.append(one.step.asked.until)
-            elif one.healing is not None:
-                moments.append(now + 0.2)
-            elif busy < AT_ONCE:
-                moments.append(one.due)
-        poller.poll(1000 * max(0.0, min(moments) - now))
 
     def _begin(self, one: One, now: float) -> None:
         """Begin a round, where there is something to be asked."""
         one.due = now + config.seconds(one.of.rule.every)
         try:
             one.release = one.of.release()
-            if one.release is None or not rounds.questions(one.of.wanted, one.release):
+            if one.release is None or not asked.lasting(one.of.wanted, one.release):
                 return
+            if not one.of.as_wanted(one.release):
+                return self._tell(one, 'is not asked: mirage.yml wants it started otherwise now')
             if one.of.down(one.release):
                 return self._came(one, one.release, Answer(down=True))
         except errors.Refused:
@@ -145,8 +136,13 @@ class Watcher:
             self._came(one, one.release, end.value)
 
     def _came(self, one: One, release: model.Release, answer: Answer) -> None:
-        now, rule, before = time.time(), one.of.rule, one.case.record
-        one.case, act = policy.step(one.case, answer, rule, one.of.facts(release), now)
+        now, rule, before = time.time(), one.of.rule, one.case
+        known = one.of.facts(release) if answer.wrong else policy.Release(
+            release.number, release.digest)
+        one.case, act = policy.step(before, answer, rule, known, now)
+        doubted = one.case.doubted
+        if act.kind and _heals(self.ones.values(), one.of.repository):
+            one.case, act, doubted = before, policy.NOTHING, True  # its turn comes
         value = min(answer.took, watched.SLOWEST)
         if answer.fault:
             value = watched.OURS
@@ -154,10 +150,10 @@ class Watcher:
             silent = answer.down or one.case.record.silent is not None
             value = watched.SILENT if silent else watched.MISSED
         self._note(one, value, _words(answer))
-        if one.case.doubted:
+        if doubted:
             doubt = min(config.seconds(rule.doubt), config.seconds(rule.every))
             one.due += doubt - config.seconds(rule.every)
-        if self.acts and one.case.record != before:
+        if self.acts and one.case.record != before.record:
             try:
                 watched.write(one.of.releases.root, one.case.record, now)
             except errors.Unavailable as full:  # a full disk: what cannot be counted is not begun
@@ -168,25 +164,52 @@ class Watcher:
     def _act(self, one: One, act: Act, release: model.Release) -> None:
         what = act.kind if act.kind in ('restart', 'rollback') else 'told'
         self.say(f'{one.of.name}: {plain(act.reason)}: {what}')
-        one.healing = children.Child((
-            sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(one.of.repository), 'heal',
-            one.of.name, act.kind, f'--release={release.number}', f'--reason={plain(act.reason)}',
-            f'--hint={act.hint.replace("NAME", one.of.name)}', *(['--quiet'] * act.quiet),
-        ))
+        try:
+            one.healing = children.Child((
+                sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(one.of.repository), 'heal',
+                one.of.name, act.kind, f'--release={release.number}',
+                f'--reason={plain(act.reason)}', f'--hint={act.hint.replace("NAME", one.of.name)}',
+                *(['--quiet'] * act.quiet),
+            ))
+        except OSError as error:  # no memory, no process
+            self.say(f'{one.of.name}: {what} cannot be started: {error.strerror}')
 
     def _note(self, one: One, value: int, words: str) -> None:
         """Keep `value` for this minute; say what is new."""
-        if words != one.said or value >= watched.OURS:
-            number = one.release.number if one.release else 0
-            self.say(f'{one.of.name}: release {number} {plain(words)}')
-        one.said = words
+        if value >= watched.OURS:
+            one.said = ''
+        self._tell(one, words)
         if self.acts:
             with contextlib.suppress(errors.Unavailable):  # a full disk
                 watched.note(one.of.releases.root, time.time(), value)
 
-    def _forget(self, one: One) -> None:
+    def _tell(self, one: One, words: str) -> None:
+        text = f'{one.of.name}: release {one.release.number if one.release else 0} {plain(words)}'
+        if text != one.said:
+            self.say(text)
+        one.said = text
+
+
+def _wait(ones: Iterable[One], left: float, busy: int) -> None:
+    """Until something comes of `ones`, of which `busy` are asked, or is due; `left` seconds at
+    most."""
+    now, poller = time.monotonic(), select.poll()
+    moments = [now + left]
+    for one in ones:
         if one.step is not None:
-            one.step.heard()
+            poller.register(one.step.asked.reading, select.POLLIN)
+            moments.append(one.step.asked.until)
+        elif one.healing is not None:
+            moments.append(now + 0.2)
+        elif busy < AT_ONCE:
+            moments.append(one.due)
+    poller.poll(1000 * max(0.0, min(moments) - now))
+
+
+def _heals(ones: Iterable[One], repository: Path) -> bool:
+    """Whether something of `repository` is being healed: one at a time, as its lock has it, for
+    where much is silent at once this host has enough to do."""
+    return any(one.healing is not None and one.of.repository == repository for one in ones)
 
 
 def _words(answer: Answer) -> str:
@@ -202,9 +225,12 @@ def _asleep() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
-def _version() -> bytes:
-    """What tells the installed version from another one; b'' when it is gone."""
-    try:
-        return (Path(__file__).parents[1] / '__init__.py').read_bytes()
-    except OSError:
-        return b''
+def _version() -> tuple[str, bytes]:
+    """What tells the installed version from another one: the environment that install.sh's link
+    names, and what is in ours; nothing of either when it is gone."""
+    link, text = '', b''
+    with contextlib.suppress(OSError):
+        link = str((Path(sys.prefix).parent / 'current').readlink())
+    with contextlib.suppress(OSError):
+        text = (Path(__file__).parents[1] / '__init__.py').read_bytes()
+    return link, text

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
+from mirage_hooks.host import children
 from mirage_hooks.state import watched
-from mirage_hooks.watching.watcher import Watcher
+from mirage_hooks.watching.watcher import One, Watcher
 from tests.deployment import PYTHON, Deployment, web
 from tests.patience import PATIENCE, until
 
@@ -125,7 +127,7 @@ def test_a_stopped_process_is_restarted_and_told(site: Watched) -> None:
     until(told.exists)
     why = f'http://127.0.0.1:{site.deployment.port}/ did not answer (timed out), 3 times in a row'
     assert f'release 1 was silent: {why}' in told.read_text()
-    assert site.record().totals == {'restart': 1}
+    assert [one.act for one in site.record().healed] == ['restart']
 
 
 def test_heal_never_only_tells(site: Watched) -> None:
@@ -224,3 +226,74 @@ def test_a_way_that_is_at_fault_is_not_the_releases(site: Watched) -> None:
     until(lambda: asked.one.healing is None or asked.one.healing.ended())
     assert site.events() == ['deployed', 'not watched']
     assert site.deployment.history()[1].reason == fault
+
+
+def test_what_mirage_yml_wants_otherwise_now_is_not_asked(site: Watched) -> None:
+    """As after a refusal: the questions are for another release."""
+    site.serve(web('one'), every='60s', timeout='60s', misses=1)
+    with contextlib.closing(site.deployment.hold_port()) as other:
+        port = other.getsockname()[1]
+    site.deployment.port = port
+    site.deployment.configure(
+        health={'http': f'http://127.0.0.1:{port}/', 'within': '100ms'}, watch={'misses': 1})
+    site.deployment.publish(b'nonsense', 'b' * 40)
+    site.deployment.pull()
+    assert site.events() == ['deployed', 'refused']
+    asked = Asked(site.deployment)
+    asked.rounds(1)
+    assert asked.said == ['www: release 1 is not asked: mirage.yml wants it started otherwise now']
+    assert asked.one.healing is None
+
+
+def heal(site: Watched) -> list[str]:
+    """What is said when the watcher has release 1 restarted."""
+    done = site.deployment.mirage('heal', 'www', 'restart', '--release=1', '--reason=no answer')
+    assert done.returncode == 0, done.stderr
+    return list(done.stdout.splitlines())
+
+
+def test_what_answers_again_once_the_lock_is_free_is_left_alone(site: Watched) -> None:
+    site.serve(web('one'))
+    before = site.deployment.processes()
+    assert heal(site) == ['www: release 1 answers, has ended or was replaced: nothing to do']
+    assert (site.deployment.processes(), site.events()) == (before, ['deployed'])
+
+
+def test_what_is_converged_with_a_restart_is_told_too(site: Watched) -> None:
+    site.serve(web('one'))
+    hook = site.deployment.host / '.git/hooks/post-merge'
+    hook.unlink()
+    text = yaml.safe_load(site.deployment.config.read_text())
+    text['unikernels']['blog'] = {'image': 'xen/latest', 'network': {'mode': 'socket'}}
+    site.deployment.configure(yaml.safe_dump(text))
+    stop(site.deployment)
+    told = [line.partition(' (')[0] for line in heal(site) if ' s  ' not in line]
+    assert 'www: release 1' in told
+    assert any(line.startswith('blog: ') for line in told), told
+
+
+def test_one_unikernel_of_a_repository_is_healed_at_a_time(site: Watched) -> None:
+    site.serve(web('one'), every='60s', timeout='1s', doubt='60s', misses=1)
+    asked = Asked(site.deployment)
+    other = One(asked.one.of, due=time.monotonic() + 3600)
+    other.healing = children.Child(('sleep', '3600'))
+    asked.watcher.ones[site.deployment.host, 'other'] = other
+    stop(site.deployment)
+    asked.rounds(2)
+    assert (asked.one.healing, site.record()) == (None, watched.Record())
+    del asked.watcher.ones[site.deployment.host, 'other']
+    other.healing._process.kill()
+    asked.rounds(1)
+    assert asked.one.healing is not None
+    until(lambda: 'restarted' in site.events(), pause=0.2)
+
+
+def test_where_nobody_knows_who_served_before_it_is_restarted(site: Watched) -> None:
+    site.serve(web('one'), every='60s', timeout='1s', doubt='60s', misses=1)
+    releases = site.deployment.state().of('www')
+    (releases.folder(1) / 'served').write_text('')
+    asked = Asked(site.deployment)
+    stop(site.deployment)
+    asked.rounds(1)
+    assert asked.one.healing is not None
+    until(asked.one.healing.ended)
