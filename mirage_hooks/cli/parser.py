@@ -116,8 +116,11 @@ def _everywhere(
 
 
 def _asking(command: Command) -> None:
-    one = command('status', asking.do_status, 'what runs now', json=True)
+    one = command('status', asking.do_status, 'what runs now, whether it answers, how it was',
+                  json=True)
     _name(one, nargs='?')
+    one.add_argument('--all', action='store_true', help='of every repository of this user')
+    one.add_argument('--watch', action='store_true', help='draw it anew every two seconds')
     one = command('history', asking.do_history, 'what happened', json=True)
     _name(one, nargs='?')
     one.add_argument('-n', '--lines', type=_count, default=20, help='how many events (20)')

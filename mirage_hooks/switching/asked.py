@@ -41,7 +41,7 @@ def on_port(wanted: config.Unikernel, port: int) -> Asked:
 def on_stage(wanted: config.Unikernel, own: tuple[str, ...]) -> Asked:
     """For a trial at its `own` addresses, which there all names lead to. Where its arguments name
     its port, what asks another place at another port is a proxy's to answer."""
-    questions, port = health.questions(wanted, own[0]), _named(wanted)
+    questions, port = health.questions(wanted, own[0]), named_port(wanted)
     if port is None:
         return Asked(questions, own)
     return _asked([(one, _staged(one, own, port)) for one in questions], own, port)
@@ -159,7 +159,7 @@ def _at(question: config.Health, host: str, port: int) -> config.Health:
     return msgspec.structs.replace(question, http=moved, host=name)
 
 
-def _named(wanted: config.Unikernel) -> int | None:
+def named_port(wanted: config.Unikernel) -> int | None:
     """The port that the arguments of a stack of its own name."""
     ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
     return int(ports[0]) if ports and ports[0].isdigit() else None

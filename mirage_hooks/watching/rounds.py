@@ -3,6 +3,7 @@ the steps waits for many of them at once."""
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable, Generator
 
@@ -16,6 +17,7 @@ from ..switching import asked, asking, health
 from . import faults
 from .policy import Answer
 
+AT_ONCE = 16  # questions under way
 LOOK = 10.0  # seconds in which this host says what is wrong with itself
 
 
@@ -26,7 +28,7 @@ class Step(msgspec.Struct, frozen=True):
     heard: Callable[[], str]
 
 
-Round = Generator[Step, str, Answer]
+Round = Generator[Step, str | None, Answer]
 """Gives its steps, is sent their answers, returns what came of all of them."""
 
 
@@ -50,6 +52,32 @@ def round_of(
         return Answer(fault=fault) if fault else Answer(wrong)
     except errors.Unavailable as short:  # of processes
         return Answer(fault=short.reason)
+
+
+def answers(under_way: dict[str, Round]) -> dict[str, Answer]:
+    """What comes of the rounds `under_way`, of AT_ONCE at a time."""
+    found, steps, left = dict[str, Answer](), dict[str, Step](), list(under_way)
+    while left or steps:
+        heard = dict.fromkeys(left[:AT_ONCE - len(steps)])
+        del left[:len(heard)]
+        over = _wait(steps) if not heard else {}
+        for name, answer in {**heard, **over}.items():
+            steps.pop(name, None)
+            try:
+                steps[name] = under_way[name].send(answer)
+            except StopIteration as end:
+                found[name] = end.value
+    return found
+
+
+def _wait(steps: dict[str, Step]) -> dict[str, str]:
+    """The answers of those `steps` that are over, once one is."""
+    limit = min(step.asked.until for step in steps.values()) - time.monotonic()
+    came, _, _ = select.select([step.asked.reading for step in steps.values()], (), (),
+                               max(0.0, limit))
+    now = time.monotonic()
+    return {name: step.heard() for name, step in steps.items()
+            if step.asked.reading in came or step.asked.until <= now}
 
 
 def _directly(

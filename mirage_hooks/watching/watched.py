@@ -33,12 +33,6 @@ class Watched(msgspec.Struct, frozen=True):
         """The one that is to be asked now; None where none is to serve."""
         return None if self.releases.stopped() else self.releases.current()
 
-    def as_wanted(self, release: model.Release) -> bool:
-        """Whether `release` was started as mirage.yml wants it now: else, as after a refusal or a
-        rollback, its address and port may be others than those that would be asked."""
-        # Behind these 8 characters may come a digest of the secrets.
-        return release.fingerprint[:8] == self.wanted.fingerprint[:8]
-
     def down(self, release: model.Release) -> bool:
         """Whether the process of `release` is known to have ended; what Xen or systemd runs, they
         may have started again."""
@@ -58,6 +52,13 @@ class Watched(msgspec.Struct, frozen=True):
         return policy.Release(
             release.number, release.digest, release.created,
             began(self.releases.folder(release.number)), before)
+
+
+def as_wanted(wanted: config.Unikernel, release: model.Release) -> bool:
+    """Whether `release` was started as it is `wanted` now: else, as after a refusal or a rollback,
+    its address and port may be others than those that would be asked."""
+    # Behind these 8 characters may come a digest of the secrets.
+    return release.fingerprint[:8] == wanted.fingerprint[:8]
 
 
 class Known:

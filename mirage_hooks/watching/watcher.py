@@ -18,9 +18,8 @@ from ..state import model, user, watched
 from ..switching import asked
 from . import policy, rounds
 from .policy import Act, Answer, Case
-from .watched import Known, Watched
+from .watched import Known, Watched, as_wanted
 
-AT_ONCE = 16  # questions under way
 LONGEST = 10.0  # seconds between two looks at what there is to watch
 LATE = 3.0  # seconds by which we may be late before an answer that did not come is our own fault
 ASLEEP = 1.0  # seconds that the host was suspended, after which the same holds
@@ -79,7 +78,7 @@ class Watcher:
         busy = sum(one.step is not None for one in self.ones.values())
         waiting = [one for one in self.ones.values() if one.step is None and one.healing is None]
         for one in sorted(waiting, key=lambda one: one.due):
-            if one.due <= now and busy < AT_ONCE:
+            if one.due <= now and busy < rounds.AT_ONCE:
                 self._begin(one, now)
                 busy += one.step is not None
         _wait(self.ones.values(), left, busy)
@@ -93,7 +92,7 @@ class Watcher:
             one.release = one.of.release()
             if one.release is None or not asked.lasting(one.of.wanted, one.release):
                 return
-            if not one.of.as_wanted(one.release):
+            if not as_wanted(one.of.wanted, one.release):
                 return self._tell(one, 'is not asked: mirage.yml wants it started otherwise now')
             if one.of.down(one.release):
                 return self._came(one, one.release, Answer(down=True))
@@ -201,7 +200,7 @@ def _wait(ones: Iterable[One], left: float, busy: int) -> None:
             moments.append(one.step.asked.until)
         elif one.healing is not None:
             moments.append(now + 0.2)
-        elif busy < AT_ONCE:
+        elif busy < rounds.AT_ONCE:
             moments.append(one.due)
     poller.poll(1000 * max(0.0, min(moments) - now))
 

@@ -197,4 +197,4 @@ def test_a_deployment_imports_nothing_heavy(serving: Deployment) -> None:
     loaded, said = heavy(serving, 'rollback', 'www')
     assert said.endswith('`deploy`')
     assert loaded == {'ctypes'}
-    assert heavy(serving, 'status')[0] == set()
+    assert heavy(serving, 'status')[0] == {'ctypes'}
