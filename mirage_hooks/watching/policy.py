@@ -103,7 +103,7 @@ def times(number: int) -> str:
 
 
 def _faulted(case: Case, answer: Answer, rule: config.Watch) -> tuple[Case, Act]:
-    if case.faulted < rule.misses or case.record.fault == answer.fault:
+    if case.faulted < rule.misses or case.record.fault:
         return case, NOTHING
     record = _with(case.record, fault=answer.fault)
     return _with(case, record=record), Act('fault', answer.fault, hint=(

@@ -155,6 +155,7 @@ def test_a_fault_of_this_host_is_told_once_until_it_is_over() -> None:
                'and see mirage-hooks check')
     assert clock.told([fault] * 2) == []
     assert clock.told([fault] * 20) == [told]
+    assert clock.told([Answer(fault='so many MB are left')] * 3) == [], 'numbers change'
     assert clock.told([FINE, *[fault] * 3]) == [told]
 
 
