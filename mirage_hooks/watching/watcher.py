@@ -120,7 +120,7 @@ class Watcher:
                 one.round = one.step = None
                 why = 'this host was suspended' if slept else 'this host was too busy to listen'
                 self._note(one, watched.OURS, f'{why}: it is asked again')
-                one.due = time.monotonic()
+                one.due = time.monotonic() + LATE
             else:
                 self._go_on(one, answer)
 
@@ -156,6 +156,7 @@ class Watcher:
             try:
                 watched.write(one.of.releases.root, one.case.record, now)
             except errors.Unavailable as full:  # a full disk: what cannot be counted is not begun
+                one.case = before
                 return self.say(f'{one.of.name}: {full.reason}')
         if act.kind and self.acts:
             self._act(one, act, release)

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import pytest_mock
 import yaml
 
 from mirage_hooks.host import children
+from mirage_hooks.messages import errors
 from mirage_hooks.state import watched
 from mirage_hooks.watching.watcher import One, Watcher
 from tests.deployment import PYTHON, Deployment, web
@@ -297,3 +299,21 @@ def test_where_nobody_knows_who_served_before_it_is_restarted(site: Watched) -> 
     asked.rounds(1)
     assert asked.one.healing is not None
     until(asked.one.healing.ended)
+
+
+def test_on_a_full_disk_nothing_is_begun_and_it_is_tried_again(
+    site: Watched, mocker: pytest_mock.MockerFixture
+) -> None:
+    site.serve(web('one'), every='60s', timeout='1s', doubt='60s', misses=1)
+    asked = Asked(site.deployment)
+    stop(site.deployment)
+    full = mocker.patch('mirage_hooks.state.watched.write',
+                        side_effect=errors.Unavailable('no space left'))
+    asked.rounds(7)
+    assert (asked.said[-1], asked.one.healing) == ('www: no space left', None)
+    assert asked.one.case.record == watched.Record()
+    mocker.stop(full)
+    asked.rounds(1)
+    assert asked.one.healing is not None
+    until(asked.one.healing.ended)
+    assert site.events() == ['deployed', 'silent', 'restarted']
