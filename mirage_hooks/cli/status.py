@@ -91,7 +91,7 @@ def _of_all() -> tuple[list[str], list[dict[str, Any]], bool]:
             told.append({'repository': str(folder), 'wrong': refused.reason, 'hint': refused.hint})
             well = False
             continue
-        lines += [f'  {line}' for line in view.lines(found)]
+        lines += view.lines(found)
         lines += _failure(found.wrong) if found.wrong else []
         told.append(found.fields)
         well &= found.well

@@ -55,6 +55,7 @@ def fitted(text: str) -> str:
     indent = ' ' * (len(text) - len(text.lstrip()))
     return textwrap.fill(
         text, max(20, columns()), subsequent_indent=f'{indent}    ', break_on_hyphens=False,
+        break_long_words=False,  # an address can still be clicked, a colour is whole
     )
 
 

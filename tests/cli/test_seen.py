@@ -149,8 +149,8 @@ def test_all_repositories_are_shown_and_what_is_wrong_with_one(
     done = serving.mirage('status', '--all')
     said = done.stdout.splitlines()
     assert (done.returncode, said[0], said[3], said[4]) == (1, str(serving.host), '', str(other))
-    assert said[1].startswith('  www: release 1 runs: ')
-    assert said[2].startswith(f'    http://127.0.0.1:{serving.port}/ answers in ')
+    assert said[1].startswith('www: release 1 runs: ')
+    assert said[2].startswith(f'  http://127.0.0.1:{serving.port}/ answers in ')
     assert said[5].startswith('mirage-hooks: ')
     told = json.loads(serving.mirage('status', '--all', '--json').stdout)['repositories']
     assert [one['repository'] for one in told] == [str(serving.host), str(other)]
