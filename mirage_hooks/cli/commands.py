@@ -35,6 +35,7 @@ def do_deploy(given: argparse.Namespace) -> int:
 def do_pull(given: argparse.Namespace) -> int:
     from ..deploying import pull
     from ..git.repository import Repository
+    from ..host import watcher
     from ..messages.report import Reporter
 
     repository = Repository(Path(given.repository))
@@ -44,6 +45,8 @@ def do_pull(given: argparse.Namespace) -> int:
         return running.converge(repository.folder, trigger, given.quiet)
 
     _untold(repository)
+    if given.quiet:  # as cron runs it
+        watcher.ensure()
     # First, for a remote may take its time, and visitors wait.
     before, failed = '', 0
     if _died(repository):
@@ -146,6 +149,18 @@ def do_keep(given: argparse.Namespace) -> int:
         when = time.strftime('%Y-%m-%d %H:%M:%S')
         state.keep_untold(f'the keeper did this by itself at {when}:\n{said.getvalue()}')
     return code
+
+
+def do_heal(given: argparse.Namespace) -> int:
+    from . import watch
+
+    return watch.heal(given)
+
+
+def do_watch(given: argparse.Namespace) -> int:
+    from . import watch
+
+    return watch.watch(Path(given.repository))
 
 
 def _untold(repository: Repository) -> None:

@@ -15,8 +15,9 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
+from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import candidate, decided, ended, fastpath, others, refusal, trial
+from . import decided, ended, fastpath, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -28,10 +29,11 @@ def converge(repository: Repository, intent: Intent, report: Reporter) -> list[m
     when nothing at all can be told."""
     state = store.opened(repository.state)
     with state.lock(intent.trigger, store.PATIENCE, report.waiting):
-        return _converged(Context(repository, state, intent, report))
+        return converged(Context(repository, state, intent, report))
 
 
-def _converged(context: Context) -> list[model.Outcome]:
+def converged(context: Context) -> list[model.Outcome]:
+    """The same, for whoever holds the lock."""
     files.write(context.state.fastpath, None)
     context.tidy()
     live = Live(context)
@@ -145,7 +147,7 @@ class Deployment:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
         old = self._kept()
-        if old is None or not candidate.alike(old, new):
+        if old is None or not alike(old, new):
             return None
         self.releases.discard(new.number)
         kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)

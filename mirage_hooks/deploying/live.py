@@ -52,7 +52,7 @@ class Live:
         current = releases.current()
         serving = current if current is not None and launcher.alive(releases, current) else None
         self.switch(releases, serving, earlier, wanted)
-        self.context.note(name, 'rolled back', earlier)
+        self.context.note(name, 'rolled back', earlier, reason=self.context.intent.reason)
         return model.Outcome(name, 'pinned', earlier)
 
     def running(
@@ -63,7 +63,8 @@ class Live:
         end = self.restarted(name, releases, release, wanted)
         if end is None:
             return model.Outcome(name, kind, release)
-        reason = f'release {release.number} was not running: {end.reason}' if end.reason else ''
+        was = 'silent' if end.reason == self.context.intent.reason else 'not running'
+        reason = f'release {release.number} was {was}: {end.reason}' if end.reason else ''
         hint = f'its console may say why: mirage-hooks logs {name}' if reason else ''
         return model.Outcome(name, 'restarted', release, reason, end.hint or hint)
 
@@ -104,7 +105,7 @@ class Live:
         releases.set_overlap(None)
         self.context.switched = True
         launcher.stop(releases, release)
-        return ended.End(None, '')
+        return ended.End(None, self.context.intent.reason)
 
     def _end(self, releases: Releases, release: model.Release) -> ended.End:
         """How `release` ended; without a reason when nobody saw it, as after a reboot."""

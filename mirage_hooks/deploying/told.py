@@ -9,6 +9,8 @@ from ..messages import terminal
 from ..messages.report import Reporter, plain
 from ..state import model
 
+FAILED = {'remembered': 'still refused', 'silent': 'SILENT', 'unasked': 'CANNOT BE WATCHED'}
+
 
 def outcomes(report: Reporter, outcomes: Iterable[model.Outcome]) -> None:
     """Tell what came of a converge; a quiet `report` only what changed or failed, and how."""
@@ -30,7 +32,7 @@ def lines(outcome: model.Outcome) -> list[str]:
     name = outcome.unikernel
     said = [f'{name}: {plain(outcome.ended)}'] if outcome.ended else []
     if outcome.failed:
-        again = 'still refused' if outcome.kind == 'remembered' else 'REFUSED'
+        again = FAILED.get(outcome.kind, 'REFUSED')
         said.append(f'{name}: {again}: {plain(outcome.reason)}')
         said += [f'    | {plain(text)}' for text in outcome.console]
         said += [f'  its console: {outcome.logs}'] if outcome.console and outcome.logs else []

@@ -9,7 +9,7 @@ from ..git import shared
 from ..host import network
 from ..messages import errors
 from ..messages.report import age
-from ..state import model, pipe
+from ..state import model, pipe, user
 from ..switching import asking, crashes, launcher
 from ..switching import health as questions
 from . import ports
@@ -23,6 +23,21 @@ def kept(place: Place) -> Found:
     if not pipe.keeps(place.state.root):
         yield note('keeper', 'no keeper runs: what ends is started again by the next push or cron '
                    'run alone', 'mirage-hooks deploy')
+
+
+def watched(place: Place) -> Found:
+    """Whether what is silent is seen; of a repository that the installer has put on the list."""
+    if not any(one.watched for one in place.settings.unikernels.values()):
+        return
+    number = user.watcher()
+    if place.repository.folder not in user.repositories():
+        return
+    if number:
+        yield fine('watcher', f'process {number} asks what runs')
+    else:
+        yield note('watcher', "no watcher runs: what is silent is not seen; cron's next run starts "
+                   'it, where systemd does not', 'mirage-hooks pull --quiet, or to see what it '
+                   'sees: mirage-hooks watch')
 
 
 def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:

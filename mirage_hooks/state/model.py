@@ -172,13 +172,15 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Kind = Literal[
-    'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered'
+    'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered',
+    'silent', 'unasked',
 ]
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a converge did to one unikernel, and what runs now. `ended` says that what goes on
-    running had ended, `logs` which command shows the whole of `console`."""
+    running had ended, `logs` which command shows the whole of `console`; `silent` and `unasked`
+    are the watcher's: it does not answer, or cannot be asked."""
 
     unikernel: str
     kind: Kind
@@ -191,4 +193,4 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def failed(self) -> bool:
-        return self.kind in ('refused', 'remembered')
+        return self.kind in ('refused', 'remembered', 'silent', 'unasked')

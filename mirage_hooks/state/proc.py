@@ -58,6 +58,11 @@ def _read(path: str) -> bytes:
         return b''  # ended meanwhile, or another user's
 
 
+def since(ticks: int) -> float:
+    """When (seconds since 1970) a process was started that `identity` says was at `ticks`."""
+    return time.time() - clock() + ticks / os.sysconf('SC_CLK_TCK')
+
+
 def boot() -> str:
     """What tells this boot of the host from every other one."""
     return Path('/proc/sys/kernel/random/boot_id').read_text().strip()

@@ -101,7 +101,7 @@ def _proved(
             macs = [stage.mac(address) for address in own]  # it answers for each of them
             yield stage, macs[0]
         except BaseException:
-            if not releases.points_to(new):
+            if not switch.is_live(releases, new):
                 launcher.stop(releases, new)
             raise
 

@@ -86,7 +86,7 @@ def replace(
             releases.point(new.number)
     except BaseException:  # also when a person interrupts it: nothing serves now
         with interruption.held():
-            if releases.points_to(new):
+            if is_live(releases, new):
                 raise
             launcher.stop(releases, new)
             if old is not None and not launcher.alive(releases, old):
@@ -94,6 +94,12 @@ def replace(
                 with contextlib.suppress(errors.Refused):  # the caller tries again, and says so
                     launcher.start(releases, old, owner)
         raise
+
+
+def is_live(releases: Releases, release: model.Release) -> bool:
+    """Whether it is the one that is pointed to."""
+    current = releases.current()
+    return current is not None and current.number == release.number
 
 
 def begin(

@@ -356,7 +356,7 @@ def test_a_rollback_to_nowhere_is_refused(
 def test_our_own_fault_exits_3_and_keeps_the_traceback(
     shared: Deployment, mocker: pytest_mock.MockerFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mocker.patch('mirage_hooks.cli.view.status', side_effect=ZeroDivisionError('by us'))
+    mocker.patch('mirage_hooks.cli.status.status', side_effect=ZeroDivisionError('by us'))
     assert main(['-C', str(shared.host), 'status']) == 3
     log = shared.state().root / 'fault.log'
     assert capsys.readouterr() == ('', (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -22,19 +23,22 @@ def commit(deployment: Deployment, revision: str = 'HEAD') -> str:
 def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
     release, known = shared.current(), shared.state().of('www').run(1)
     assert known is not None
-    done = shared.mirage('status')
+    done, url = shared.mirage('status'), f'http://127.0.0.1:{shared.port}/'
     assert done.returncode == 0
-    assert done.stdout.rpartition(', deployed ')[0] == (
+    assert re.sub(r'[0-9]+ (s|min|ms)\b', r'N \1', done.stdout) == (
         f'www: release 1 runs: unix, {len(web("one"))} bytes, commit {release.commit[:12]}, '
-        f'process {known.pid}'
+        f'process {known.pid}, deployed N s ago\n  {url} answers in N ms, up N s\n'
     )
-    assert json.loads(shared.mirage('status', '--json').stdout) == {
-        'repository': str(shared.host), 'deploying': '', 'left': [], 'keeper': True,
+    told = json.loads(shared.mirage('status', '--json').stdout)
+    assert told['unikernels'][0].pop('health')['ms'] > 0
+    assert abs(told['unikernels'][0].pop('since') - release.created) < PATIENCE
+    assert told == {
+        'repository': str(shared.host), 'deploying': '', 'left': [], 'keeper': True, 'cron': None,
         'unikernels': [{
             'name': 'www', 'state': 'running', 'release': 1, 'commit': commit(shared),
             'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
             'description': f'unix, {len(web("one"))} bytes', 'created': release.created,
-            'interfaces': [], 'pid': known.pid,
+            'interfaces': [], 'pid': known.pid, 'url': url,
         }],
     }
 

@@ -46,6 +46,8 @@ NO_SENSE = {
     'check --nonsense': 'unrecognized arguments: --nonsense',
     'config': 'the following arguments are required: what',
     'config nope': "argument what: invalid choice: 'nope'",
+    'watch www': 'unrecognized arguments: www',
+    'heal www': 'the following arguments are required: what, --release',
     'slim www': 'unrecognized arguments: www',
     'init a b': 'unrecognized arguments: b',
     'publish --keep 0': "argument --keep: '0' is not a number from 1",

@@ -43,7 +43,7 @@ def test_what_is_killed_serves_again_and_the_history_says_why(serving: Deploymen
     last = serving.history()[-1]
     assert (last.event, last.trigger, last.release) == ('restarted', 'keeper', 1)
     assert last.reason in ('', f'it ended with exit code 137: {KILLED}')
-    said = serving.mirage('status').stdout.splitlines()[1]
+    said = serving.mirage('status').stdout.splitlines()[2]
     why = f': {last.reason}' if last.reason else ''
     assert re.sub('[0-9]+ s ago', 'N s ago', said) == f'  restarted once, last N s ago{why}'
 

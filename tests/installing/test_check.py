@@ -350,6 +350,9 @@ def test_no_cron_daemon(pulled: Deployment, tmp_path: Path) -> None:
         '         hint: start it, now and at each boot: systemctl enable --now cron (or crond); '
         'without systemd: service cron start',
         'note     cron: it has not run yet',
+        "note     watcher: no watcher runs: what is silent is not seen; cron's next run starts it, "
+        'where systemd does not',
+        '         hint: mirage-hooks pull --quiet, or to see what it sees: mirage-hooks watch',
         *ONE, f'ok       www: port {pulled.port} is free', *UNDEPLOYED,
     ]
 
@@ -473,7 +476,8 @@ def test_when_too_much_hangs_the_rest_is_left_alone(
     found = check.findings(Repository(serving.host))
     assert [(one.subject, one.text) for one in found[3:]] == [
         (subject, f'{what}: not looked at, for 1 others hung') for subject, what in (
-            ('safeguards', 'safeguards'), ('keeper', 'keeper'), ('git', 'git'),
+            ('safeguards', 'safeguards'), ('keeper', 'keeper'), ('watcher', 'watcher'),
+                ('git', 'git'),
             *(('www', what) for what in ('image', 'port', 'state', 'health', 'refusal')),
         )
     ]
