@@ -281,10 +281,12 @@ def test_one_unikernel_of_a_repository_is_healed_at_a_time(site: Watched) -> Non
     other.healing = children.Child(('sleep', '3600'))
     asked.watcher.ones[site.deployment.host, 'other'] = other
     stop(site.deployment)
-    asked.rounds(2)
-    assert (asked.one.healing, site.record()) == (None, watched.Record())
+    try:
+        asked.rounds(2)
+        assert (asked.one.healing, site.record()) == (None, watched.Record())
+    finally:
+        other.healing._process.kill()
     del asked.watcher.ones[site.deployment.host, 'other']
-    other.healing._process.kill()
     asked.rounds(1)
     assert asked.one.healing is not None
     until(lambda: 'restarted' in site.events(), pause=0.2)
