@@ -90,16 +90,16 @@ def do_restart(given: argparse.Namespace) -> int:
 
 def _one(given: argparse.Namespace, what: str, **decided: Any) -> int:
     """A converge in which a person decided something of one unikernel."""
-    _require_configured(given)
+    _require_there(given)
     trigger = f'{what} by {caller.person()}'
     return running.converge(Path(given.repository), trigger, only=given.name, **decided)
 
 
-def _require_configured(given: argparse.Namespace) -> None:
+def _require_there(given: argparse.Namespace) -> None:
     from ..git.repository import Repository
     from . import names
 
-    names.require_configured(Repository(Path(given.repository)), [given.name])
+    names.require_there(Repository(Path(given.repository)), given.name)
 
 
 def do_rollback(given: argparse.Namespace) -> int:
@@ -107,7 +107,7 @@ def do_rollback(given: argparse.Namespace) -> int:
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
-    _require_configured(given)
+    _require_there(given)
     repository, report = Repository(Path(given.repository)), Reporter()
     trigger = f'rollback by {caller.person()}'
     outcome = rollback.rollback(repository, given.name, given.release, trigger, report)

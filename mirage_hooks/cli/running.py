@@ -64,11 +64,12 @@ def converge(
 
     place = discovery.ahead(folder)
     with _uncollected():
-        from ..deploying import deploy, notify, told
+        from ..deploying import decided, deploy, notify, told
         from ..deploying.context import Intent
         from ..git.repository import Repository
         from ..messages import progress
         from ..messages.report import Reporter, encoded, plain
+        from ..state import store
 
     # What is said on the way does not come between a program and its answer.
     report = Reporter(quiet, sys.stderr if as_json else None)
@@ -87,7 +88,8 @@ def converge(
         for line in proposal.lines(repository):
             report.line(plain(line))
     notify.tell(repository, outcomes, trigger, report)
-    return int(any(outcome.failed for outcome in shown))
+    state = store.opened(repository.state)
+    return int(not all(decided.done(intent, state.of(one.unikernel), one) for one in shown))
 
 
 @contextlib.contextmanager
