@@ -92,6 +92,22 @@ def converge(
     return int(not all(decided.done(intent, state.of(one.unikernel), one) for one in shown))
 
 
+def pushed(git_dir: Path, trigger: str) -> int:
+    """A converge for a hook of git: whoever pushed is told, also by `publish`, when it came to
+    nothing at all."""
+    try:
+        return converge(git_dir, trigger)
+    except errors.Refused as refused:
+        from ..messages.report import Reporter
+
+        report = Reporter(stream=sys.stderr)
+        report.failure(refused)
+        # Where anything ever ran, what is wrong in mirage.yml is told of each unikernel.
+        what = 'nothing runs' if isinstance(refused, errors.Mistakes) else 'nothing was deployed'
+        report.line(f'mirage-hooks: REFUSED: {what} until that is right')
+        return 1
+
+
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Import without looking for garbage all the while: there is none, and it takes a tenth of the
