@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .. import image
+from .. import config, image
+from ..deploying import newer
 from ..git.repository import Repository
 from ..host import facts
 from ..messages import errors
@@ -24,8 +25,10 @@ def status(repository: Repository, only: str, as_json: bool) -> int:
     or nobody can tell."""
     state = store.opened(repository.state)
     wrong: errors.Refused | None = None
+    settings = None
     try:
-        names = list(store.settings(repository.config_path(), state.root).unikernels)
+        settings = store.settings(repository.config_path(), state.root)
+        names = list(settings.unikernels)
     except errors.Refused as refused:
         names, wrong = [], refused
         if not state.names():
@@ -38,6 +41,8 @@ def status(repository: Repository, only: str, as_json: bool) -> int:
     rows = [row for row in rows if row['name'] in names or 'release' in row]
     rows = [row for row in rows if only in ('', row['name'])]
     deploying = state.holder()
+    if settings is not None and not deploying:
+        _wait(rows, repository, state, settings)
     left, keeper = leftover.left(state, facts.owner(state.root)), pipe.keeps(state.root)
     if as_json:
         print(encoded({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
@@ -52,6 +57,18 @@ def status(repository: Repository, only: str, as_json: bool) -> int:
     if wrong:
         Reporter(stream=sys.stderr).failure(wrong)
     return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
+
+
+def _wait(
+    rows: list[dict[str, Any]], repository: Repository, state: store.Store,
+    settings: config.Settings,
+) -> None:
+    """Add to `rows` the commits whose images wait to be deployed."""
+    for row in rows:
+        if row['name'] in settings.unikernels and (
+            commit := newer.waits(repository, state.of(row['name']), settings, row['name'])
+        ):
+            row['newer'] = commit
 
 
 def inspect(path: Path, as_json: bool) -> None:
@@ -90,7 +107,7 @@ def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
         }
         run = releases.run(release.number)
         row |= {'domain': release.plan.domain} if release.plan.domain else {}
-        row |= {'pid': run.pid} if alive and run else {}
+        row |= {'pid': run.pid, 'since': proc.began(run.started)} if alive and run else {}
         crashed, hint = ('', '') if alive else crashes.explain(releases, release)
         row |= {'crashed': crashed, 'hint': hint} if crashed else {}
         restarted = crashes.restarts(releases, release)
@@ -135,6 +152,10 @@ def _people(rows: list[dict[str, Any]], deploying: str, keeper: bool) -> None:
             print(fitted(
                 f'  release {side["release"]} keeps its connections, {left:.0f} s at most'
             ))
+        if 'newer' in row:
+            how = f'start {row["name"]}' if row['state'] == 'stopped' else 'deploy'
+            print(fitted(f'  newer: the image of commit {row["newer"][:12]} waits: '
+                         f'mirage-hooks {how}'))
         if 'refused' in row:
             refused = row['refused']
             print(fitted(
@@ -161,8 +182,10 @@ def _state(row: dict[str, Any]) -> str:
     words = {'running': green('runs'), 'stopped': yellow('is stopped by hand'),
              'down': red('is DOWN')}
     where = f'domain {row["domain"]}' if 'domain' in row else f'process {row.get("pid", "-")}'
+    when = time.strftime('%Y-%m-%d %H:%M', time.localtime(row.get('since')))
+    since = f', runs since {when}' if 'since' in row else ''
     pinned = ', kept by a rollback' if 'pinned' in row else ''
     return (
         f'release {row["release"]} {words[row["state"]]}{pinned}: {plain(row["description"])}, '
-        f'commit {row["commit"][:12]}, {where}, deployed {age(row["created"])} ago'
+        f'commit {row["commit"][:12]}, {where}{since}, deployed {age(row["created"])} ago'
     )

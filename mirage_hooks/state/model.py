@@ -178,7 +178,8 @@ Kind = Literal[
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a converge did to one unikernel, and what runs now. `ended` says that what goes on
-    running had ended, `logs` which command shows the whole of `console`."""
+    running had ended, `logs` which command shows the whole of `console`, `waits` the commit of a
+    newer image that was left alone."""
 
     unikernel: str
     kind: Kind
@@ -188,6 +189,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     console: tuple[str, ...] = ()
     ended: str = ''
     logs: str = ''
+    waits: str = ''
 
     @property
     def failed(self) -> bool:

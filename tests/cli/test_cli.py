@@ -220,7 +220,9 @@ def test_a_stopped_unikernel_stays_stopped_until_start(serving: Deployment) -> N
     assert (done.returncode, done.stdout) == (0, 'www: release 1 was ended\nwww: stopped\n')
     for version, content in ((B, 'twice'), (C, 'two')):
         serving.publish(web(content), version)
-        assert serving.pull().stderr == 'www: stopped\n'
+        assert serving.pull().stderr == (
+            f'www: the newer image of commit {commit(serving)[:12]} waits: mirage-hooks start www\n'
+            'www: stopped by hand: it stays so until `mirage-hooks start www`\n')
     for command in (('pull', '--quiet'), ('deploy',), ('deploy', 'www'), ('stop', 'www')):
         assert serving.mirage(*command).returncode == 0
         assert serving.page() == ''
@@ -277,6 +279,9 @@ def test_a_restart_starts_nothing_newer(serving: Deployment) -> None:
     serving.pull()
     done = serving.mirage('restart', 'www')
     assert (done.returncode, serving.page()) == (0, 'one')
+    waits = f'image of commit {commit(serving)[:12]} waits: mirage-hooks deploy'
+    assert f'www: the newer {waits} www\n' in done.stdout
+    assert f'\n  newer: the {waits}\n' in serving.mirage('status').stdout
     assert serving.mirage('deploy').returncode == 0
     assert serving.page() == 'two'
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 import types
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mirage_hooks.deploying import told
@@ -121,12 +123,14 @@ def test_forty_columns_are_enough_for_status(
     known = serving.state().of('www').run(current.number)
     assert known is not None
     found = shown(tmp_path, 40, *serving.command('status'))
+    when = time.strftime('%Y-%m-%d %H:%M', time.localtime(psutil.Process(known.pid).create_time()))
     age = found.split('deployed ')[1].split(' ago')[0]
     refused = found.split('refused ')[1].split(' ago')[0]
     assert re.sub(':[0-9]{5}/', ':PORT/', found).rstrip().splitlines() == [
         f'www: release 1 runs: unix, {len(web("one"))}',
         f'    bytes, commit {current.commit[:12]}, process',
-        f'    {known.pid}, deployed {age} ago',
+        f'    {known.pid}, runs since {when},',
+        f'    deployed {age} ago',
         f'  refused {refused} ago:',
         '      http://127.0.0.1:PORT/ did not',
         '      answer (Connection refused) within',
