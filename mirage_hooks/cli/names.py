@@ -21,6 +21,8 @@ def known(repository: Repository, state: store.Store) -> list[str]:
         named = configured(repository)
     except errors.Refused:  # what has run can be asked for all the same
         named = []
+        if not state.root.exists():  # it is none of ours
+            raise
     told = (entry.unikernel for entry in journal.entries(state.history))
     return list(dict.fromkeys([*named, *state.names(), *told]))
 
