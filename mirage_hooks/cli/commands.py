@@ -93,16 +93,16 @@ def do_restart(given: argparse.Namespace) -> int:
 
 def _one(given: argparse.Namespace, what: str, **decided: Any) -> int:
     """A converge in which a person decided something of one unikernel."""
-    _require_configured(given)
+    _require_there(given)
     trigger = f'{what} by {caller.person()}'
     return running.converge(Path(given.repository), trigger, only=given.name, **decided)
 
 
-def _require_configured(given: argparse.Namespace) -> None:
+def _require_there(given: argparse.Namespace) -> None:
     from ..git.repository import Repository
     from . import names
 
-    names.require_configured(Repository(Path(given.repository)), [given.name])
+    names.require_there(Repository(Path(given.repository)), given.name)
 
 
 def do_rollback(given: argparse.Namespace) -> int:
@@ -112,10 +112,9 @@ def do_rollback(given: argparse.Namespace) -> int:
     from ..deploying import notify, rollback, told
     from ..git.repository import Repository
     from ..messages.report import Reporter
-    from . import names
 
+    _require_there(given)
     repository, report = Repository(Path(given.repository), place), Reporter()
-    names.require_configured(repository, [given.name])
     trigger = f'rollback by {caller.person()}'
     outcome = rollback.rollback(repository, given.name, given.release, trigger, report)
     told.outcomes(report, [outcome])

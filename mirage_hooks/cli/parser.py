@@ -37,7 +37,25 @@ class Parser(argparse.ArgumentParser):
         known = [one for one in self._option_string_actions if one.startswith('--')]
         if options and (meant := nearest.question(options[0].partition('=')[0], known)):
             self.error(f'unrecognized arguments: {" ".join(unknown)}; {meant}')
+        if options and self._belongs_behind(options[0].partition('=')[0], given):
+            self.error(f'unrecognized arguments: {" ".join(unknown)}; it belongs behind the '
+                       f'command: mirage-hooks {given.command} {options[0]}')
         return given, unknown
+
+    def _belongs_behind(self, option: str, given: argparse.Namespace) -> bool:
+        """Whether the command that is `given` has `option`, which stood before it."""
+        found = (one.choices for one in self._actions if one.dest == 'command')
+        commands: Any = next(found, None) or {}
+        command = commands.get(getattr(given, 'command', None))
+        return command is not None and option in command._option_string_actions
+
+    def error(self, message: str) -> Any:
+        """As ever; for what must be chosen, with the choices."""
+        for one in self._actions:
+            lacks = message == f'the following arguments are required: {one.dest}'
+            if lacks and one.choices and not one.option_strings and one.dest != 'command':
+                message = f'{message}: {", ".join(map(str, one.choices))}'
+        super().error(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         commands = action.choices if action.dest in ('command', 'topic') else None

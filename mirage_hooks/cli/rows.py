@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from .. import config
+from ..deploying import newer
 from ..git.repository import Repository
 from ..host import facts
 from ..messages import errors, report
@@ -48,13 +49,14 @@ class Found(msgspec.Struct, frozen=True):
 def found(repository: Repository, only: str) -> Found:
     """Everything, or `only` one; raises Refused where nothing is known."""
     state = store.opened(repository.state)
-    wanted, wrong = dict[str, config.Unikernel](), None
+    settings, wrong = config.Settings(unikernels={}), None
     try:
-        wanted = store.settings(repository.config_path(), state.root).unikernels
+        settings = store.settings(repository.config_path(), state.root)
     except errors.Refused as refused:
         wrong = refused
         if not state.names():
             raise
+    wanted = settings.unikernels
     known = list(dict.fromkeys([*wanted, *state.names()]))
     known_names.require(only, known)
     live = {name: state.of(name).current() for name in known}
@@ -62,8 +64,10 @@ def found(repository: Repository, only: str) -> Found:
     rows = [_row(state, name, seen) for name in known if only in ('', name)]
     rows = [row for row in rows if row['name'] in wanted or 'release' in row]
     _reached(state, rows, wanted)
+    if not (deploying := state.holder()):
+        _wait(rows, repository, state, settings)
     return Found({
-        'repository': str(repository.folder), 'deploying': state.holder(),
+        'repository': str(repository.folder), 'deploying': deploying,
         'left': leftover.left(state, facts.owner(state.root)), 'keeper': pipe.keeps(state.root),
         'cron': state.last_run(), 'unikernels': rows,
     }, wrong)
@@ -165,6 +169,18 @@ def _reached(
         if answer := answers.get(row['name']):
             wrong = answer.wrong or answer.fault
             row['health'] = {'wrong': wrong} if wrong else {'ms': answer.took}
+
+
+def _wait(
+    rows: list[Row], repository: Repository, state: store.Store, settings: config.Settings
+) -> None:
+    """Add to `rows` the commits whose images wait to be deployed."""
+    for row in rows:
+        name = row['name']
+        if name in settings.unikernels and (
+            commit := newer.waits(repository, state.of(name), settings, name)
+        ):
+            row['newer'] = commit
 
 
 def _uptime(minutes: list[int], pieces: int) -> dict[str, Any]:

@@ -126,6 +126,9 @@ def _troubles(row: Row) -> list[str]:
     for side in row.get('draining', ()):
         left = max(0, side['until'] - time.time())
         said.append(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')
+    if 'newer' in row:
+        how = f'start {row["name"]}' if row['state'] == 'stopped' else 'deploy'
+        said.append(f'  newer: the image of commit {row["newer"][:12]} waits: mirage-hooks {how}')
     if 'refused' in row:
         refused = row['refused']
         said.append(f'  {red("refused")} {age(refused["at"])} ago: {plain(refused["reason"])}')

@@ -17,7 +17,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import decided, ended, fastpath, others, refusal, trial
+from . import again, decided, ended, fastpath, newer, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -42,7 +42,7 @@ def converged(context: Context) -> list[model.Outcome]:
     except errors.Refused as refused:  # what serves goes on without its mirage.yml
         if not context.state.names():
             raise
-        outcomes = Refusals(context, Candidates(context), live).all_kept(refused)
+        outcomes = _without_settings(Refusals(context, Candidates(context), live), refused)
         context.leave()
         return outcomes
     context.state.news('settings', '')
@@ -55,6 +55,33 @@ def converged(context: Context) -> list[model.Outcome]:
     fastpath.leave(context, outcomes)
     others.told(context, settings, outcomes)
     return outcomes
+
+
+def _without_settings(refusals: Refusals, refused: errors.Refused) -> list[model.Outcome]:
+    """The outcomes while mirage.yml is `refused`: all goes on as it is, but for what a person
+    decided now."""
+    context = refusals.context
+    if context.intent.stopped:
+        context.report.refused(refused.reason, refused.hint)
+    known = refusals.known(refused)
+    return [_decided(refusals, name) or refusals.kept(name, known)
+            for name in context.state.names()]
+
+
+def _decided(refusals: Refusals, name: str) -> model.Outcome | None:
+    """The outcome of what a person decided now of `name`, from the state alone; None for
+    nothing."""
+    context = refusals.context
+    releases, last = context.state.of(name), store.last_settings(context.state)
+    decided.write_down(context.intent, name, releases)
+    if name not in context.intent.stopped:
+        return None
+    try:
+        stopped = refusals.live.stopped(name, releases)
+    except errors.Refused as refused:
+        return refusals.kept(name, refused)
+    wanted = last.unikernels.get(name) if last is not None else None
+    return stopped or again.started(refusals, name, releases, wanted)
 
 
 class Deployment:
@@ -85,7 +112,11 @@ class Deployment:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
         decided.write_down(self.context.intent, self.name, self.releases)
         if (stopped := self.live.stopped(self.name, self.releases)) is not None:
-            return stopped
+            return newer.left_alone(stopped, self.context, self.settings)
+        if self.name in self.context.intent.restarted and (restarted := again.started(
+            self.refusals, self.name, self.releases, self.wanted
+        )) is not None:
+            return newer.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
         if (pinned := decided.pinned(

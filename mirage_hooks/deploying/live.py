@@ -57,7 +57,7 @@ class Live:
 
     def running(
         self, name: str, releases: Releases, release: model.Release,
-        wanted: config.Unikernel, kind: model.Kind = 'unchanged',
+        wanted: config.Unikernel | None, kind: model.Kind = 'unchanged',
     ) -> model.Outcome:
         """The outcome, of `kind` when `release` ran: else it is started again, which says why."""
         end = self.restarted(name, releases, release, wanted)

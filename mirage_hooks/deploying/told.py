@@ -40,15 +40,21 @@ def lines(outcome: model.Outcome) -> list[str]:
     elif outcome.reason:
         said.append(f'{name}: {plain(outcome.reason)}')
         said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
+    if outcome.waits:
+        how = 'start' if outcome.kind == 'stopped' else 'deploy'
+        said.append(f'{name}: the newer image of commit {outcome.waits[:12]} waits: '
+                    f'mirage-hooks {how} {name}')
     return [*said, f'{name}: {_now(outcome)}']
 
 
 def _now(outcome: model.Outcome) -> str:
     release = outcome.running
     if release is None:
-        return {'removed': 'stopped: it is no longer in mirage.yml'}.get(
-            outcome.kind, 'stopped' if outcome.kind == 'stopped' else 'nothing runs'
-        )
+        return {
+            'removed': 'stopped: it is no longer in mirage.yml',
+            'stopped': 'stopped' if outcome.reason else 'stopped by hand: it stays so until '
+            f'`mirage-hooks start {outcome.unikernel}`',
+        }.get(outcome.kind, 'nothing runs')
     what = (
         f'release {release.number} ({plain(release.description)}, commit {release.commit[:12]})'
     )

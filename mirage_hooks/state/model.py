@@ -179,8 +179,9 @@ Kind = Literal[
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a converge did to one unikernel, and what runs now. `ended` says that what goes on
-    running had ended, `logs` which command shows the whole of `console`; `silent` and `unasked`
-    are the watcher's: it does not answer, or cannot be asked."""
+    running had ended, `logs` which command shows the whole of `console`, `waits` the commit of a
+    newer image that was left alone; `silent` and `unasked` are the watcher's: it does not answer,
+    or cannot be asked."""
 
     unikernel: str
     kind: Kind
@@ -190,6 +191,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     console: tuple[str, ...] = ()
     ended: str = ''
     logs: str = ''
+    waits: str = ''
 
     @property
     def failed(self) -> bool:

@@ -22,6 +22,9 @@ from tests.deployment import Deployment, git
 from tests.messages.screen import screen
 from tests.patience import PATIENCE, until
 
+# libreadline, when something imports it here, tells all children the size of no terminal.
+SIZELESS = {key: one for key, one in os.environ.items() if key not in ('COLUMNS', 'LINES')}
+
 
 def row(**fields: Any) -> rows.Row:
     return {
@@ -161,7 +164,7 @@ def test_it_is_drawn_again_and_again_on_a_terminal(serving: Deployment) -> None:
     with screen(60) as made:
         drawing = subprocess.Popen(
             serving.command('status', '--watch', '--color', 'never'), stdout=made.stream,
-            stderr=made.stream, stdin=subprocess.DEVNULL, env={**os.environ, 'TERM': 'xterm'})
+            stderr=made.stream, stdin=subprocess.DEVNULL, env=SIZELESS | {'TERM': 'xterm'})
         drawn = ['']
 
         def twice() -> bool:

@@ -8,6 +8,8 @@ import re
 import subprocess
 import time
 
+import psutil
+
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
 from tests.patience import PATIENCE
@@ -41,6 +43,42 @@ def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
             'interfaces': [], 'pid': known.pid, 'url': url,
         }],
     }
+
+
+def test_status_tells_since_when_it_runs_apart_from_when_it_was_deployed(
+    serving: Deployment,
+) -> None:
+    def since() -> float:
+        row = json.loads(serving.mirage('status', '--json').stdout)['unikernels'][0]
+        known = serving.state().of('www').run(1)
+        assert known is not None
+        assert row['created'] == serving.current().created
+        assert abs(row['since'] - psutil.Process(known.pid).create_time()) < 2
+        return float(row['since'])
+
+    before = since()
+    assert serving.mirage('restart', 'www').returncode == 0
+    assert since() > before
+
+
+def test_status_tells_of_a_newer_image_that_waits(serving: Deployment) -> None:
+    serving.configure('unikernels: {www: {imgae: x}}\n')
+    serving.publish(web('two'), B)
+    serving.pull()
+    serving.configure()
+    waits = f'  newer: the image of commit {commit(serving)[:12]} waits: mirage-hooks'
+    assert f'{waits} deploy' in serving.mirage('status').stdout.splitlines()
+    told = json.loads(serving.mirage('status', '--json').stdout)['unikernels']
+    assert told[0]['newer'] == commit(serving)
+    serving.mirage('stop', 'www')
+    assert f'{waits} start www' in serving.mirage('status').stdout.splitlines()
+    serving.mirage('start', 'www')
+    assert 'newer' not in serving.mirage('status').stdout
+    serving.mirage('rollback', 'www')
+    assert 'newer' not in serving.mirage('status').stdout
+    serving.publish(b'nonsense', C)
+    serving.pull()
+    assert 'newer' not in serving.mirage('status').stdout
 
 
 def test_status_is_1_when_something_is_down(serving: Deployment) -> None:

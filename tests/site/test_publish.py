@@ -457,6 +457,7 @@ ANOTHER = 'the host runs it; of its others it refused blog, as it says above'
 
 @pytest.mark.parametrize(('says', 'code', 'told'), [
     ('www: REFUSED: it ended with exit code 2', 1, ITSELF),
+    ('mirage-hooks: REFUSED: nothing runs until that is right', 1, ITSELF),
     ('blog: REFUSED: it ended with exit code 2', 1, PERHAPS),
     ('www: still refused: it ended with exit code 2', 1, ITSELF),
     ('w.w.w: REFUSED: it ended\nw.w.w: nothing runs', 1, ITSELF),

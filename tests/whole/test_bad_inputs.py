@@ -354,7 +354,7 @@ def test_a_mirage_config_that_names_no_file_is_refused(
     git(serving.host, 'config', 'mirage.config', named)
     try:
         refused(
-            serving.mirage('stop', 'www'),
+            serving.mirage('deploy'),
             f'mirage-hooks: {reason.replace("HOST", str(serving.host))}', f'  hint: {hint}',
         )
         assert serving.page() == 'one'
