@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.deployment import Deployment, git, run, web
+from tests.deployment import ROOT, Deployment, git, run, web
 from tests.rig import wheels
 
 
@@ -46,6 +46,13 @@ def test_it_says_whose_it_is_and_what_it_needs(metadata: Message) -> None:
     versions = [one.rpartition(' ')[2] for one in metadata.get_all('Classifier') or ()
                 if re.search(r'Python :: 3\.\d+$', one)]
     assert versions == ['3.10', '3.11', '3.12', '3.13', '3.14']
+
+
+def test_every_module_of_the_package_is_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith('mirage_hooks/')}
+    here = {str(path.relative_to(ROOT)) for path in (ROOT / 'mirage_hooks').rglob('*.py')}
+    assert here - packed == set()
 
 
 def test_its_page_leads_nowhere_that_an_index_does_not_have(metadata: Message) -> None:
