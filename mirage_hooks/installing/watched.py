@@ -52,6 +52,7 @@ def take(folder: Path) -> list[str]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGTERM)
         said = ['watcher: it is out']
+    user.forget()
     return said
 
 

@@ -42,6 +42,15 @@ def remember(repository: Path, there: bool) -> None:
     keep(path, repository, there)
 
 
+def forget() -> None:
+    """Take away all of it: the last repository is out, and its watcher ends."""
+    with files.writing(folder()):
+        for name in ('repositories', 'watcher'):
+            (folder() / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of others in it, or not there
+            folder().rmdir()
+
+
 def keep(path: Path, repository: Path, there: bool) -> bool:
     """Keep the list at `path`, a repository a line: with `repository` or without it, and without
     those that are gone. Whether it stood there before."""

@@ -165,7 +165,7 @@ def test_install_upgrade_and_uninstall(person: Person, offline: dict[str, str]) 
     ]
     assert person.hooks() == []
     assert [path for path in person.left() if 'config' not in path] == [
-        'home/.local', 'home/.local/bin', 'home/.local/share'
+        'home/.local', 'home/.local/bin', 'home/.local/share', 'home/.local/state'
     ]
 
 
