@@ -2,8 +2,8 @@
 python -I killed.py SIGKILL|SIGINT N before|after ARGS.
 
 A step is a command run, a process started or ended, or a write of the state: all that a
-deployment does to the host goes through these doors. Says how many steps there were when it
-gets through."""
+deployment does to the host goes through these doors. Says that it came to step N, and how many
+steps there were when it gets through."""
 
 from __future__ import annotations
 
@@ -32,19 +32,23 @@ DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 
 def killed() -> int:
     number, wanted, when = signal.Signals[sys.argv[1]], int(sys.argv[2]), sys.argv[3]
-    steps = 0
+    steps, own = 0, os.getpid()
+
+    def end() -> None:
+        print('at the step', flush=True)
+        os.kill(own, number)
 
     def counted(act: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(act)
         def acted(*arguments: Any, **named: Any) -> Any:
             nonlocal steps
             steps += 1
-            mine = steps == wanted
+            mine = steps == wanted and os.getpid() == own
             if mine and when == 'before':
-                os.kill(os.getpid(), number)
+                end()
             done = act(*arguments, **named)
             if mine and when == 'after':
-                os.kill(os.getpid(), number)
+                end()
             return done
 
         return acted

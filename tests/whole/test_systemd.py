@@ -136,6 +136,7 @@ enabled
 active
 the page is there
 timer: it is out
+watcher: its unit is out
 hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of \
 /root/a 100% $HOME clone/.git/hooks
 www: release 1 was ended

@@ -73,7 +73,8 @@ bridge() {
     ip address add 10.99.0.1/24 dev xenbr0
 }
 told() {  # what a person reads, without times and sizes
-    sed -E 's/^remote: //; s/ +$//; /^ +[0-9.]+ s  /d; s/xen.[0-9a-f]{40}.//
+    sed -E 's/^remote: //; s/ +$//; s/(by itself at).*:$/\1 …:/; /^ +[0-9.]+ s  /d
+        s/xen.[0-9a-f]{40}.//
         s/[0-9.]+ kB, commit [0-9a-f]+/…/; s/mac=[0-9a-f:]+/mac=…/; s/at byte [0-9]+/at byte …/'
 }
 publish() {  # SITE IMAGE: as CI does
@@ -190,6 +191,7 @@ www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 2 hello "you"
 blog-1 alive
 www-2 alive
+the keeper did this by itself at …:
 www: release 2 had ended, and was started again
 www: still refused: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000
   hint: build and publish the image again
@@ -199,7 +201,7 @@ www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
 www: release 2 was ended
 www: stopped
 blog-1 alive
-www: release 2 had ended, and was started again
+www: release 2 was started again
 www: still refused: www.xen.bz2 is a truncated ELF file: a segment should end at byte … of 4000
   hint: build and publish the image again
 www: release 2 (xen pvh (Solo5 ABI 1), …) goes on running
