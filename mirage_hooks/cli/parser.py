@@ -19,7 +19,7 @@ from . import commands as acts
 Command = Callable[..., Any]
 """Adds a command: its name, what it does, its help, whether it has `--json`; gives its parser."""
 
-INTERNAL = ('keep', 'drain', 'hook')
+INTERNAL = ('keep', 'drain', 'heal', 'hook')
 """What programs call: without a help of their own, so that --help does not list them."""
 
 CODES = (

@@ -9,15 +9,14 @@ from typing import Any
 import msgspec
 
 from .. import config
-from ..deploying import newer
+from ..git import newer
 from ..git.repository import Repository
 from ..host import facts
 from ..messages import errors, report
 from ..state import journal, model, pipe, proc, store, watched
-from ..state.releases import Releases, began
+from ..state.releases import Releases, as_wanted, began
 from ..switching import asked, conflicts, crashes, health, launcher, leftover
 from ..watching import rounds, uptime
-from ..watching.watched import as_wanted
 from . import names as known_names
 
 DAY = 24 * 60  # minutes

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from .. import config
-from ..git import tree
+from ..git import newer, tree
 from ..git.repository import Repository
 from ..messages import errors
 from ..state import files, journal, model, store
 from ..state.releases import Releases
-from .context import Intent
+from .context import Context, Intent
 from .live import Live
 
 
@@ -37,6 +37,15 @@ def done(intent: Intent, releases: Releases, outcome: model.Outcome) -> bool:
         return False
     itself = failure is None or outcome.running is None or failure.blob == outcome.running.blob
     return not itself
+
+
+def left_alone(
+    outcome: model.Outcome, context: Context, settings: config.Settings
+) -> model.Outcome:
+    """`outcome`, which no newer image was to change: with the one that waits, if any."""
+    name = outcome.unikernel
+    commit = newer.waits(context.repository, context.state.of(name), settings, name)
+    return msgspec.structs.replace(outcome, waits=commit)
 
 
 def pinned(

@@ -17,7 +17,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, decided, ended, fastpath, newer, others, refusal, trial
+from . import again, decided, ended, fastpath, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -112,11 +112,11 @@ class Deployment:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
         decided.write_down(self.context.intent, self.name, self.releases)
         if (stopped := self.live.stopped(self.name, self.releases)) is not None:
-            return newer.left_alone(stopped, self.context, self.settings)
+            return decided.left_alone(stopped, self.context, self.settings)
         if self.name in self.context.intent.restarted and (restarted := again.started(
             self.refusals, self.name, self.releases, self.wanted
         )) is not None:
-            return newer.left_alone(restarted, self.context, self.settings)
+            return decided.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
         if (pinned := decided.pinned(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from .. import config
-from ..git import shared
+from ..git import newer, shared
 from ..host import network
 from ..messages import errors
 from ..messages.report import age
 from ..state import model, pipe, user
+from ..state.releases import as_wanted
 from ..switching import asking, crashes, launcher
 from ..switching import health as questions
 from . import ports
@@ -51,10 +52,10 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
         yield note(name, 'nothing of it was deployed yet', _first(place, name, wanted))
     elif launcher.alive(releases, release):
         yield fine(name, f'release {release.number} runs')
-        if release.fingerprint[:8] != wanted.fingerprint[:8]:  # the rest is of its secrets
+        if not as_wanted(wanted, release):
             yield note(name, f'release {release.number} runs as mirage.yml had it when it was '
                        'deployed', f'as it is now, from the next push on, or: {deploy}')
-        elif _waits(place, name, wanted, release):
+        elif newer.waits(place.repository, releases, place.settings, name):
             yield note(name, f'the branch has another image than release {release.number}',
                        f'the next push or cron run deploys it, or: {deploy}')
     else:
@@ -62,17 +63,6 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
         ended = f': it ended by itself, {why}' if why else ''
         start = f'see `mirage-hooks logs {name}`; start it again: mirage-hooks deploy {name}'
         yield problem(name, f'release {release.number} is down{ended}', hint or start)
-
-
-def _waits(
-    place: Place, name: str, wanted: config.Unikernel, release: model.Release
-) -> bool:
-    """Whether another image than that of `release` is to run, and was neither refused nor pinned
-    away from."""
-    releases = place.state.of(name)
-    keys, failure = _keys(place, name, wanted), releases.failure()
-    refused = failure is not None and failure.blob in keys
-    return releases.pin() is None and not refused and release.blob not in keys
 
 
 def _first(place: Place, name: str, wanted: config.Unikernel) -> str:

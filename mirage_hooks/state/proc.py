@@ -68,11 +68,6 @@ def boot() -> str:
     return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
 
 
-def began(ticks: int) -> float:
-    """When (seconds since 1970) a process began that did so that many clock ticks after boot."""
-    return round(time.time() - clock() + ticks / os.sysconf('SC_CLK_TCK'), 2)
-
-
 def clock() -> float:
     """Seconds since boot: nobody sets this clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..messages import errors
 from . import files, model
 from .notes import Notes
+
+if TYPE_CHECKING:
+    from .. import config
 
 XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 
@@ -101,12 +105,12 @@ class Releases(Notes):
         with files.writing(self.root):
             if console.exists() and console.is_relative_to(self.root):
                 console.replace(self.failed_console)
-            elif console.exists():  # xenconsoled's own
-                self.failed_console.write_bytes(console.read_bytes()[-XEN_CONSOLE_KEPT:])
+            else:  # xenconsoled's own
+                self.keep_failed(console)
         self.discard(number)
 
     def keep_failed(self, console: Path) -> None:
-        """Keep the end of `console`, of an image that a gate refused, as failed.log."""
+        """Keep the end of `console`, which stays where it is, as failed.log."""
         with files.writing(self.root):
             if console.exists():
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -166,6 +170,13 @@ class Releases(Notes):
 def alike(one: model.Release, other: model.Release) -> bool:
     """Whether both are the same image, started the same way."""
     return (one.digest, one.fingerprint) == (other.digest, other.fingerprint)
+
+
+def as_wanted(wanted: config.Unikernel, release: model.Release) -> bool:
+    """Whether `release` was started as it is `wanted` now: else, as after a refusal or a rollback,
+    its address and port may be others than those that would be asked."""
+    # Behind these 8 characters may come a digest of the secrets.
+    return release.fingerprint[:8] == wanted.fingerprint[:8]
 
 
 def began(folder: Path) -> float:

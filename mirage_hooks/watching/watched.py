@@ -54,13 +54,6 @@ class Watched(msgspec.Struct, frozen=True):
             began(self.releases.folder(release.number)), before)
 
 
-def as_wanted(wanted: config.Unikernel, release: model.Release) -> bool:
-    """Whether `release` was started as it is `wanted` now: else, as after a refusal or a rollback,
-    its address and port may be others than those that would be asked."""
-    # Behind these 8 characters may come a digest of the secrets.
-    return release.fingerprint[:8] == wanted.fingerprint[:8]
-
-
 class Known:
     """The repositories, read anew when something of them has changed."""
 

@@ -15,10 +15,11 @@ from ..host import children, forked
 from ..messages import errors
 from ..messages.report import plain
 from ..state import model, user, watched
+from ..state.releases import as_wanted
 from ..switching import asked
 from . import policy, rounds
 from .policy import Act, Answer, Case
-from .watched import Known, Watched, as_wanted
+from .watched import Known, Watched
 
 LONGEST = 10.0  # seconds between two looks at what there is to watch
 LATE = 3.0  # seconds by which we may be late before an answer that did not come is our own fault

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from .. import config
-from ..git import shared
-from ..git.repository import Repository
 from ..messages import errors
-from ..state import model
 from ..state.releases import Releases
-from .context import Context
-
-
-def left_alone(
-    outcome: model.Outcome, context: Context, settings: config.Settings
-) -> model.Outcome:
-    """`outcome`, which no newer image was to change: with the one that waits, if any."""
-    name = outcome.unikernel
-    commit = waits(context.repository, context.state.of(name), settings, name)
-    return msgspec.structs.replace(outcome, waits=commit)
+from . import shared
+from .repository import Repository
 
 
 def waits(
