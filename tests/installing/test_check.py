@@ -90,6 +90,15 @@ def image(release: str, size: int) -> list[str]:
 ONE = image('a' * 40, len(web('one')))
 
 
+def taken(port: int) -> list[str]:
+    """What is said of a port that this process holds."""
+    return [
+        f'PROBLEM  www: port {port} is held by {psutil.Process().name()}, process {os.getpid()}',
+        '         hint: end that program; or give this one another port in mirage.yml, as: '
+        'network: {mode: socket, port: PORT}',
+    ]
+
+
 def test_all_is_well(serving: Deployment) -> None:
     checked(
         serving, *begins(serving), *ONE,
@@ -143,12 +152,9 @@ def test_a_port_that_another_program_holds(deployment: Deployment) -> None:
     deployment.publish(web('one'), 'a' * 40)
     deployment.clone()
     with deployment.hold_port(deployment.port):
-        program = psutil.Process().name()
         checked(
             deployment, *begins(deployment), *ONE,
-            f'PROBLEM  www: port {deployment.port} is held by {program}, process {os.getpid()}',
-            '         hint: end that program; or give this one another port in mirage.yml, as: '
-            'network: {mode: socket, port: PORT}',
+            *taken(deployment.port),
             'note     www: nothing of it was deployed yet',
             '         hint: mirage-hooks deploy www',
         )
@@ -158,12 +164,9 @@ def test_what_holds_the_port_does_not_answer_for_the_release(serving: Deployment
     with serving.hold_port() as held:
         port = held.getsockname()[1]
         serving.configure(network={'mode': 'socket', 'port': port})
-        program = psutil.Process().name()
         checked(
             serving, *begins(serving), *ONE,
-            f'PROBLEM  www: port {port} is held by {program}, process {os.getpid()}',
-            '         hint: end that program; or give this one another port in mirage.yml, as: '
-            'network: {mode: socket, port: PORT}',
+            *taken(port),
             'ok       www: release 1 runs',
             'note     www: release 1 runs as mirage.yml had it when it was deployed',
             '         hint: as it is now, from the next push on, or: mirage-hooks deploy www',

@@ -29,6 +29,15 @@ git commit -qam three
 """
 
 
+def install(person: Person, offline: dict[str, str]) -> None:
+    """From a clone whose origin is the person's own."""
+    assert person.run('sh', '-c', BEGUN, 'sh', str(person.clone)).stderr == ''
+    installed = person.run(
+        str(person.home / 'mirage-hooks/install.sh'), '--no-cron', str(person.repository), **offline
+    )
+    assert (installed.returncode, installed.stderr) == (0, '')
+
+
 def version(person: Person) -> str:
     return mirage(person, '--version').stdout.strip()
 
@@ -42,11 +51,7 @@ def mirage(
 def test_an_upgrade_shows_what_changes_and_a_bad_one_is_not_installed(
     person: Person, offline: dict[str, str]
 ) -> None:
-    assert person.run('sh', '-c', BEGUN, 'sh', str(person.clone)).stderr == ''
-    installed = person.run(
-        str(person.home / 'mirage-hooks/install.sh'), '--no-cron', str(person.repository), **offline
-    )
-    assert (installed.returncode, installed.stderr) == (0, '')
+    install(person, offline)
     before = version(person)
     config = person.home / '.config/mirage-hooks/www.yml'
     config.write_text('unikernels: {www: {image: unix/latest, network: {mode: socket, port: 8}}}\n')
@@ -70,10 +75,7 @@ def test_an_upgrade_shows_what_changes_and_a_bad_one_is_not_installed(
 def test_a_version_that_finds_wrong_what_this_one_does_not_leaves_this_one(
     person: Person, offline: dict[str, str]
 ) -> None:
-    assert person.run('sh', '-c', BEGUN, 'sh', str(person.clone)).stderr == ''
-    person.run(
-        str(person.home / 'mirage-hooks/install.sh'), '--no-cron', str(person.repository), **offline
-    )
+    install(person, offline)
     current = (person.prefix / 'current').readlink()
     # A check that finds nothing wrong, in the installed version.
     for check in person.prefix.glob('current/lib/python3*/site-packages/*/installing/check.py'):
@@ -92,10 +94,7 @@ def test_a_version_that_finds_wrong_what_this_one_does_not_leaves_this_one(
 def test_killed_at_any_moment_the_one_or_the_other_version_works_and_an_upgrade_goes_on(
     person: Person, offline: dict[str, str]
 ) -> None:
-    assert person.run('sh', '-c', BEGUN, 'sh', str(person.clone)).stderr == ''
-    person.run(
-        str(person.home / 'mirage-hooks/install.sh'), '--no-cron', str(person.repository), **offline
-    )
+    install(person, offline)
     before = version(person)
     command = person.command(str(person.home / '.local/bin/mirage-hooks'), 'upgrade', **offline)
     begun = time.monotonic()
