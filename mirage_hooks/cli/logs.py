@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from ..git.repository import Repository
 from ..host import xen
-from ..messages import errors
+from ..messages import errors, nearest
 from ..messages.report import plain
 from ..state import model, store
 from ..state.releases import Releases
@@ -37,7 +37,7 @@ def failed(repository: Repository, name: str, lines: int) -> None:
     """Print the last `lines` lines of the image of `name` that was refused last, or of each."""
     _open()
     state = store.opened(repository.state)
-    names.require(name, names.known(repository, state))
+    nearest.require(name, names.known(repository, state))
     there = {one: state.of(one).failed_console for one in ([name] if name else state.names())
              if state.of(one).failed_console.exists()}
     if not there:
@@ -97,7 +97,7 @@ def _open() -> None:
 
 def _chosen(repository: Repository, state: store.Store, name: str) -> list[str]:
     """`name`, or each unikernel that has a release; raises Refused when there is none."""
-    names.require(name, names.known(repository, state))
+    nearest.require(name, names.known(repository, state))
     chosen = [one for one in ([name] if name else state.names()) if state.of(one).served()]
     if not chosen:
         raise errors.Refused(f'{name} has no release' if name else 'no unikernel has a release',

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from ..git.repository import Repository
 from ..messages import errors, nearest
 from ..state import journal, store
@@ -25,15 +23,6 @@ def known(repository: Repository, state: store.Store) -> list[str]:
             raise
     told = (entry.unikernel for entry in journal.entries(state.history))
     return list(dict.fromkeys([*named, *state.names(), *told]))
-
-
-def require(name: str, known: Collection[str]) -> None:
-    """Raise Refused unless `name` is in `known`; '' stands for all of them."""
-    if name and name not in known:
-        there = f'known are: {", ".join(known)}' if known else 'there is none yet'
-        raise errors.Refused(
-            f'no unikernel is called {name}', hint=nearest.question(name, known) or there
-        )
 
 
 def require_there(repository: Repository, name: str) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from ..git.repository import Repository
+from ..messages import nearest
 from ..messages.report import encoded, plain, table
 from ..messages.terminal import fitted, green, red
 from ..state import journal, store
@@ -15,7 +16,7 @@ from . import names
 def history(repository: Repository, name: str, lines: int, as_json: bool) -> None:
     """Print the last `lines` events, of `name` or of all."""
     state = store.opened(repository.state)
-    names.require(name, names.known(repository, state))
+    nearest.require(name, names.known(repository, state))
     found = (one for one in journal.entries(state.history) if name in ('', one.unikernel))
     last = deque(found, maxlen=lines)
     if as_json:

@@ -13,7 +13,8 @@ from ..git.repository import Repository
 from ..messages import errors, terminal
 from ..messages.report import Reporter, encoded, plain
 from ..state import user
-from . import rows, view
+from ..watching import rows
+from . import view
 
 EVERY = 2.0  # seconds between two drawings
 CLEAR, TOP, REST_OF_LINE, BELOW = '\x1b[2J', '\x1b[H', '\x1b[K', '\x1b[J'  # ECMA-48's ED, CUP, EL

@@ -12,7 +12,7 @@ from ..messages import errors, terminal
 from ..messages.report import age, encoded, plain
 from ..messages.terminal import fitted, green, red, yellow
 from ..switching import crashes
-from .rows import Found, Row
+from ..watching.rows import Found, Row
 
 BLOCKS, PLAIN = '▁▂▃▄▅▆█▇·', '012345#+.'
 """By how much of the time it was up, then all of it, all but answers that did not come, unknown;

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from mirage_hooks import config
-from mirage_hooks.cli import rows, view
+from mirage_hooks.cli import view
 from mirage_hooks.messages import terminal
 from mirage_hooks.state import journal, model, user, watched
 from mirage_hooks.state.watched import MISSED, OURS, SILENT
+from mirage_hooks.watching import rows
 from tests.deployment import Deployment, git
 from tests.messages.screen import screen
 from tests.patience import PATIENCE, until

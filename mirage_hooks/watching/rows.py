@@ -12,12 +12,11 @@ from .. import config
 from ..git import newer
 from ..git.repository import Repository
 from ..host import facts
-from ..messages import errors, report
+from ..messages import errors, nearest, report
 from ..state import journal, model, pipe, proc, store, watched
 from ..state.releases import Releases, as_wanted, began
 from ..switching import asked, conflicts, crashes, health, launcher, leftover
-from ..watching import rounds, uptime
-from . import names as known_names
+from . import rounds, uptime
 
 DAY = 24 * 60  # minutes
 MONTH = 30 * 86400.0  # seconds
@@ -57,7 +56,7 @@ def found(repository: Repository, only: str) -> Found:
             raise
     wanted = settings.unikernels
     known = list(dict.fromkeys([*wanted, *state.names()]))
-    known_names.require(only, known)
+    nearest.require(only, known)
     live = {name: state.of(name).current() for name in known}
     seen = conflicts.seen_by(state, filter(None, live.values()))
     rows = [_row(state, name, seen) for name in known if only in ('', name)]
