@@ -15,7 +15,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
-from ..switching import conflicts, crashes, launcher, overlap
+from ..switching import conflicts, crashes, launcher, next_to, overlap
 from . import candidate, decided, ended, fastpath, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
@@ -99,7 +99,8 @@ class Deployment:
         with self._explained(new):
             serving = self._predecessor(serving, new)
             self._tried(serving, new)
-            self.live.switch(self.releases, serving, new, self.wanted)
+            self.live.switch(self.releases, serving, new, self.wanted,
+                             lambda: self._tried(serving, new))
         return self._accepted(tip, self._deployed(new))
 
     def _trusted_tip(self) -> model.Floor:
@@ -169,7 +170,9 @@ class Deployment:
 
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
-        proves_itself = overlap.possible(serving, new, self.wanted)
+        proves_itself = overlap.possible(serving, new, self.wanted) or (
+            serving is not None
+            and not next_to.obstacle(self.releases, serving, new, self.wanted))
         if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)

@@ -154,3 +154,9 @@ class Releases(Notes):
 
     def set_run(self, number: int, run: model.Run | None) -> None:
         files.write(self.folder(number) / files.RUN, run)
+
+    def shared(self, number: int) -> model.Shared | None:
+        return files.read(self.folder(number) / files.SHARED, model.Shared)
+
+    def set_shared(self, number: int, shared: model.Shared | None) -> None:
+        files.write(self.folder(number) / files.SHARED, shared)
