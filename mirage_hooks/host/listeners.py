@@ -8,6 +8,7 @@ names the number; for one that there is not, the kernel chooses."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -26,6 +27,7 @@ SOURCE = '127.77.0.1'
 """Questions that a program gives to the one on trial come from here, or have CLASS from ::1."""
 CLASS = 0x54  # a traffic class that nobody uses
 CONNECT = 2.0  # seconds
+GONE = (errno.ESRCH, errno.EBADF, errno.ENOTSOCK)  # ended or closed while it was looked at
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -80,9 +82,13 @@ def of(processes: Iterable[psutil.Process]) -> list[Listener]:
     found: dict[int, Listener] = {}
     for process in processes:
         for number in _listening(process):
-            with taken(process.pid, number) as one:
-                found.setdefault(
-                    os.fstat(one.fileno()).st_ino, Listener(place(one), process.pid, number))
+            try:
+                with taken(process.pid, number) as one:
+                    found.setdefault(
+                        os.fstat(one.fileno()).st_ino, Listener(place(one), process.pid, number))
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
     return list(found.values())
 
 
