@@ -263,6 +263,7 @@ class Stranger(http.server.BaseHTTPRequestHandler):
 def test_a_program_that_took_the_spare_port_does_not_answer_for_the_trial(
     serving: Deployment, mocker: MockerFixture
 ) -> None:
+    serving.configure(switch='replace')
     serving.publish(b'#!/bin/sh\ntest "$1" = --help=plain || exec sleep 600\n', 'b' * 40)
     git(serving.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
     with http.server.HTTPServer(('127.0.0.1', 0), Stranger) as stranger:
