@@ -175,7 +175,7 @@ def _next_to(name: str, wanted: config.Unikernel, host: model.Host) -> Found:
     why = next_to.hindrance(wanted, bool(host.systemd)) or sharing.trouble()
     if not why:
         yield fine(name, 'it switches by `overlap`: two releases can listen on its port at once')
-    elif wanted.switch == 'overlap':
+    elif wanted.switch == 'overlap' and not host.systemd:
         yield looked(name, 'switch: overlap', lambda: preflight.side_by_side(name, wanted))
     else:
         yield note(name, f'it switches by `replace`, with a moment without an answer: {why}')
