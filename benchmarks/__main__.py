@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import boot, deployment, imports, many, pull, releases
+from benchmarks import boot, deployment, imports, many, pull, releases, watching
 
 IDENTITY = {
     'GIT_AUTHOR_NAME': 'A Site', 'GIT_AUTHOR_EMAIL': 'site@example.org',
@@ -30,6 +30,10 @@ def main() -> int:
         'What a hook imports when a new image came': imports.measure,
         'What many unikernels cost when nothing is to do': lambda folder: many.measure(
             folder, 3 if quick else 15
+        ),
+        'What the watcher costs': lambda folder: watching.cost(folder, 1 if quick else 5),
+        'From a silence to an answer again': lambda folder: watching.silence(
+            folder, 1 if quick else 5
         ),
         "From the hook's start to the first reply, Solo5's test_net": lambda folder: boot.measure(
             folder, 3 if quick else 10

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from mirage_hooks.host import devices
+from mirage_hooks.state import user
 from tests import proofs, rig, selection, skips, sshd
 from tests.deployment import Deployment, web
 from tests.rig import build
@@ -55,9 +56,16 @@ def _removed(path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty HOME, and git without any configuration but this."""
-    return move_in(tmp_path_factory.mktemp('home'), monkeypatch)
+def home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """An empty HOME, and git without any configuration but this. What was begun to watch for it
+    ends with the test."""
+    folder = move_in(tmp_path_factory.mktemp('home'), monkeypatch)
+    yield folder
+    monkeypatch.setenv('HOME', str(folder))
+    if number := user.watcher():
+        os.kill(number, signal.SIGKILL)
 
 
 def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -71,7 +79,7 @@ def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         'LC_ALL': 'C.UTF-8', 'USER': 'operator',
     }.items():
         monkeypatch.setenv(key, value)
-    for key in ('XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'SUDO_USER'):
+    for key in ('XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'SUDO_USER'):
         monkeypatch.delenv(key, raising=False)
     (folder / '.gitconfig').write_text(
         '[init]\n\tdefaultBranch = master\n[protocol "file"]\n\tallow = always\n'

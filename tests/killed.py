@@ -1,4 +1,5 @@
-"""Runs `mirage-hooks` and kills it with SIGKILL at step N: python -I killed.py N before|after ARGS.
+"""Runs `mirage-hooks` and kills it at step N, or interrupts it:
+python -I killed.py SIGKILL|SIGINT N before|after ARGS.
 
 A step is a command run, a process started or ended, a port steered, or a write of the state: all
 that a deployment does to the host goes through these doors. Says how many steps there were when it
@@ -31,7 +32,7 @@ DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 
 
 def killed() -> int:
-    wanted, when = int(sys.argv[1]), sys.argv[2]
+    number, wanted, when = signal.Signals[sys.argv[1]], int(sys.argv[2]), sys.argv[3]
     steps = 0
 
     def counted(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,10 +42,10 @@ def killed() -> int:
             steps += 1
             mine = steps == wanted
             if mine and when == 'before':
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
             done = act(*arguments, **named)
             if mine and when == 'after':
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
             return done
 
         return acted
@@ -52,7 +53,7 @@ def killed() -> int:
     for place, names in DOORS:
         for name in names:
             setattr(place, name, counted(getattr(place, name)))
-    code = main(sys.argv[3:])
+    code = main(sys.argv[4:])
     print(f'steps: {steps}')
     return code
 

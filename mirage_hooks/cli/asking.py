@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..messages import errors
+
 
 def do_status(given: argparse.Namespace) -> int:
-    from ..git.repository import Repository
-    from . import view
+    from . import status
 
-    return view.status(Repository(Path(given.repository)), given.name, given.json)
+    if given.all and given.name:
+        raise errors.Usage('--all is of all unikernels: leave NAME out')
+    if given.watch and given.json:
+        raise errors.Usage('--watch is for people, --json for programs: leave one of them out')
+    if given.watch:
+        status.drawn(Path(given.repository), given.name, given.all)
+    if given.all:
+        return status.of_all(given.json)
+    return status.status(Path(given.repository), given.name, given.json)
 
 
 def do_history(given: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ def do_deploy(given: argparse.Namespace) -> int:
 def do_pull(given: argparse.Namespace) -> int:
     from ..deploying import pull
     from ..git.repository import Repository
+    from ..host import watcher
     from ..messages.report import Reporter
 
     repository = Repository(Path(given.repository))
@@ -44,6 +45,8 @@ def do_pull(given: argparse.Namespace) -> int:
         return running.converge(repository.folder, trigger, given.quiet)
 
     _untold(repository)
+    if given.quiet:  # as cron runs it
+        watcher.ensure()
     # First, for a remote may take its time, and visitors wait.
     before, failed = '', 0
     if _died(repository):
@@ -90,25 +93,28 @@ def do_restart(given: argparse.Namespace) -> int:
 
 def _one(given: argparse.Namespace, what: str, **decided: Any) -> int:
     """A converge in which a person decided something of one unikernel."""
-    _require_configured(given)
+    _require_there(given)
     trigger = f'{what} by {caller.person()}'
     return running.converge(Path(given.repository), trigger, only=given.name, **decided)
 
 
-def _require_configured(given: argparse.Namespace) -> None:
+def _require_there(given: argparse.Namespace) -> None:
     from ..git.repository import Repository
     from . import names
 
-    names.require_configured(Repository(Path(given.repository)), [given.name])
+    names.require_there(Repository(Path(given.repository)), given.name)
 
 
 def do_rollback(given: argparse.Namespace) -> int:
+    from ..git import discovery
+
+    place = discovery.ahead(Path(given.repository))
     from ..deploying import notify, rollback, told
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
-    _require_configured(given)
-    repository, report = Repository(Path(given.repository)), Reporter()
+    _require_there(given)
+    repository, report = Repository(Path(given.repository), place), Reporter()
     trigger = f'rollback by {caller.person()}'
     outcome = rollback.rollback(repository, given.name, given.release, trigger, report)
     told.outcomes(report, [outcome])
@@ -142,6 +148,18 @@ def do_keep(given: argparse.Namespace) -> int:
         when = time.strftime('%Y-%m-%d %H:%M:%S')
         state.keep_untold(f'the keeper did this by itself at {when}:\n{said.getvalue()}')
     return code
+
+
+def do_heal(given: argparse.Namespace) -> int:
+    from . import watch
+
+    return watch.heal(given)
+
+
+def do_watch(given: argparse.Namespace) -> int:
+    from . import watch
+
+    return watch.watch(Path(given.repository))
 
 
 def _untold(repository: Repository) -> None:

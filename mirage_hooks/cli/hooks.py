@@ -35,7 +35,7 @@ def main(name: str, arguments: list[str]) -> int:
     from . import running
 
     trigger = _trigger(name)
-    return running.guarded(lambda: running.converge(git_dir, trigger), git_dir) or before
+    return running.guarded(lambda: running.pushed(git_dir, trigger), git_dir) or before
 
 
 def _gate(git_dir: Path, read: bytes) -> int:

@@ -46,10 +46,12 @@ def failed(repository: Repository, name: str, lines: int) -> None:
             hint='`mirage-hooks status` says why something is refused',
         )
     for one, path in there.items():
-        if not name:
-            print(f'— {one}, refused image —')
+        when = time.strftime('%Y-%m-%d %H:%M', time.localtime(path.stat().st_mtime))
+        print(f'— {one}, refused image, {when} —')
         for text in consoles.tail(path, lines, consoles.SHOWN):
             print(plain(text), flush=True)
+        if not path.stat().st_size:
+            print('it printed nothing', flush=True)
 
 
 class Followed:

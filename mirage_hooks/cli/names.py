@@ -21,6 +21,8 @@ def known(repository: Repository, state: store.Store) -> list[str]:
         named = configured(repository)
     except errors.Refused:  # what has run can be asked for all the same
         named = []
+        if not state.root.exists():  # it is none of ours
+            raise
     told = (entry.unikernel for entry in journal.entries(state.history))
     return list(dict.fromkeys([*named, *state.names(), *told]))
 
@@ -34,9 +36,24 @@ def require(name: str, known: Collection[str]) -> None:
         )
 
 
+def require_there(repository: Repository, name: str) -> None:
+    """Raise Refused unless mirage.yml names `name`; where that cannot be read, unless `name` ever
+    had a release here."""
+    try:
+        there = configured(repository)
+    except errors.Refused:
+        if name not in store.opened(repository.state).names():
+            raise
+    else:
+        _require_named([name], there)
+
+
 def require_configured(repository: Repository, names: list[str]) -> None:
     """Raise Refused for one of `names` that mirage.yml does not have."""
-    there = configured(repository) if names else []
+    _require_named(names, configured(repository) if names else [])
+
+
+def _require_named(names: list[str], there: list[str]) -> None:
     for name in names:
         if name not in there:
             listed = f'it names {", ".join(there)}' if there else 'it names none'

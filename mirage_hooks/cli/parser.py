@@ -37,7 +37,25 @@ class Parser(argparse.ArgumentParser):
         known = [one for one in self._option_string_actions if one.startswith('--')]
         if options and (meant := nearest.question(options[0].partition('=')[0], known)):
             self.error(f'unrecognized arguments: {" ".join(unknown)}; {meant}')
+        if options and self._belongs_behind(options[0].partition('=')[0], given):
+            self.error(f'unrecognized arguments: {" ".join(unknown)}; it belongs behind the '
+                       f'command: mirage-hooks {given.command} {options[0]}')
         return given, unknown
+
+    def _belongs_behind(self, option: str, given: argparse.Namespace) -> bool:
+        """Whether the command that is `given` has `option`, which stood before it."""
+        found = (one.choices for one in self._actions if one.dest == 'command')
+        commands: Any = next(found, None) or {}
+        command = commands.get(getattr(given, 'command', None))
+        return command is not None and option in command._option_string_actions
+
+    def error(self, message: str) -> Any:
+        """As ever; for what must be chosen, with the choices."""
+        for one in self._actions:
+            lacks = message == f'the following arguments are required: {one.dest}'
+            if lacks and one.choices and not one.option_strings and one.dest != 'command':
+                message = f'{message}: {", ".join(map(str, one.choices))}'
+        super().error(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         commands = action.choices if action.dest in ('command', 'topic') else None
@@ -116,8 +134,11 @@ def _everywhere(
 
 
 def _asking(command: Command) -> None:
-    one = command('status', asking.do_status, 'what runs now', json=True)
+    one = command('status', asking.do_status, 'what runs now, whether it answers, how it was',
+                  json=True)
     _name(one, nargs='?')
+    one.add_argument('--all', action='store_true', help='of every repository of this user')
+    one.add_argument('--watch', action='store_true', help='draw it anew every two seconds')
     one = command('history', asking.do_history, 'what happened', json=True)
     _name(one, nargs='?')
     one.add_argument('-n', '--lines', type=_count, default=20, help='how many events (20)')
@@ -127,6 +148,8 @@ def _asking(command: Command) -> None:
     one.add_argument('-n', '--lines', type=_count, default=50,
                      help='how many lines of each unikernel (50)')
     one.add_argument('--failed', action='store_true', help='of the last image that was refused')
+    command('watch', acts.do_watch, 'ask what runs for as long as it runs, restart what is silent, '
+            'and show what is seen')
 
 
 def _changing(command: Command) -> None:
@@ -157,6 +180,14 @@ def _called_by_programs(command: Command) -> None:
             'that, runs this')
     command('drain', acts.do_drain, 'end the releases whose connections have ended or had their '
             'time; a switch starts this by itself')
+    one = command('heal', acts.do_heal, 'restart a silent release, roll it back, or tell of it; '
+                  '`watch` runs this')
+    _name(one)
+    one.add_argument('what', choices=('restart', 'rollback', 'silent', 'answers', 'fault'))
+    one.add_argument('--release', type=_count, required=True, help='the one that is silent')
+    one.add_argument('--reason', default='', help='what it did not answer')
+    one.add_argument('--hint', default='', help='what a person may do about it')
+    one.add_argument('--quiet', action='store_true', help='without `notify:`')
     one = command('hook', acts.do_hook, 'what a git hook does, for those that pre-commit runs')
     one.add_argument('name', choices=('post-merge', 'post-rewrite'))
 

@@ -1,57 +1,45 @@
-"""What runs, and what an image is, for people and programs."""
+"""What runs, and what an image is, for people."""
 
 from __future__ import annotations
 
-import sys
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 from .. import image
-from ..git.repository import Repository
-from ..host import facts
-from ..messages import errors
-from ..messages.report import Reporter, age, encoded, plain
+from ..messages import errors, terminal
+from ..messages.report import age, encoded, plain
 from ..messages.terminal import fitted, green, red, yellow
-from ..state import pipe, proc, store
-from ..state.releases import Releases
-from ..switching import conflicts, crashes, launcher, leftover
-from . import names as known_names
+from ..switching import crashes
+from .rows import Found, Row
+
+BLOCKS, PLAIN = '▁▂▃▄▅▆█▇·', '012345#+.'
+"""By how much of the time it was up, then all of it, all but answers that did not come, unknown;
+and where these cannot be printed."""
+WHY = {'silent': 'silent', 'ended': 'ended by itself', 'other': 'by hand or after a boot'}
 
 
-def status(repository: Repository, only: str, as_json: bool) -> int:
-    """Print what runs, of `only` one where it is named; 1 when something that should run does not,
-    or nobody can tell."""
-    state = store.opened(repository.state)
-    wrong: errors.Refused | None = None
-    try:
-        names = list(store.settings(repository.config_path(), state.root).unikernels)
-    except errors.Refused as refused:
-        names, wrong = [], refused
-        if not state.names():
-            raise
-    known = list(dict.fromkeys([*names, *state.names()]))
-    known_names.require(only, known)
-    live = [state.of(name).current() for name in known]
-    seen = conflicts.seen_by(state, filter(None, live))
-    rows = [_row(state, name, seen) for name in known]
-    rows = [row for row in rows if row['name'] in names or 'release' in row]
-    rows = [row for row in rows if only in ('', row['name'])]
-    deploying = state.holder()
-    left, keeper = leftover.left(state, facts.owner(state.root)), pipe.keeps(state.root)
-    if as_json:
-        print(encoded({'repository': str(repository.folder), 'deploying': deploying, 'left': left,
-                       'keeper': keeper, 'unikernels': rows}), flush=True)
-    else:
-        _people(rows, deploying, keeper)
-        if not rows and not wrong:
-            print('mirage.yml names no unikernel: `mirage-hooks deploy` says what to add')
-        if left:
-            print(f'left by a deployment that was killed: {plain(", ".join(left))}')
-            print('  hint: cron\'s next run takes it away, or now: mirage-hooks deploy')
-    if wrong:
-        Reporter(stream=sys.stderr).failure(wrong)
-    return int(bool(wrong) or any(row['state'] in ('down', 'none') for row in rows))
+def lines(found: Found) -> list[str]:
+    """What was found, each line as wide as the terminal."""
+    fields = found.fields
+    said = [f'a deployment runs: {plain(fields["deploying"])}'] if fields['deploying'] else []
+    said = [fitted(text) for text in said]
+    for row in found.rows:
+        said += [fitted(text) for text in _row(row)] + _pictures(row)
+        said += [fitted(text) for text in _troubles(row)]
+    if not found.rows and not found.wrong:
+        said.append('mirage.yml names no unikernel: `mirage-hooks deploy` says what to add')
+    if not fields['keeper']:
+        said.append(fitted(
+            'no keeper runs: what ends is started again by the next deploy or pull alone'))
+    if fields['left']:
+        said.append(fitted(
+            f'left by a deployment that was killed: {plain(", ".join(fields["left"]))}'))
+        said.append("  hint: cron's next run takes it away, or now: mirage-hooks deploy")
+    if fields['cron']:
+        said.append(fitted(f'cron ran {age(fields["cron"])} ago'))
+    return said
 
 
 def inspect(path: Path, as_json: bool) -> None:
@@ -74,78 +62,78 @@ def inspect(path: Path, as_json: bool) -> None:
         print(f'  packed with {found.compression}')
 
 
-def _row(state: store.Store, name: str, seen: conflicts.Seen) -> dict[str, Any]:
-    releases = state.of(name)
-    release, pin, failure = releases.current(), releases.pin(), releases.failure()
-    stopped = releases.stopped()
-    row: dict[str, Any] = {'name': name, 'state': 'stopped' if stopped else 'none'}
-    if release is not None:
-        alive = launcher.alive(releases, release)
-        row['state'] = 'running' if alive else 'stopped' if stopped else 'down'
-        row |= {
-            'release': release.number, 'commit': release.commit, 'path': release.path,
-            'digest': release.digest, 'target': release.plan.target,
-            'description': release.description, 'created': release.created,
-            'interfaces': [tap.name for tap in release.plan.taps],
-        }
-        run = releases.run(release.number)
-        row |= {'domain': release.plan.domain} if release.plan.domain else {}
-        row |= {'pid': run.pid} if alive and run else {}
-        crashed, hint = ('', '') if alive else crashes.explain(releases, release)
-        row |= {'crashed': crashed, 'hint': hint} if crashed else {}
-        restarted = crashes.restarts(releases, release)
-        row |= {'restarted': restarted} if restarted else {}
-    row |= _next_to(releases)
-    others = conflicts.of(state, name, None, release, seen) if release is not None else []
-    row |= {'conflicts': [one.text for one in others]} if others else {}
-    if pin and not stopped:
-        row['pinned'] = True
-    if failure:
-        row['refused'] = {'reason': failure.reason, 'hint': failure.hint, 'at': failure.at}
-    return row
+def _row(row: Row) -> list[str]:
+    """What it is, and whether it serves now."""
+    said = [f'{row["name"]}: {_state(row)}']
+    since = f', up {age(row["since"])}' if 'since' in row else ''
+    health, where = row.get('health', {}), plain(row.get('url', ''))
+    if 'ms' in health:
+        answers = f'{green("answers")} in {health["ms"]} ms{since}'
+        said.append(f'  {where} {answers}' if where else f'  {answers}')
+    elif health:
+        said.append(f'  {red("does not answer")}: {plain(health["wrong"])}')
+    elif where and row['state'] == 'running':
+        said.append(f'  {where}{since}')
+    if 'silent' in row:
+        silent = row['silent']
+        said.append(f'  {red("SILENT")} for {age(silent["at"])}: {plain(silent["reason"])}')
+    return said
 
 
-def _next_to(releases: Releases) -> dict[str, Any]:
-    """The releases that keep their connections for a while."""
-    overlap, current = releases.overlap(), releases.current()
-    drained = [
-        {'release': side.release, 'until': time.time() + side.until - proc.clock(),
-         'interface': side.device}
-        for side in (overlap.sides if overlap else ())
-        if current is None or side.release != current.number
-    ]
-    return {'draining': drained} if drained else {}
+def _pictures(row: Row) -> list[str]:
+    """How it was reached, as rows of small blocks, as many of the last ones as the terminal has
+    room for."""
+    said = []
+    for name, key in (('24 h', 'day'), ('30 d', 'month')):
+        if not (kept := row.get('uptime', {}).get(key)):
+            continue
+        room = terminal.columns() - len('  24 h    100.00 %')
+        pieces = [*zip(kept['pieces'], kept['missed'], strict=True)][-room:] if room > 0 else []
+        blocks = [_block(up, missed) for up, missed in pieces]
+        said.append(f'  {name}  {"".join(blocks)}  {_percent(kept["up"])}')
+    return said
 
 
-def _people(rows: list[dict[str, Any]], deploying: str, keeper: bool) -> None:
-    if deploying:
-        print(fitted(f'a deployment runs: {plain(deploying)}'))
-    for row in rows:
-        print(fitted(f'{row["name"]}: {_state(row)}'))
-        if 'crashed' in row:
-            print(fitted(f'  {red("it ended by itself")}: {plain(row["crashed"])}'))
-        elif 'restarted' in row:
-            print(fitted(f'  {plain(_restarted(row["restarted"]))}'))
-        if hint := row.get('hint') or row.get('restarted', {}).get('hint'):
-            print(fitted(f'    hint: {plain(hint)}'))
-        for text in row.get('conflicts', ()):
-            print(fitted(f'  {yellow("WARNING")}: {plain(text)}'))
-        for side in row.get('draining', ()):
-            left = max(0, side['until'] - time.time())
-            print(fitted(
-                f'  release {side["release"]} keeps its connections, {left:.0f} s at most'
-            ))
-        if 'refused' in row:
-            refused = row['refused']
-            print(fitted(
-                f'  {red("refused")} {age(refused["at"])} ago: {plain(refused["reason"])}'
-            ))
-            if refused['hint']:
-                print(fitted(f'    hint: {plain(refused["hint"])}'))
-    if not keeper:
-        print(fitted(
-            'no keeper runs: what ends is started again by the next deploy or pull alone'
-        ))
+def _block(up: float | None, missed: int) -> str:
+    blocks = BLOCKS if terminal.can_print(BLOCKS) else PLAIN
+    if up is None:
+        return blocks[8]
+    if up < 1:
+        return red(blocks[int(up * 6)])
+    return yellow(blocks[7]) if missed else green(blocks[6])
+
+
+def _percent(up: float | None) -> str:
+    """Rounded down: 100 % is never silent."""
+    if up is None:
+        return '-'
+    return '100 %' if up == 1 else f'{math.floor(up * 10_000) / 100:.2f} %'
+
+
+def _troubles(row: Row) -> list[str]:
+    """What happened to it, and what hangs on it."""
+    said = []
+    if 'crashed' in row:
+        said.append(f'  {red("it ended by itself")}: {plain(row["crashed"])}')
+    elif 'restarted' in row:
+        said.append(f'  {plain(_restarted(row["restarted"]))}')
+    if hint := row.get('hint') or row.get('restarted', {}).get('hint'):
+        said.append(f'    hint: {plain(hint)}')
+    if times := row.get('restarts'):
+        told = ', '.join(f'{times[why]} {words}' for why, words in WHY.items() if why in times)
+        said.append(f'  restarts in 30 days: {told}')
+    said += [f'  {yellow("WARNING")}: {plain(text)}' for text in row.get('conflicts', ())]
+    for side in row.get('draining', ()):
+        left = max(0, side['until'] - time.time())
+        said.append(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')
+    if 'newer' in row:
+        how = f'start {row["name"]}' if row['state'] == 'stopped' else 'deploy'
+        said.append(f'  newer: the image of commit {row["newer"][:12]} waits: mirage-hooks {how}')
+    if 'refused' in row:
+        refused = row['refused']
+        said.append(f'  {red("refused")} {age(refused["at"])} ago: {plain(refused["reason"])}')
+        said += [f'    hint: {plain(refused["hint"])}'] if refused['hint'] else []
+    return said
 
 
 def _restarted(found: dict[str, Any]) -> str:
@@ -154,7 +142,7 @@ def _restarted(found: dict[str, Any]) -> str:
     return f'restarted {crashes.often(found["times"])}{last}{why}'
 
 
-def _state(row: dict[str, Any]) -> str:
+def _state(row: Row) -> str:
     if 'release' not in row:
         never = 'never deployed' if row['state'] == 'none' else 'stopped by hand, never deployed'
         return yellow(never)

@@ -6,9 +6,10 @@ from .health import Health
 from .network import Block, Direct, Network, Socket, Static
 from .settings import Notify, Settings, Trust
 from .unikernel import Unikernel
+from .watch import Watch
 
 __all__ = [
     'Block', 'Direct', 'Duration', 'Endpoint', 'File', 'Health', 'Interface', 'Mac', 'Name',
     'Network', 'Notify', 'Port', 'Settings', 'Socket', 'Static', 'Target', 'Trust', 'Unikernel',
-    'Url', 'seconds',
+    'Url', 'Watch', 'seconds',
 ]

@@ -55,7 +55,8 @@ def takes(kind: Any, node: yaml.Node, default: Any = None) -> str:
     """What is right where `kind` is wanted and `node` stands, with an example."""
     kinds, metas = unwrapped(kind)
     forms = [meta.description for meta in metas if meta.pattern]
-    words = forms[0] if forms else _words(kinds[0], metas)
+    ways = [_words(one, metas) for one in kinds if one is not types.NoneType]
+    words = forms[0] if forms else ' or '.join(dict.fromkeys(ways))
     good = example(kind)
     plain_text = isinstance(node, yaml.ScalarNode) and not node.tag.endswith(':null')
     if good is None and words == 'text' and plain_text:

@@ -154,19 +154,30 @@ _SYNTAX = (
 )
 
 
+_GLUED = re.compile('mapping values are not allowed|could not find expected|expected <block end>')
+
+
 def _glued(error: yaml.MarkedYAMLError, text: bytes) -> Mistake | None:
-    """A key whose colon has no space behind it, which YAML finds only in the next line."""
+    """A key whose colon has no space behind it, which YAML finds only in the next line that is not
+    empty."""
     mark = error.problem_mark
-    if mark is None or 'mapping values are not allowed' not in str(error.problem):
+    if mark is None or not _GLUED.search(f'{error.context} {error.problem}'):
         return None
-    lines = text.decode(errors='replace').split('\n')
-    before = lines[mark.line - 1] if 0 < mark.line <= len(lines) else ''
-    found = re.fullmatch(r'( *)([a-z_]+):([^\s:#/].*?)\s*', before)
+    lines = text.decode(errors='replace').split('\n')[:mark.line + 1]
+    told = error.context_mark.line if str(error.problem).startswith('could not') and (
+        error.context_mark) else _before(lines, mark.line)
+    found = re.fullmatch(r'( *)([a-z_]+):([^\s:#/].*?)\s*', lines[told]) if told >= 0 else None
     if found is None or ': ' in found[3]:
         return None
     words = (f'no space follows the colon: a line is a key, a colon and a space, and a value, such '
              f'as {mistakes.short(found[2])}: {mistakes.short(found[3])}')
-    return Mistake(mark.line - 1, len(found[1]), words)
+    return Mistake(told, len(found[1]), words)
+
+
+def _before(lines: list[str], line: int) -> int:
+    """The last of `lines` before `line` that says something; -1 for none."""
+    return next((one for one in range(line - 1, -1, -1)
+                 if lines[one].strip() and not lines[one].lstrip().startswith('#')), -1)
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> Mistake:

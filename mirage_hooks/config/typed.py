@@ -112,8 +112,10 @@ class Reader:
         for name, (key, value) in pairs.items():
             inner = short(name) if place == THE_FILE else f'{place}.{short(name)}'
             if name not in known:
+                glued = name.partition(':')[0]  # in {within:9s} that is all one key
                 few = len(self.loader.wrong) < mistakes.MOST  # for comparing takes its time
-                close = difflib.get_close_matches(short(name), known, 1) if few else []
+                close = [glued] if glued in known else (
+                    difflib.get_close_matches(short(name), known, 1) if few else [])
                 meant.update(close)
                 self._wrong(key, f'{inner} {_unknown(name, list(known), close, kind, others)}')
                 continue
@@ -166,6 +168,9 @@ def _unknown(
     if tags:
         return (f'is for mode: {mistakes.either(tags)}, and this is mode: '
                 f'{kind.__struct_config__.tag}: leave it out, or change the mode')
+    if close and name.startswith(f'{close[0]}:'):
+        value = name.removeprefix(f'{close[0]}:')
+        return f'lacks a space after the colon, such as {close[0]}: {short(value)}'
     if close:
         return f'is unknown: did you mean {close[0]}?'
     return f'is unknown: here may stand {", ".join(known)}'

@@ -12,6 +12,7 @@ from msgspec import Meta
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Network, Socket, Static
+from .watch import Watch
 
 
 class Unikernel(Mapping, frozen=True):
@@ -74,6 +75,12 @@ class Unikernel(Mapping, frozen=True):
         Meta(description='how to tell that it serves, one question or a list of them; a trial is '
              'asked what it can answer itself, the rest is asked after the switch'),
     ] = ()
+    watch: Annotated[
+        bool | Watch,
+        Meta(description='whether it is asked for as long as it runs (its health questions over '
+             'the network, or else its port), and how; a mapping says more',
+             examples=[{'every': '60s', 'heal': 'restart'}]),
+    ] = True
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')
     ] = '1s'
@@ -114,6 +121,13 @@ class Unikernel(Mapping, frozen=True):
         return self.network.port if isinstance(self.network, Socket) else None
 
     @property
+    def watched(self) -> Watch | None:
+        """How it is asked while it runs; None where a person wants that it is not."""
+        if isinstance(self.watch, Watch):
+            return self.watch
+        return Watch() if self.watch else None
+
+    @property
     def overlapped(self) -> Static | None:
         """The network on which a new release is proved and runs next to the old one; None when
         one must end before the other begins."""
@@ -141,6 +155,7 @@ class Unikernel(Mapping, frozen=True):
     def fingerprint(self) -> str:
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
-            self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s'
+            self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
+            watch=True,
         )
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]

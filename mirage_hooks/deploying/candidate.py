@@ -11,7 +11,7 @@ from ..git import tree
 from ..host import devices, facts
 from ..messages import errors
 from ..state import files, journal, model, secret
-from ..state.releases import Releases
+from ..state.releases import Releases, alike
 from ..switching import fitting, preflight
 from .context import Context
 
@@ -70,6 +70,29 @@ class Candidates:
                 plan=targets.plan(request), network=wanted.alone,
                 memory=wanted.memory,
             )
+            releases.save(release)
+        except BaseException:
+            releases.discard(number)
+            raise
+        return release
+
+    def again(
+        self, releases: Releases, name: str, wanted: config.Unikernel, old: model.Release
+    ) -> model.Release:
+        """A fresh instance of `old`, with nothing started: the same bytes in another slot."""
+        number = releases.begin(self.context.state.of(name).last())
+        try:
+            folder = releases.folder(number)
+            with files.writing(folder):
+                (folder / 'image').hardlink_to(releases.folder(old.number) / 'image')
+                identity = image.identify(folder / 'image', name=old.path)
+            took = image.Image(
+                digest=old.digest, size=old.size, **msgspec.structs.asdict(identity))
+            slot: model.Slot = 'green' if old.slot == 'blue' else 'blue'
+            program = self._program(name, wanted, took, False)
+            request = self._request(name, number, slot, folder, wanted, took, program)
+            release = msgspec.structs.replace(
+                old, number=number, slot=slot, plan=targets.plan(request))
             releases.save(release)
         except BaseException:
             releases.discard(number)
@@ -138,10 +161,6 @@ class Candidates:
         """Whether the push of `new` was accepted because it served."""
         passed = self.context.state.proof(new.unikernel).current()
         return passed is not None and alike(passed, new)
-
-
-def alike(old: model.Release, new: model.Release) -> bool:
-    return (old.digest, old.fingerprint) == (new.digest, new.fingerprint)
 
 
 def _expect(target: str, wanted: config.Unikernel, name: str) -> None:

@@ -18,12 +18,13 @@ from . import keeping
 class Intent(msgspec.Struct, frozen=True):
     """Why a converge runs. `anew` names unikernels whose pins and remembered failures are
     dropped; `stopped` says which ones a person stopped (True) or started; `restarted` are those
-    that a person wants to be ended and started again."""
+    that are to be ended and started again, for the `reason` that the watcher had."""
 
     trigger: str
     anew: tuple[str, ...] = ()
     stopped: dict[str, bool] = {}
     restarted: tuple[str, ...] = ()
+    reason: str = ''
 
 
 class Context:

@@ -27,6 +27,18 @@ def write_down(intent: Intent, name: str, releases: Releases) -> None:
         releases.set_failure(None)
 
 
+def done(intent: Intent, releases: Releases, outcome: model.Outcome) -> bool:
+    """Whether what was to come of one unikernel did; to `start` it means that it runs, whatever
+    another image is refused for."""
+    if not outcome.failed:
+        return True
+    name, failure = outcome.unikernel, releases.failure()
+    if intent.stopped.get(name) is not False or name in intent.restarted:
+        return False
+    itself = failure is None or outcome.running is None or failure.blob == outcome.running.blob
+    return not itself
+
+
 def pinned(
     live: Live, name: str, releases: Releases, wanted: config.Unikernel, found: tree.Found
 ) -> model.Outcome | None:

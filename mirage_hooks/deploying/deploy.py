@@ -4,6 +4,7 @@ is worked out, what runs is asked, and the difference is made good. Read downwar
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 
@@ -15,8 +16,9 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
+from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, next_to, overlap
-from . import candidate, decided, ended, fastpath, others, refusal, trial
+from . import again, decided, ended, fastpath, newer, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -28,10 +30,11 @@ def converge(repository: Repository, intent: Intent, report: Reporter) -> list[m
     when nothing at all can be told."""
     state = store.opened(repository.state)
     with state.lock(intent.trigger, store.PATIENCE, report.waiting):
-        return _converged(Context(repository, state, intent, report))
+        return converged(Context(repository, state, intent, report))
 
 
-def _converged(context: Context) -> list[model.Outcome]:
+def converged(context: Context) -> list[model.Outcome]:
+    """The same, for whoever holds the lock."""
     files.write(context.state.fastpath, None)
     context.tidy()
     live = Live(context)
@@ -40,7 +43,7 @@ def _converged(context: Context) -> list[model.Outcome]:
     except errors.Refused as refused:  # what serves goes on without its mirage.yml
         if not context.state.names():
             raise
-        outcomes = Refusals(context, Candidates(context), live).all_kept(refused)
+        outcomes = _without_settings(Refusals(context, Candidates(context), live), refused)
         context.leave()
         return outcomes
     context.state.news('settings', '')
@@ -53,6 +56,33 @@ def _converged(context: Context) -> list[model.Outcome]:
     fastpath.leave(context, outcomes)
     others.told(context, settings, outcomes)
     return outcomes
+
+
+def _without_settings(refusals: Refusals, refused: errors.Refused) -> list[model.Outcome]:
+    """The outcomes while mirage.yml is `refused`: all goes on as it is, but for what a person
+    decided now."""
+    context = refusals.context
+    if context.intent.stopped:
+        context.report.refused(refused.reason, refused.hint)
+    known = refusals.known(refused)
+    return [_decided(refusals, name) or refusals.kept(name, known)
+            for name in context.state.names()]
+
+
+def _decided(refusals: Refusals, name: str) -> model.Outcome | None:
+    """The outcome of what a person decided now of `name`, from the state alone; None for
+    nothing."""
+    context = refusals.context
+    releases, last = context.state.of(name), store.last_settings(context.state)
+    decided.write_down(context.intent, name, releases)
+    if name not in context.intent.stopped:
+        return None
+    try:
+        stopped = refusals.live.stopped(name, releases)
+    except errors.Refused as refused:
+        return refusals.kept(name, refused)
+    wanted = last.unikernels.get(name) if last is not None else None
+    return stopped or again.started(refusals, name, releases, wanted)
 
 
 class Deployment:
@@ -83,7 +113,11 @@ class Deployment:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
         decided.write_down(self.context.intent, self.name, self.releases)
         if (stopped := self.live.stopped(self.name, self.releases)) is not None:
-            return stopped
+            return newer.left_alone(stopped, self.context, self.settings)
+        if self.name in self.context.intent.restarted and (restarted := again.started(
+            self.refusals, self.name, self.releases, self.wanted
+        )) is not None:
+            return newer.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
         if (pinned := decided.pinned(
@@ -98,9 +132,8 @@ class Deployment:
         serving = self._serving()
         with self._explained(new):
             serving = self._predecessor(serving, new)
-            self._tried(serving, new)
-            self.live.switch(self.releases, serving, new, self.wanted,
-                             lambda: self._tried(serving, new))
+            (tried := functools.partial(self._tried, serving, new))()
+            self.live.switch(self.releases, serving, new, self.wanted, tried)
         return self._accepted(tip, self._deployed(new))
 
     def _trusted_tip(self) -> model.Floor:
@@ -146,7 +179,7 @@ class Deployment:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
         old = self._kept()
-        if old is None or not candidate.alike(old, new):
+        if old is None or not alike(old, new):
             return None
         self.releases.discard(new.number)
         kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
@@ -170,9 +203,8 @@ class Deployment:
 
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
-        proves_itself = overlap.possible(serving, new, self.wanted) or (
-            serving is not None
-            and not next_to.obstacle(self.releases, serving, new, self.wanted))
+        proves_itself = overlap.possible(serving, new, self.wanted) or next_to.possible(
+            self.releases, serving, new, self.wanted)
         if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)

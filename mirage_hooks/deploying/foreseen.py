@@ -12,9 +12,8 @@ from ..git import shared
 from ..git.repository import Repository
 from ..messages.report import Reporter
 from ..state import model, secret, store
-from ..state.releases import Releases
+from ..state.releases import Releases, alike
 from ..switching import launcher, next_to, overlap
-from . import candidate
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -74,7 +73,7 @@ def _foreseen(
     limit = settings.unpacked_limit
     new = candidates.staged(releases, name, wanted, found, limit, dry=True)
     releases.discard(new.number)
-    if current is not None and candidate.alike(current, new):
+    if current is not None and alike(current, new):
         return _kept(releases, current)
     changes: tuple[Change, ...] = ()
     if current is not None:

@@ -8,9 +8,9 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import model, store
-from ..state.releases import Releases
+from ..state.releases import Releases, alike
 from ..switching import consoles, launcher
-from . import candidate, refusal, trial
+from . import refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -95,7 +95,7 @@ class Gate:
             return
         refusal.not_again(releases, self.candidates.fingerprint(name, wanted), found)
         new = self.candidates.staged(proof, name, wanted, found, settings.unpacked_limit)
-        if current is None or not candidate.alike(current, new):
+        if current is None or not alike(current, new):
             request = self.candidates.requests[new.number]
             tried = trial.held(self.context, proof, wanted, new, request)
             said = 'it serves' if tried else 'it cannot be tried next to what runs'

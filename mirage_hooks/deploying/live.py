@@ -8,7 +8,7 @@ from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..state import model, store
-from ..state.releases import Releases
+from ..state.releases import Releases, set_shared
 from ..switching import conflicts, crashes, ended, launcher, next_to, overlap, switch
 from .context import Context
 
@@ -63,7 +63,7 @@ class Live:
             except next_to.Apart as apart:
                 why = apart.reason
                 say(next_to.WITHOUT.format(new.number, old.number, why))
-                releases.set_shared(old.number, model.Shared(hindrance=why))
+                set_shared(releases.folder(old.number), model.Shared(hindrance=why))
                 trial()
         elif wanted.switch != 'replace':
             say(next_to.WITHOUT.format(new.number, old.number, why))
@@ -76,18 +76,19 @@ class Live:
         current = releases.current()
         serving = current if current is not None and launcher.alive(releases, current) else None
         self.switch(releases, serving, earlier, wanted)
-        self.context.note(name, 'rolled back', earlier)
+        self.context.note(name, 'rolled back', earlier, reason=self.context.intent.reason)
         return model.Outcome(name, 'pinned', earlier)
 
     def running(
         self, name: str, releases: Releases, release: model.Release,
-        wanted: config.Unikernel, kind: model.Kind = 'unchanged',
+        wanted: config.Unikernel | None, kind: model.Kind = 'unchanged',
     ) -> model.Outcome:
         """The outcome, of `kind` when `release` ran: else it is started again, which says why."""
         end = self.restarted(name, releases, release, wanted)
         if end is None:
             return model.Outcome(name, kind, release)
-        reason = f'release {release.number} was not running: {end.reason}' if end.reason else ''
+        was = 'silent' if end.reason == self.context.intent.reason else 'not running'
+        reason = f'release {release.number} was {was}: {end.reason}' if end.reason else ''
         hint = f'its console may say why: mirage-hooks logs {name}' if reason else ''
         return model.Outcome(name, 'restarted', release, reason, end.hint or hint)
 
@@ -131,7 +132,7 @@ class Live:
         launcher.stop(releases, release)
         if others is not None and not others.bridge:
             self.context.tidy()  # they have its port
-        return ended.End(None, '')
+        return ended.End(None, self.context.intent.reason)
 
     def _end(self, releases: Releases, release: model.Release) -> ended.End:
         """How `release` ended; without a reason when nobody saw it, as after a reboot."""

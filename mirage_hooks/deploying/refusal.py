@@ -63,11 +63,11 @@ class Refusals:
         console = consoles.tail(releases.failed_console) if found else ()
         return self.kept(name, refused, console, f'mirage-hooks logs {name} --failed')
 
-    def all_kept(self, refused: errors.Refused) -> list[model.Outcome]:
-        """The outcomes while mirage.yml itself is refused."""
-        if not self.context.state.news('settings', refused.reason):
-            refused = Remembered(refused.reason, refused.hint)
-        return [self.kept(name, refused) for name in self.context.state.names()]
+    def known(self, refused: errors.Refused) -> errors.Refused:
+        """What is wrong in mirage.yml itself: Remembered when it was told before."""
+        if self.context.state.news('settings', refused.reason):
+            return refused
+        return Remembered(refused.reason, refused.hint)
 
     def kept(
         self, name: str, refused: errors.Refused, console: tuple[str, ...] = (), logs: str = ''

@@ -37,7 +37,7 @@ class Rollback:
         none. What serves goes on when it does not."""
         files.write(self.context.state.fastpath, None)
         self.context.tidy()
-        settings = self.context.settings()
+        settings = self._settings()
         if name not in settings.unikernels:
             raise errors.Refused(f'mirage.yml names no unikernel {name}')
         releases, wanted = self.context.state.of(name), settings.unikernels[name]
@@ -59,6 +59,17 @@ class Rollback:
             return self.refusals.kept(name, refused, console, f'mirage-hooks logs {name}')
         finally:
             self.context.leave()
+
+    def _settings(self) -> config.Settings:
+        """What mirage.yml says; where it is refused, that is told, and it is what it said last."""
+        try:
+            return self.context.settings()
+        except errors.Refused as refused:
+            last = store.last_settings(self.context.state)
+            if last is None:
+                raise
+            self.context.report.refused(refused.reason, refused.hint)
+            return last
 
     def _turned_down(
         self, name: str, wanted: config.Unikernel, settings: config.Settings

@@ -9,6 +9,8 @@ from ..messages import terminal
 from ..messages.report import Reporter, plain
 from ..state import model
 
+FAILED = {'remembered': 'still refused', 'silent': 'SILENT', 'unasked': 'CANNOT BE WATCHED'}
+
 
 def outcomes(report: Reporter, outcomes: Iterable[model.Outcome]) -> None:
     """Tell what came of a converge; a quiet `report` only what changed or failed, and how."""
@@ -30,7 +32,7 @@ def lines(outcome: model.Outcome) -> list[str]:
     name = outcome.unikernel
     said = [f'{name}: {plain(outcome.ended)}'] if outcome.ended else []
     if outcome.failed:
-        again = 'still refused' if outcome.kind == 'remembered' else 'REFUSED'
+        again = FAILED.get(outcome.kind, 'REFUSED')
         said.append(f'{name}: {again}: {plain(outcome.reason)}')
         said += [f'    | {plain(text)}' for text in outcome.console]
         said += [f'  its console: {outcome.logs}'] if outcome.console and outcome.logs else []
@@ -38,15 +40,21 @@ def lines(outcome: model.Outcome) -> list[str]:
     elif outcome.reason:
         said.append(f'{name}: {plain(outcome.reason)}')
         said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
+    if outcome.waits:
+        how = 'start' if outcome.kind == 'stopped' else 'deploy'
+        said.append(f'{name}: the newer image of commit {outcome.waits[:12]} waits: '
+                    f'mirage-hooks {how} {name}')
     return [*said, f'{name}: {_now(outcome)}']
 
 
 def _now(outcome: model.Outcome) -> str:
     release = outcome.running
     if release is None:
-        return {'removed': 'stopped: it is no longer in mirage.yml'}.get(
-            outcome.kind, 'stopped' if outcome.kind == 'stopped' else 'nothing runs'
-        )
+        return {
+            'removed': 'stopped: it is no longer in mirage.yml',
+            'stopped': 'stopped' if outcome.reason else 'stopped by hand: it stays so until '
+            f'`mirage-hooks start {outcome.unikernel}`',
+        }.get(outcome.kind, 'nothing runs')
     what = (
         f'release {release.number} ({plain(release.description)}, commit {release.commit[:12]})'
     )

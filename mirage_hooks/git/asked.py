@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from ..messages import errors
+from ..messages import errors, nearest
 from . import discovery
 from .catfile import CatFile
 from .objects import Objects, bounded
@@ -127,8 +127,10 @@ class Asked:
             )
         if found := self._references.at(self.revision(branch)):
             return found
-        names = ', '.join(self.branches()) or 'it is empty'
+        names = self.branches()
+        known = f'it has {", ".join(names)}' if names else 'it is empty'
+        meant = nearest.question(branch, names)
         raise errors.Refused(
-            f'{self.folder} has no branch {branch} ({names})',
-            hint='push it, or name another in mirage.yml: branch: …',
+            f'{self.folder} has no branch {branch}; {known}',
+            hint=f'{meant} push it, or name another in mirage.yml: branch: …'.lstrip(),
         )

@@ -52,12 +52,18 @@ def sets(unikernel: str, release: int, addresses: tuple[str, ...]) -> list[str]:
     return [flows(unikernel, release, ipaddress.ip_address(one).version) for one in addresses]
 
 
-def switched(owner: str, steering: Steering) -> str:
-    """The transaction that sends new connections to `steering.live`; the rest stands already."""
+def switched(owner: str, steering: Steering, above: bool = False) -> str:
+    """The transaction that sends new connections to `steering.live`; the rest stands already. With
+    `above` it goes above what stands for the same sides, none of which is reached any more: once a
+    rule is deleted, nft waits 15 ms until no packet can be on its way through it (RCU)."""
     lines: list[str] = []
     for version in _versions(steering):
-        lines += _sets(owner, steering, version) + _picking(owner, steering, version)
-        lines += _answering(owner, steering, version)
+        lines += _sets(owner, steering, version)
+        for name, rules in (
+            (_pick(steering.unikernel, version), _picking(steering, version)),
+            (_answers(steering.unikernel, version), _answering(steering)),
+        ):
+            lines += _inserted(owner, name, rules) if above else _replaced(owner, name, rules)
     return '\n'.join(lines) + '\n'
 
 
@@ -110,24 +116,33 @@ def _tracked(steering: Steering) -> list[model.Side]:
     return [s for s in (steering.live, *steering.others) if s.release != steering.base]
 
 
-def _picking(owner: str, steering: Steering, version: int) -> list[str]:
-    chain = f'{nft.table(owner)} pick_{version}_{nft.key(steering.unikernel)}'
-    rules = _rules(steering, version) if steering.others else [_to(steering.live)]
-    return [f'add chain netdev {chain}', f'flush chain netdev {chain}',
-            *(f'add rule netdev {chain} {rule}' for rule in rules)]
+def _replaced(owner: str, name: str, rules: list[str]) -> list[str]:
+    chain = f'netdev {nft.table(owner)} {name}'
+    return [f'add chain {chain}', f'flush chain {chain}',
+            *(f'add rule {chain} {rule}' for rule in rules)]
 
 
-def _answering(owner: str, steering: Steering, version: int) -> list[str]:
+def _inserted(owner: str, name: str, rules: list[str]) -> list[str]:
+    # Each goes above the one before.
+    return [f'insert rule netdev {nft.table(owner)} {name} {rule}' for rule in reversed(rules)]
+
+
+def _picking(steering: Steering, version: int) -> list[str]:
+    """For what is to one of its addresses; the last rule takes all that is left."""
+    return [*_rules(steering, version)] if steering.others else [_to(steering.live)]
+
+
+def _answering(steering: Steering) -> list[str]:
     """What neighbours answer reaches all: each asked by itself, with an address that they share."""
-    chain = f'{nft.table(owner)} {_answers(steering.unikernel, version)}'
-    sides = (steering.live, *steering.others)
-    macs = ', '.join(sorted({side.mac for side in sides if side.mac}))
-    lines = [f'add chain netdev {chain}', f'flush chain netdev {chain}']
-    if steering.others and macs:
-        copies = ' '.join(f'dup to "{side.device}"' for side in steering.others)
-        lines.append(f'add rule netdev {chain} ether daddr {{ {macs} }} {copies} '
-                     f'fwd to "{steering.live.device}"')
-    return lines
+    macs = ', '.join(sorted({side.mac for side in (steering.live, *steering.others) if side.mac}))
+    if not steering.others or not macs:
+        return []
+    copies = ' '.join(f'dup to "{side.device}"' for side in steering.others)
+    return [f'ether daddr {{ {macs} }} {copies} fwd to "{steering.live.device}"']
+
+
+def _pick(unikernel: str, version: int) -> str:
+    return f'pick_{version}_{nft.key(unikernel)}'
 
 
 def _answers(unikernel: str, version: int) -> str:
@@ -174,6 +189,6 @@ def _entrances(owner: str, steering: Steering, name: str) -> list[str]:
     rules = [f'{ANSWER[version]} jump {_answers(steering.unikernel, version)}'
              for version in dict.fromkeys(_versions(steering))]
     rules += [f'{nft.ip(address)} daddr {address} {UNICAST} '
-              f'goto pick_{ipaddress.ip_address(address).version}_{nft.key(steering.unikernel)}'
+              f'goto {_pick(steering.unikernel, ipaddress.ip_address(address).version)}'
               for address in steering.addresses]
     return [f'add rule netdev {nft.table(owner)} {name} {rule}' for rule in rules]

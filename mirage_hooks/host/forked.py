@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..messages import errors
 
@@ -33,12 +33,30 @@ class Unanswered(Exception):
     """There was no answer: why not."""
 
 
+class Asked(NamedTuple):
+    """A question under way: the pipe on which its answer comes, the child, and when (by the
+    monotonic clock) its time is over."""
+
+    reading: int
+    child: int
+    until: float
+
+
 def answer(
     question: Callable[[], str], limit: float, wanted: Callable[[], None] = lambda: None
 ) -> str:
     """What `question` returns, at most ANSWER bytes of it; raises Unanswered when that takes more
     than `limit` seconds or MEMORY. What `wanted`, called all the while, raises ends it at once.
     Everything that `question` started and did not take out of its session ends with it."""
+    asked = begin(question, limit)
+    try:
+        return _told(_heard(asked.reading, asked.until, wanted))
+    finally:
+        end(asked)
+
+
+def begin(question: Callable[[], str], limit: float) -> Asked:
+    """Begin to ask `question`; whoever begins it calls `told` or `end` later."""
     reading, writing = os.pipe()
     parent = os.getpid()
     import ctypes  # here, for what is imported in the child is imported in each
@@ -53,11 +71,21 @@ def answer(
     if child == 0:
         _tell(question, writing, lambda: _apart(parent, libc))
     os.close(writing)
+    return Asked(reading, child, time.monotonic() + limit)
+
+
+def told(asked: Asked) -> str:
+    """The answer of what was `asked`, which is there, or whose time is over: see `answer`."""
     try:
-        return _told(_heard(reading, time.monotonic() + limit, wanted))
+        return _told(_heard(asked.reading, 0, lambda: None))
     finally:
-        os.close(reading)
-        _end(child)
+        end(asked)
+
+
+def end(asked: Asked) -> None:
+    """End it and all that it started, whatever it was about to say."""
+    os.close(asked.reading)
+    _end(asked.child)
 
 
 def _heard(reading: int, limit: float, wanted: Callable[[], None]) -> bytes:

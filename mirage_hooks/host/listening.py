@@ -14,6 +14,7 @@ from typing import IO, cast
 import msgspec
 
 LIMIT = 1 << 20  # bytes, of what it prints and of what it complains about each
+PAUSE = 0.0002  # seconds, between the first two looks at whether what has said all has ended
 
 
 class Unheard(Exception):
@@ -66,8 +67,10 @@ def _hear(
                     both.unregister(key.fileobj)
                 if len(key.data) > limit:
                     raise Unheard(f'printed more than {limit} bytes')
+    pause = PAUSE
     while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        time.sleep(min(_left(end), 0.001))
+        time.sleep(min(_left(end), pause))
+        pause = min(pause * 2, 50 * PAUSE)
 
 
 def _left(end: float) -> float:

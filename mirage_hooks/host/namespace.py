@@ -4,7 +4,6 @@ leaves nothing of it behind."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Iterator
 
@@ -12,8 +11,6 @@ from ..messages import errors
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h; Python has os.setns from 3.12 on only
 OURS = '/proc/thread-self/ns/net'
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Namespace:
@@ -56,7 +53,9 @@ def _returning() -> Iterator[None]:
 
 
 def _call(name: str, *arguments: int) -> None:
-    if getattr(_libc, name)(*arguments) != 0:
+    import ctypes
+
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
         raise errors.Unavailable(
             f'cannot use a network namespace: {os.strerror(ctypes.get_errno())}',
             hint='run as root, or say `switch: replace` in mirage.yml',

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import select
 import struct
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -96,9 +97,14 @@ def _link(interface: str, kind: int) -> Iterator[socket.socket]:
     import socket
 
     try:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind)) as link:
+        # Of no protocol until it is bound: it would hear every interface, and take 15 ms to bind.
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        try:
             link.bind((interface, kind))
             yield link  # what is sent while the interface is down fails, too
+        finally:
+            # The kernel waits 15 ms until none of its own looks at it any more (RCU).
+            threading.Thread(target=link.close).start()
     except OSError as error:
         raise errors.Unavailable(
             f'cannot speak to the neighbours on {interface}: {error.strerror}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,7 +17,7 @@ import msgspec
 
 from ..messages import errors
 from ..state import model, proc
-from . import cgroups, programs, sharing
+from . import cgroups, programs, sharing, sockets
 
 if TYPE_CHECKING:
     import psutil  # takes 8 ms, which not every deployment needs before it says what it does
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MARK = 'MIRAGE_HOOKS_RELEASE'
 """Environment variable of every process of ours; its value is the release's folder."""
 
-PAUSE = 0.001  # seconds, between the first two looks at whether a process has ended
+PAUSE = 0.0002  # seconds, between the first two looks at whether a process has ended
 
 
 def spawn(
@@ -129,7 +130,10 @@ def claimed(state: Path) -> set[Path]:
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether `process` listens on TCP `port`."""
+    """Whether `process`, which is in our network namespace, listens on TCP `port`."""
+    found = sockets.listening(port)
+    if found is not None:
+        return not found.isdisjoint(_sockets(process.pid))
     return any(one.status == 'LISTEN' and one.laddr.port == port for one in _connections(process))
 
 
@@ -147,6 +151,15 @@ def _connections(process: psutil.Process) -> list[Any]:
         return list(found('tcp'))
     except psutil.Error:
         return []  # it has ended, or is none of ours
+
+
+def _sockets(pid: int) -> Iterator[int]:
+    """The inodes of its sockets, as far as we are shown its descriptors."""
+    with contextlib.suppress(OSError):  # it has ended, or is none of ours
+        for descriptor in Path(f'/proc/{pid}/fd').iterdir():
+            with contextlib.suppress(OSError):  # just closed
+                if found := re.fullmatch(r'socket:\[(\d+)\]', str(descriptor.readlink())):
+                    yield int(found[1])
 
 
 def end(processes: list[psutil.Process], grace: float = 5) -> None:
@@ -206,5 +219,5 @@ def _left(processes: list[psutil.Process], timeout: float) -> list[psutil.Proces
             break
         # psutil's own wait is for a number to be free: it sees no end in a zombie.
         time.sleep(pause)
-        pause = min(pause * 1.5, 20 * PAUSE)
+        pause = min(pause * 1.5, 100 * PAUSE)
     return left

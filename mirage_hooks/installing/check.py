@@ -22,7 +22,7 @@ MOST = 2  # that may hang before the rest is left alone
 
 OF_THE_REPOSITORY: dict[str, Callable[[Place], Found]] = {
     'hooks': hooked.findings, 'cron': cron.findings, 'safeguards': safeguards.findings,
-    'keeper': serving.kept, 'git': slim.findings,
+    'keeper': serving.kept, 'watcher': serving.watched, 'git': slim.findings,
 }
 OF_EACH: dict[str, Callable[[Place, str, config.Unikernel], Found]] = {
     'image': images.findings, 'port': ports.findings, 'state': serving.findings,

@@ -16,6 +16,9 @@ from .finding import Found, Place, fine, note, refused
 def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     repository, settings = place.repository, place.settings
     took, options = None, None
+    if not repository.branches():
+        yield note(name, 'the repository is empty: the first push of an image deploys it')
+        return (yield from needs.of(name, wanted, took, repository, options))
     try:
         branch = repository.branch(wanted.branch or settings.branch)
         releases = place.state.of(name)

@@ -12,7 +12,7 @@ import msgspec
 from ..git import discovery, repository
 from ..messages import errors
 from ..state import files
-from . import hookfolder, installation, mirageyml, schedule, shell, timer
+from . import hookfolder, installation, mirageyml, schedule, shell, timer, watched
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -40,6 +40,7 @@ def install(path: Path, settings: Path | None = None, when: str | None = None) -
             *mirageyml.put(where, decision.settings, undo),
             *schedule.put(where, decision.table, decision.when, decision.command, undo),
             *shell.put(undo),
+            *watched.put(where.folder, decision.when, decision.command, undo),
         ]
         schedule.decide(where, decision.when, undo)
         installation.remember(where.folder, True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from ..config import reference
-from ..state import files
+from ..state import files, user
 
 
 def programs() -> tuple[Path, Path]:
@@ -46,16 +46,7 @@ def remember(folder: Path, used: bool) -> bool:
         return False
     path = _list()
     _describe(path.parent / 'current' / 'mirage.schema.json')
-    with files.writing(path):
-        text = path.read_text('utf-8', 'surrogateescape') if path.exists() else ''
-        before = [line for line in text.split('\n') if line]
-        others = {line for line in before if line != str(folder) and Path(line).exists()}
-        after = sorted(others | {str(folder)} if used else others)
-        if after != before:
-            fresh = path.with_name('repositories.new')
-            fresh.write_text(''.join(f'{line}\n' for line in after), 'utf-8', 'surrogateescape')
-            fresh.replace(path)
-    return str(folder) in before
+    return user.keep(path, folder, used)
 
 
 def _list() -> Path:

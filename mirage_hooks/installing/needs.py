@@ -43,7 +43,8 @@ def of(
     if wanted.secrets:
         yield looked(name, 'its secrets', lambda: secret.check(wanted, places))
     if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
-        yield looked(name, 'image and configuration agree', lambda: targets.plan(request))
+        yield looked(name, 'the image can be started as mirage.yml has it',
+                     lambda: targets.plan(request))
     if not request.host.root:
         yield from _rules(request, str(repository.state))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import config
 from ..host import ports, processes
+from ..state import store
 from .finding import Found, Place, fine, problem
 
 
@@ -23,13 +24,27 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     if held is None:
         yield fine(name, f'port {port} is free')
         return
-    # What says that it is a release of ours is believed only when we started it.
-    ours = {process.pid: folder for folder, process in processes.marked(place.state.root)}
-    own = ours.get(held.pid or 0)
+    own = _own(held, place.state)
     if own is not None and own.parents[1].name == name:
         yield fine(name, f'port {port} is held by its own release {own.name}')
         return
     yield problem(name, f'port {port} is held by {_who(held, own)}', _hint(held, own, port))
+
+
+def strange(place: Place, name: str, wanted: config.Unikernel) -> bool:
+    """Whether something else has the port of `name`: it answers then what is asked there."""
+    if not isinstance(wanted.network, config.Socket) or wanted.port is None:
+        return False
+    held = ports.holder(wanted.network.address, wanted.port)
+    own = _own(held, place.state) if held else None
+    return held is not None and (own is None or own.parents[1].name != name)
+
+
+def _own(held: ports.Holder, state: store.Store) -> Path | None:
+    """The folder of the release that has it; what says that it is one of ours is believed only
+    when we started it."""
+    ours = {process.pid: folder for folder, process in processes.marked(state.root)}
+    return ours.get(held.pid or 0)
 
 
 def _who(held: ports.Holder, own: Path | None) -> str:

@@ -9,9 +9,10 @@ from ..git import shared
 from ..host import network
 from ..messages import errors
 from ..messages.report import age
-from ..state import model, pipe
+from ..state import model, pipe, user
 from ..switching import asking, crashes, launcher
 from ..switching import health as questions
+from . import ports
 from .finding import Finding, Found, Place, fine, note, problem
 
 LIMIT = 3.0  # seconds in which what serves has to answer
@@ -24,21 +25,54 @@ def kept(place: Place) -> Found:
                    'run alone', 'mirage-hooks deploy')
 
 
+def watched(place: Place) -> Found:
+    """Whether what is silent is seen; of a repository that the installer has put on the list."""
+    if not any(one.watched for one in place.settings.unikernels.values()):
+        return
+    number = user.watcher()
+    if place.repository.folder not in user.repositories():
+        return
+    if number:
+        yield fine('watcher', f'process {number} asks what runs')
+    else:
+        yield note('watcher', "no watcher runs: what is silent is not seen; cron's next run starts "
+                   'it, where systemd does not', 'mirage-hooks pull --quiet, or to see what it '
+                   'sees: mirage-hooks watch')
+
+
 def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     """Whether what should run does."""
     releases = place.state.of(name)
     release = releases.current()
+    deploy = f'mirage-hooks deploy {name}'
     if releases.stopped():
         yield note(name, 'it is stopped by hand: no push starts it', f'mirage-hooks start {name}')
     elif release is None:
         yield note(name, 'nothing of it was deployed yet', _first(place, name, wanted))
     elif launcher.alive(releases, release):
         yield fine(name, f'release {release.number} runs')
+        if release.fingerprint[:8] != wanted.fingerprint[:8]:  # the rest is of its secrets
+            yield note(name, f'release {release.number} runs as mirage.yml had it when it was '
+                       'deployed', f'as it is now, from the next push on, or: {deploy}')
+        elif _waits(place, name, wanted, release):
+            yield note(name, f'the branch has another image than release {release.number}',
+                       f'the next push or cron run deploys it, or: {deploy}')
     else:
         why, hint = crashes.explain(releases, release)
         ended = f': it ended by itself, {why}' if why else ''
         start = f'see `mirage-hooks logs {name}`; start it again: mirage-hooks deploy {name}'
         yield problem(name, f'release {release.number} is down{ended}', hint or start)
+
+
+def _waits(
+    place: Place, name: str, wanted: config.Unikernel, release: model.Release
+) -> bool:
+    """Whether another image than that of `release` is to run, and was neither refused nor pinned
+    away from."""
+    releases = place.state.of(name)
+    keys, failure = _keys(place, name, wanted), releases.failure()
+    refused = failure is not None and failure.blob in keys
+    return releases.pin() is None and not refused and release.blob not in keys
 
 
 def _first(place: Place, name: str, wanted: config.Unikernel) -> str:
@@ -57,6 +91,8 @@ def health(place: Place, name: str, wanted: config.Unikernel) -> Found:
     releases = place.state.of(name)
     release = releases.current()
     if release is None or releases.stopped() or not launcher.alive(releases, release):
+        return
+    if ports.strange(place, name, wanted):
         return
     for question in questions.questions(wanted):
         if question.console or question.alive:

@@ -8,11 +8,10 @@ import os
 import re
 from pathlib import Path
 
-from ..host import facts, programs
+from ..host import facts, programs, watcher
 from ..messages import errors
 from ..state import files
 
-SYSTEM = Path('/etc/systemd/system')
 EVERY = '7min'
 SERVICE = """\
 {mark}
@@ -79,8 +78,8 @@ def put(folder: Path, command: Path, undo: contextlib.ExitStack) -> list[str]:
             timer.parent.mkdir(parents=True, exist_ok=True)
             for path in changed:
                 path.write_bytes(texts[path])
-        programs.run(*_systemctl(), 'daemon-reload')
-    programs.run(*_systemctl(), 'enable', '--quiet', '--now', timer.name)
+        programs.run(*systemctl(), 'daemon-reload')
+    programs.run(*systemctl(), 'enable', '--quiet', '--now', timer.name)
     user = '--user ' if os.geteuid() else ''
     return [f'timer: at boot and {EVERY} after each run{"" if changed else ", unchanged"}; what it '
             f'said: journalctl {user}-u {service.name}']
@@ -92,12 +91,12 @@ def take(folder: Path) -> list[str]:
         return []
     timer, service = _paths(folder)
     if runs := facts.systemd(os.geteuid() == 0):
-        programs.run(*_systemctl(), 'disable', '--quiet', '--now', timer.name)
+        programs.run(*systemctl(), 'disable', '--quiet', '--now', timer.name)
     with files.writing(timer.parent):
         for path in (timer, service, timer.parent / 'timers.target.wants' / timer.name):
             path.unlink(missing_ok=True)
     if runs:
-        programs.run(*_systemctl(), 'daemon-reload')
+        programs.run(*systemctl(), 'daemon-reload')
     return ['timer: it is out']
 
 
@@ -107,25 +106,21 @@ def _restore(folder: Path, before: dict[Path, bytes | None]) -> None:
     for path, content in before.items():
         if content is not None:
             path.write_bytes(content)
-    programs.run(*_systemctl(), 'daemon-reload')
+    programs.run(*systemctl(), 'daemon-reload')
 
 
 def _paths(folder: Path) -> tuple[Path, Path]:
     """The timer, and the service that it starts. A path can be too long for a unit's name."""
-    units = SYSTEM
-    if os.geteuid():
-        home = os.environ.get('XDG_CONFIG_HOME') or Path.home() / '.config'
-        units = Path(home) / 'systemd' / 'user'
     name = f'mirage-hooks-pull-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}'
-    return units / f'{name}.timer', units / f'{name}.service'
+    return watcher.units() / f'{name}.timer', watcher.units() / f'{name}.service'
 
 
 def _texts(folder: Path, command: Path) -> dict[Path, bytes]:
     timer, service = _paths(folder)
     mark, shown = os.fsdecode(_mark(folder)), str(folder).replace('%', '%%')
     # systemd puts variables in the place of $NAME, but for the program itself.
-    words = {'command': _quoted(str(command)),
-             'repository': _quoted(str(folder)).replace('$', '$$'),
+    words = {'command': quoted(str(command)),
+             'repository': quoted(str(folder)).replace('$', '$$'),
              'user': '' if os.geteuid() else 'User=root\n'}  # without it there is no HOME
     return {
         timer: os.fsencode(TIMER.format(mark=mark, folder=shown, every=EVERY)),
@@ -137,7 +132,7 @@ def _mark(folder: Path) -> bytes:
     return b'# mirage-hooks: ' + os.fsencode(folder)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     escaped = re.sub(r'(["\\])', r'\\\1', text)
     return '"' + escaped.replace('%', '%%') + '"'
 
@@ -150,5 +145,5 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _systemctl() -> tuple[str, ...]:
+def systemctl() -> tuple[str, ...]:
     return ('systemctl', '--user') if os.geteuid() else ('systemctl',)

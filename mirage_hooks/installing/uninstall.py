@@ -15,7 +15,7 @@ from ..host import facts, processes
 from ..messages import errors
 from ..state import caller, files, journal, model, pipe, store
 from ..switching import drain, launcher
-from . import hookfolder, installation, mirageyml, schedule, shell
+from . import hookfolder, installation, mirageyml, schedule, shell, watched
 
 Running = list[tuple[str, int, str]]
 """What runs: its name, its release, and a command that ends it."""
@@ -37,12 +37,10 @@ def uninstall(path: Path, stop: bool = False, purge: bool = False) -> list[str]:
             hint='say --stop --purge, which ends it first, or leave --purge out',
         )
     pipe.dismiss(where.state)
-    said = [*schedule.take(where.folder), *_take_hooks(where)]
+    said = [*schedule.take(where.folder), *watched.take(where.folder), *_take_hooks(where)]
     said += _stop(state) if stop else [
         f'{name} goes on running; to end it: {command}' for name, _, command in running
     ]
-    if running and not stop:
-        said.append('(the next time: --uninstall --stop ends what runs, too)')
     with contextlib.suppress(errors.Refused):
         said.append(f'kept: {where.config_path()}')
     said += [*mirageyml.take(where), *_state(where.state, purge)]
@@ -55,7 +53,7 @@ def uninstall(path: Path, stop: bool = False, purge: bool = False) -> list[str]:
 def _lost(folder: Path, stop: bool) -> list[str]:
     """The same for a repository that was deleted: the marks of its processes are all that is known
     of them."""
-    said = schedule.take(folder)
+    said = [*schedule.take(folder), *watched.take(folder)]
     running = [process for _, process in processes.marked(folder)]
     if stop and running:
         processes.end(running)

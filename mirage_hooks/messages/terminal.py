@@ -50,14 +50,29 @@ def fitted(text: str) -> str:
     """`text`, one line for stdout, broken between words where a terminal is narrower."""
     if not capable(sys.stdout):
         return text
-    import shutil
     import textwrap
 
     indent = ' ' * (len(text) - len(text.lstrip()))
     return textwrap.fill(
-        text, max(20, shutil.get_terminal_size().columns), subsequent_indent=f'{indent}    ',
-        break_on_hyphens=False,
+        text, max(20, columns()), subsequent_indent=f'{indent}    ', break_on_hyphens=False,
+        break_long_words=False,  # an address can still be clicked, a colour is whole
     )
+
+
+def columns() -> int:
+    """Of the terminal that stdout is; 80 where it is none."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if capable(sys.stdout) else 80
+
+
+def can_print(text: str) -> bool:
+    """Whether stdout takes `text` in its encoding."""
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def width() -> int:

@@ -168,7 +168,8 @@ def _commit(source: str) -> str:
 
     if not source:
         raise errors.Refused(
-            'the commit that the image was built from is not known', hint='--source COMMIT names it'
+            'the commit that the image was built from is not known',
+            hint='commit the site first, and publish from its folder; or name it: --source COMMIT',
         )
     if not re.fullmatch(layout.COMMIT, source.lower()):
         raise errors.Refused(

@@ -74,7 +74,10 @@ def verdict(lines: Iterable[str], name: str) -> Verdict:
         found[1] for found in said
         if found[2].startswith('REFUSED') and tree.spelled(found[1]) != tree.spelled(name)
     ))
-    if any('refused: ' in words.lower() for words in ours):
+    all_of_it = ('mirage-hooks', 'REFUSED: ')  # what the host says where it deployed nothing
+    if any('refused: ' in words.lower() for words in ours) or all_of_it in [
+        (found[1], found[2]) for found in said
+    ]:
         return Verdict(True)
     return Verdict(bool(others and not ours), others)
 

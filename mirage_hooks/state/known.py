@@ -35,6 +35,15 @@ def find(state: Path, text: bytes) -> config.Settings | None:
     return None
 
 
+def last(state: Path) -> config.Settings | None:
+    """What was kept last in the folder `state`, whatever mirage.yml says now."""
+    with contextlib.suppress(errors.Refused):
+        known = None if ownership.strange(state) else files.read(state / FILE, _Known)
+        if known is not None and known.version == __version__:
+            return known.settings
+    return None
+
+
 def keep(state: Path, text: bytes, settings: config.Settings) -> None:
     """Remember that `text` says `settings`. With the lock of `state` held."""
     with contextlib.suppress(errors.Unavailable):  # a full disk: it is read again next time

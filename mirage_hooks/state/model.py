@@ -183,13 +183,16 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Kind = Literal[
-    'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered'
+    'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered',
+    'silent', 'unasked',
 ]
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a converge did to one unikernel, and what runs now. `ended` says that what goes on
-    running had ended, `logs` which command shows the whole of `console`."""
+    running had ended, `logs` which command shows the whole of `console`, `waits` the commit of a
+    newer image that was left alone; `silent` and `unasked` are the watcher's: it does not answer,
+    or cannot be asked."""
 
     unikernel: str
     kind: Kind
@@ -199,7 +202,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     console: tuple[str, ...] = ()
     ended: str = ''
     logs: str = ''
+    waits: str = ''
 
     @property
     def failed(self) -> bool:
-        return self.kind in ('refused', 'remembered')
+        return self.kind in ('refused', 'remembered', 'silent', 'unasked')

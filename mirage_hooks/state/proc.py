@@ -60,6 +60,11 @@ def _read(path: str) -> bytes:
         return b''  # ended meanwhile, or another user's
 
 
+def since(ticks: int) -> float:
+    """When (seconds since 1970) a process was started that `identity` says was at `ticks`."""
+    return time.time() - clock() + ticks / os.sysconf('SC_CLK_TCK')
+
+
 def boot() -> str:
     """What tells this boot of the host from every other one."""
     return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
@@ -68,6 +73,11 @@ def boot() -> str:
 def pending(when: float) -> bool:
     """Whether `when` (by `clock`) is to come, and not so far away that it is no such time."""
     return clock() < when < clock() + LONGEST
+
+
+def began(ticks: int) -> float:
+    """When (seconds since 1970) a process began that did so that many clock ticks after boot."""
+    return round(time.time() - clock() + ticks / os.sysconf('SC_CLK_TCK'), 2)
 
 
 def clock() -> float:

@@ -119,21 +119,28 @@ class Releases(Notes):
             self.failed_console.unlink(missing_ok=True)
 
     def previous(self) -> model.Release | None:
-        """The release that a rollback goes to: the one that was live before the current one."""
+        """The release that a rollback goes to: the last one before the current that was another
+        image or started otherwise."""
         current = self.current()
-        if current is None:
-            return None
-        before = files.read(self.folder(current.number) / 'served', int)
-        return self.release(before) if before else None
+        found, seen = current, set[int]()
+        while current is not None and found is not None and found.number not in seen:
+            if not alike(found, current):
+                return found
+            seen.add(found.number)
+            before = files.read(self.folder(found.number) / 'served', int)
+            found = self.release(before) if before else None
+        return None
 
     def prune(self, keep: int) -> list[int]:
-        """Discard all but the live release and the `keep` newest before it."""
+        """Discard all but the live release and the `keep` newest before it, of each image one."""
         current = self.current()
         if current is None:
             return []
-        kept = {r.number for r in self.served() if r.number < current.number}
+        images = {(r.digest, r.fingerprint): r.number for r in self.served()
+                  if r.number < current.number and not alike(r, current)}
         previous = self.previous()
-        kept = set(sorted(kept)[-keep:]) | {current.number, previous.number if previous else 0}
+        kept = set(sorted(images.values())[-keep:]) | {current.number}
+        kept |= {previous.number} if previous else set()
         kept |= {release.number for release in self.wanted()}
         gone = [number for number in self.numbers() if number not in kept]
         for number in gone:
@@ -155,8 +162,25 @@ class Releases(Notes):
     def set_run(self, number: int, run: model.Run | None) -> None:
         files.write(self.folder(number) / files.RUN, run)
 
-    def shared(self, number: int) -> model.Shared | None:
-        return files.read(self.folder(number) / files.SHARED, model.Shared)
 
-    def set_shared(self, number: int, shared: model.Shared | None) -> None:
-        files.write(self.folder(number) / files.SHARED, shared)
+def alike(one: model.Release, other: model.Release) -> bool:
+    """Whether both are the same image, started the same way."""
+    return (one.digest, one.fingerprint) == (other.digest, other.fingerprint)
+
+
+def shared(folder: Path) -> model.Shared | None:
+    """What the release in `folder` shares of its ports; None of an older version's."""
+    return files.read(folder / files.SHARED, model.Shared)
+
+
+def set_shared(folder: Path, found: model.Shared) -> None:
+    files.write(folder / files.SHARED, found)
+
+
+def began(folder: Path) -> float:
+    """When the release in `folder` was started last (seconds since 1970), but by systemd; 0 where
+    that is not known."""
+    try:
+        return (folder / files.BEGAN).stat().st_mtime
+    except OSError:
+        return 0

@@ -58,6 +58,11 @@ def settings(path: Path, root: Path | None = None, keep: bool = False) -> config
     return found
 
 
+def last_settings(state: Store) -> config.Settings | None:
+    """What mirage.yml said when a deployment could last read it, None when nobody knows."""
+    return known.last(state.root)
+
+
 def mirage_yml(path: Path) -> bytes:
     """The text of the mirage.yml at `path`; raises Refused when it may be somebody else's word."""
     real = path.resolve()

@@ -9,6 +9,9 @@ import urllib.parse
 import msgspec
 
 from .. import config
+from ..host import link, ports
+from ..messages import errors
+from ..state import model
 from . import health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
@@ -39,7 +42,7 @@ def on_port(wanted: config.Unikernel, port: int) -> Asked:
 def on_stage(wanted: config.Unikernel, own: tuple[str, ...]) -> Asked:
     """For a trial at its `own` addresses, which there all names lead to. Where its arguments name
     its port, what asks another place at another port is a proxy's to answer."""
-    questions, port = health.questions(wanted, own[0]), _named(wanted)
+    questions, port = health.questions(wanted, own[0]), named_port(wanted)
     if port is None:
         return Asked(questions, own)
     return _asked([(one, _staged(one, own, port)) for one in questions], own, port)
@@ -54,7 +57,7 @@ def again(
     so it gets WITHIN at most."""
     found = [
         one for one in on_stage(wanted, own).now
-        if (named := _named_host(one)) == address or (named and named not in own
+        if (named := named_host(one)) == address or (named and named not in own
                                                       and address == own[0])
     ]
     if not found and not wanted.health:
@@ -65,9 +68,37 @@ def again(
     )
 
 
-def _named_host(question: config.Health) -> str:
+def require_in_front(wanted: config.Unikernel) -> None:
+    """Raises Refused where a question goes to another port of this host, and nobody listens there
+    though the release before serves: the new one would not be found to answer either."""
+    for one in health.questions(wanted):
+        host, port = endpoint(one) or ('', 0)
+        address = '127.0.0.1' if host == 'localhost' else host
+        if wanted.port in (None, port) or address not in ('127.0.0.1', '::1'):
+            continue
+        if ports.holder(address, port) is None:
+            raise errors.Refused(
+                f'health: asks {one.http or one.tcp}, where nobody listens; the port in network: '
+                f'is {wanted.port}',
+                hint='ask there, or start first what stands in front of it',
+            )
+
+
+def lasting(wanted: config.Unikernel, release: model.Release) -> tuple[config.Health, ...]:
+    """What `release` is asked as long as it runs: not what only a start can answer."""
+    own = addresses(release)
+    found = health.questions(wanted, own[0] if own else '')
+    return tuple(one for one in found if one.http or one.tcp or one.ping)
+
+
+def addresses(release: model.Release) -> tuple[str, ...]:
+    """Those of its own stack, as far as they are known here."""
+    return link.addresses(release.network) if release.network is not None else ()
+
+
+def named_host(question: config.Health) -> str:
     """The host that `question` asks, '' for one that asks none."""
-    place = _place(question)
+    place = endpoint(question)
     return health.plain(question.ping or (place[0] if place else ''))
 
 
@@ -83,7 +114,7 @@ def _moved(question: config.Health, wanted: config.Unikernel, port: int) -> conf
     """`question` as the release on the spare `port` is asked it, None where it cannot be."""
     if question.ping:
         return None  # this host answers, whatever the release does
-    place = _place(question)
+    place = endpoint(question)
     if place is None:
         return question
     if place[1] == wanted.port and _here(place[0], wanted):
@@ -117,13 +148,13 @@ def _listens_at(wanted: config.Unikernel) -> str:
 def _staged(question: config.Health, own: tuple[str, ...], port: int) -> config.Health | None:
     """`question` as a release that says its `port` is asked it on the stage, None where another
     may be the one to answer."""
-    place = _place(question)
+    place = endpoint(question)
     if place is None or place[0] in own or place[1] == port:
         return question
     return None
 
 
-def _place(question: config.Health) -> tuple[str, int] | None:
+def endpoint(question: config.Health) -> tuple[str, int] | None:
     """The host and the port that `question` names, None when it asks no place of that kind."""
     if question.tcp:
         host, _, port = question.tcp.rpartition(':')
@@ -145,7 +176,7 @@ def _at(question: config.Health, host: str, port: int) -> config.Health:
     return msgspec.structs.replace(question, http=moved, host=name)
 
 
-def _named(wanted: config.Unikernel) -> int | None:
+def named_port(wanted: config.Unikernel) -> int | None:
     """The port that the arguments of a stack of its own name."""
     ports = [a.partition('=')[2] for a in wanted.arguments if a.startswith('--port=')]
     return int(ports[0]) if ports and ports[0].isdigit() else None

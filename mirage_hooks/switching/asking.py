@@ -28,17 +28,39 @@ def ask(
     """What is wrong with the answer, '' for nothing, within `limit` seconds whatever is answered.
     What `wanted` raises meanwhile ends it at once. With `own` and `apart`, see
     `health.prove`."""
-    # What is imported here is not imported in each child.
+    _ready(question)
+    try:
+        return forked.answer(lambda: _asked(question, printed, own, apart), limit, wanted)
+    except forked.Unanswered as stuck:
+        return _unanswered(question, stuck)
+
+
+def begin(question: config.Health, limit: float, own: tuple[str, ...]) -> forked.Asked:
+    """Begin to ask `question`, one that goes over the network, as `ask` does."""
+    _ready(question)
+    return forked.begin(lambda: _asked(question, lambda: '', own, False), limit)
+
+
+def heard(question: config.Health, asked: forked.Asked) -> str:
+    """What is wrong with the answer that came, or did not: see `ask`."""
+    try:
+        return forked.told(asked)
+    except forked.Unanswered as stuck:
+        return _unanswered(question, stuck)
+
+
+def _ready(question: config.Health) -> None:
+    """Import what `question` takes: what is imported here is not imported in each child."""
     'localhost'.encode('idna')  # every look-up of a name takes it
     import socket  # noqa: F401
     if question.http:
         from . import web  # noqa: F401
-    try:
-        return forked.answer(lambda: _asked(question, printed, own, apart), limit, wanted)
-    except forked.Unanswered as stuck:
-        if question.console:
-            return f'the console could not be searched for {question.console!r} ({stuck})'
-        return f'{where(question)} did not answer ({stuck})'
+
+
+def _unanswered(question: config.Health, stuck: forked.Unanswered) -> str:
+    if question.console:
+        return f'the console could not be searched for {question.console!r} ({stuck})'
+    return f'{where(question)} did not answer ({stuck})'
 
 
 def where(question: config.Health) -> str:

@@ -11,7 +11,7 @@ from ..host import programs
 from ..messages import errors, progress
 from . import asking
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.5  # seconds between two questions
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.5  # seconds between two questions
 LAST_CHANCE = 1.0  # seconds that a question has at least, however little time is left
 
 Dead = Callable[[], errors.Refused | None]

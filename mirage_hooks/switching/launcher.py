@@ -9,9 +9,19 @@ from pathlib import Path
 import msgspec
 
 from .. import targets
-from ..host import devices, filters, listeners, network, processes, sharing, supervisor, xen
+from ..host import (
+    devices,
+    filters,
+    interruption,
+    listeners,
+    network,
+    processes,
+    sharing,
+    supervisor,
+    xen,
+)
 from ..state import files, model, secret
-from ..state.releases import Releases
+from ..state.releases import Releases, set_shared
 from . import asking, consoles
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
@@ -20,6 +30,7 @@ _tracers: dict[str, sharing.Tracer] = {}
 """What lets them share their ports, while they start."""
 
 
+@interruption.held()
 def start(
     releases: Releases, release: model.Release, owner: str, shared: frozenset[int] | None = None
 ) -> asking.Printed:
@@ -59,6 +70,7 @@ def start(
     return printed
 
 
+@interruption.held()
 def spawn(folder: Path, plan: model.Plan, shared: frozenset[int] | None = None) -> None:
     """Run `plan` as the process of the release in `folder`."""
     if shared is not None:
@@ -117,6 +129,7 @@ def ended(releases: Releases, release: model.Release) -> int | None:
     return processes.reported(folder / files.ENDED) if code is None else code
 
 
+@interruption.held()
 def stop(releases: Releases, release: model.Release) -> None:
     """End `release` and take its interfaces away; nothing to do when it is gone."""
     folder = releases.folder(release.number)
@@ -165,9 +178,10 @@ def let_go(releases: Releases, release: model.Release) -> None:
     if folder in _tracers:
         found = shared(releases, release)
         _tracers.pop(folder).end()
-        releases.set_shared(release.number, found)
+        set_shared(releases.folder(release.number), found)
 
 
+@interruption.held()
 def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
     if tracer := _tracers.pop(str(folder), None):

@@ -13,7 +13,7 @@ from .. import config
 from ..host import listeners
 from ..messages import errors, progress
 from ..state import model, proc
-from ..state.releases import Releases
+from ..state.releases import Releases, shared
 from . import asked, asking, consoles, group, health, launcher, switch
 
 LISTENS = 2.0  # seconds that a release has from its first listener to its last
@@ -34,7 +34,7 @@ def obstacle(
         return 'mirage.yml says `switch: replace`'
     if why := hindrance(wanted, bool(new.plan.unit)):
         return why
-    found = releases.shared(old.number)
+    found = shared(releases.folder(old.number))
     if found is None:
         return f'release {old.number} was started without sharing its port'
     if found.hindrance:
@@ -42,6 +42,12 @@ def obstacle(
     if wanted.port not in {listeners.port(place) for place in found.places}:
         return f'release {old.number} does not listen on port {wanted.port}'
     return ''
+
+
+def possible(
+    releases: Releases, old: model.Release | None, new: model.Release, wanted: config.Unikernel
+) -> bool:
+    return old is not None and not obstacle(releases, old, new, wanted)
 
 
 def hindrance(wanted: config.Unikernel, unit: bool) -> str:
@@ -176,11 +182,11 @@ def _listening(releases: Releases, old: model.Release) -> list[listeners.Listene
         found = launcher.listening(releases, old)
     except OSError as error:
         raise Apart(f'its sockets cannot be reached: {error.strerror}') from None
-    shared = releases.shared(old.number) or model.Shared()
+    known = shared(releases.folder(old.number)) or model.Shared()
     for number in group.order(releases, old):
-        if (releases.shared(number) or model.Shared()).places != shared.places:
+        if (shared(releases.folder(number)) or model.Shared()).places != known.places:
             raise Apart(f'release {number}, which keeps its connections, listens elsewhere')
-    if sorted(one.place for one in found) != sorted(shared.places):
+    if sorted(one.place for one in found) != sorted(known.places):
         raise Apart(f'release {old.number} does not listen as it did when it was started')
     return found
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from .. import config
-from ..host import flows, link, neighbours, network, staging
+from ..host import flows, interruption, link, neighbours, network, staging
 from ..messages import errors
 from ..state import model, proc
 from ..state.releases import Releases
@@ -101,7 +101,8 @@ def _proved(
             macs = [stage.mac(address) for address in own]  # it answers for each of them
             yield stage, macs[0]
         except BaseException:
-            launcher.stop(releases, new)
+            if not switch.is_live(releases, new):
+                launcher.stop(releases, new)
             raise
 
 
@@ -126,22 +127,24 @@ def _exchange(
         places = confirm.answered(places, old, wanted, say)
         network.join(there.device, before.bridge)
         try:
-            took = _turn(owner, link.steering(before, there, [*others, here]))
+            took = _turn(owner, link.steering(before, there, [*others, here]), above=True)
             say(f'new connections go to release {new.number}, switched in {took * 1000:.0f} ms')
             confirm.serves(releases, new, wanted, places)
         except BaseException:  # also when a person interrupts it
-            _turn(owner, guard)
+            with interruption.held():
+                _turn(owner, guard)
             raise
-    here = msgspec.structs.replace(here, until=proc.clock() + config.seconds(wanted.drain))
-    releases.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
-    releases.point(new.number)
+    with interruption.held():
+        here = msgspec.structs.replace(here, until=proc.clock() + config.seconds(wanted.drain))
+        releases.set_overlap(msgspec.structs.replace(before, sides=(there, here, *others), over=0))
+        releases.point(new.number)
 
 
-def _turn(owner: str, steering: flows.Steering) -> float:
+def _turn(owner: str, steering: flows.Steering, above: bool = False) -> float:
     """New connections to `steering.live`, in one transaction, and then what the rules do not see;
     the seconds that the transaction took."""
     began = time.monotonic()
-    link.transact(flows.switched(owner, steering))
+    link.transact(flows.switched(owner, steering, above))
     took = time.monotonic() - began
     link.pin(steering.live)
     return took
@@ -172,13 +175,15 @@ def _swap(
         link.announce(new, there.mac)
         confirm.serves(releases, new, wanted, places)
     except BaseException:
-        network.swap(here.device, there.device, bridge)
-        if here.mac:
-            link.announce(old, here.mac)
+        with interruption.held():
+            network.swap(here.device, there.device, bridge)
+            if here.mac:
+                link.announce(old, here.mac)
         raise
-    releases.set_overlap(None)
-    releases.point(new.number)
-    launcher.stop(releases, old)
+    with interruption.held():
+        releases.set_overlap(None)
+        releases.point(new.number)
+        launcher.stop(releases, old)
 
 
 def _join(
@@ -193,10 +198,11 @@ def _join(
     with confirm.places(owner, new, mac, met, (tap.name,), say) as places:
         confirm.answered(places, new, wanted, say)
     confirm.serves(releases, new, wanted, ())
-    releases.set_overlap(None)
-    releases.point(new.number)
-    if old is not None:
-        launcher.stop(releases, old)
+    with interruption.held():
+        releases.set_overlap(None)
+        releases.point(new.number)
+        if old is not None:
+            launcher.stop(releases, old)
 
 
 def _same_place(one: model.Release, other: model.Release) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import config
-from ..host import link, neighbours, ports, xen
+from ..host import interruption, link, neighbours, ports, xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
@@ -76,18 +76,30 @@ def replace(
     """Stop `old`, start `new`, prove it, point to it. When `new` fails, `old` is started again and
     Refused says why."""
     if old is not None:
-        say(f'stopping release {old.number}')
-        launcher.stop(releases, old)
+        asked.require_in_front(wanted)
     try:
-        begin(releases, owner, new, wanted, say)
-    except BaseException:  # also when a person interrupts it: nothing serves now
-        launcher.stop(releases, new)
         if old is not None:
-            say(f'starting release {old.number} again')
-            with contextlib.suppress(errors.Refused):  # the caller tries again, and says so
-                launcher.start(releases, old, owner)
+            say(f'stopping release {old.number}')
+            launcher.stop(releases, old)
+        begin(releases, owner, new, wanted, say)
+        with interruption.held():
+            releases.point(new.number)
+    except BaseException:  # also when a person interrupts it: nothing serves now
+        with interruption.held():
+            if is_live(releases, new):
+                raise
+            launcher.stop(releases, new)
+            if old is not None and not launcher.alive(releases, old):
+                say(f'starting release {old.number} again')
+                with contextlib.suppress(errors.Refused):  # the caller tries again, and says so
+                    launcher.start(releases, old, owner)
         raise
-    releases.point(new.number)
+
+
+def is_live(releases: Releases, release: model.Release) -> bool:
+    """Whether it is the one that is pointed to."""
+    current = releases.current()
+    return current is not None and current.number == release.number
 
 
 def begin(

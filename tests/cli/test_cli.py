@@ -220,7 +220,9 @@ def test_a_stopped_unikernel_stays_stopped_until_start(serving: Deployment) -> N
     assert (done.returncode, done.stdout) == (0, 'www: release 1 was ended\nwww: stopped\n')
     for version, content in ((B, 'twice'), (C, 'two')):
         serving.publish(web(content), version)
-        assert serving.pull().stderr == 'www: stopped\n'
+        assert serving.pull().stderr == (
+            f'www: the newer image of commit {commit(serving)[:12]} waits: mirage-hooks start www\n'
+            'www: stopped by hand: it stays so until `mirage-hooks start www`\n')
     for command in (('pull', '--quiet'), ('deploy',), ('deploy', 'www'), ('stop', 'www')):
         assert serving.mirage(*command).returncode == 0
         assert serving.page() == ''
@@ -263,11 +265,36 @@ def test_a_restart_next_to_a_refused_image_restarts_what_serves(serving: Deploym
     serving.pull()
     before = serving.processes()
     done = serving.mirage('restart', 'www')
-    assert (done.returncode, done.stdout.splitlines()[1:]) == (1, [
+    last = f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} runs again'
+    assert (done.returncode, done.stdout.splitlines()[2:]) == (0, [last])
+    assert serving.processes() != before
+    assert serving.page() == 'one'
+    failure = serving.state().of('www').failure()
+    assert failure is not None and failure.reason == CODE_2
+
+
+def test_a_restart_starts_nothing_newer(serving: Deployment) -> None:
+    serving.mirage('stop', 'www')
+    serving.publish(web('two'), B)
+    serving.pull()
+    done = serving.mirage('restart', 'www')
+    assert (done.returncode, serving.page()) == (0, 'one')
+    waits = f'image of commit {commit(serving)[:12]} waits: mirage-hooks deploy'
+    assert f'www: the newer {waits} www\n' in done.stdout
+    assert f'\n  newer: the {waits}\n' in serving.mirage('status').stdout
+    assert serving.mirage('deploy').returncode == 0
+    assert serving.page() == 'two'
+
+
+def test_a_start_next_to_a_refused_image_ends_well_once_it_runs(serving: Deployment) -> None:
+    serving.publish(b'#!/bin/sh\nexit 2\n', B)
+    serving.pull()
+    serving.mirage('stop', 'www')
+    done = serving.mirage('start', 'www')
+    assert (done.returncode, done.stdout.splitlines()[-3:]) == (0, [
         'www: release 1 was started again', f'www: still refused: {CODE_2}',
         f'www: {called(1, web("one"), commit(serving, "HEAD~1"))} goes on running',
     ])
-    assert serving.processes() != before
     until(lambda: serving.page() == 'one')
 
 
@@ -277,6 +304,55 @@ def test_what_a_restart_cannot_start_is_refused_with_its_console(serving: Deploy
     done = serving.mirage('restart', 'www')
     assert done.returncode == 1
     assert 'www: REFUSED: it ended with exit code 7' in done.stdout
+    assert '    | broken\n  its console: mirage-hooks logs www\n' in done.stdout
+    assert serving.state().of('www').failure() is None
+
+
+BROKEN = 'unikernels: {www: {imgae: x}}\n'
+
+
+@pytest.fixture
+def broken(twice: Deployment) -> tuple[Deployment, str]:
+    """Two releases, and a mirage.yml with a typing error; what is said of that."""
+    twice.configure(BROKEN)
+    return twice, (f'mirage-hooks: {twice.config}:1:20: www.imgae is unknown: did you mean image?')
+
+
+def test_a_stop_needs_no_mirage_yml_and_holds(broken: tuple[Deployment, str]) -> None:
+    twice, wrong = broken
+    done = twice.mirage('stop', 'www')
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0, [wrong, 'www: release 2 was ended', 'www: stopped'])
+    assert twice.processes() == []
+    twice.mirage('pull')
+    assert twice.processes() == []
+    again = twice.mirage('stop', 'wwww')
+    assert (again.returncode, again.stdout) == (1, '')
+
+
+def test_a_restart_needs_no_mirage_yml(broken: tuple[Deployment, str]) -> None:
+    twice, wrong = broken
+    before = twice.processes()
+    done = twice.mirage('restart', 'www')
+    what = called(2, web('two'), commit(twice))
+    said = done.stdout.splitlines()
+    assert (done.returncode, said[0], said[-1]) == (0, wrong, f'www: {what} runs again')
+    assert (twice.page(), len(twice.processes())) == ('two', 1)
+    assert twice.processes() != before
+
+
+def test_a_start_needs_no_mirage_yml(broken: tuple[Deployment, str]) -> None:
+    twice, _ = broken
+    twice.mirage('stop', 'www')
+    assert twice.mirage('start', 'www').returncode == 0
+    assert twice.page() == 'two'
+
+
+def test_a_rollback_needs_no_mirage_yml(broken: tuple[Deployment, str]) -> None:
+    twice, wrong = broken
+    done = twice.mirage('rollback', 'www')
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, wrong)
+    assert twice.page() == 'one'
 
 
 # rollback
@@ -356,7 +432,7 @@ def test_a_rollback_to_nowhere_is_refused(
 def test_our_own_fault_exits_3_and_keeps_the_traceback(
     shared: Deployment, mocker: pytest_mock.MockerFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mocker.patch('mirage_hooks.cli.view.status', side_effect=ZeroDivisionError('by us'))
+    mocker.patch('mirage_hooks.cli.status.status', side_effect=ZeroDivisionError('by us'))
     assert main(['-C', str(shared.host), 'status']) == 3
     log = shared.state().root / 'fault.log'
     assert capsys.readouterr() == ('', (

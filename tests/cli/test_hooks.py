@@ -351,6 +351,16 @@ def test_a_push_of_a_broken_image_leaves_the_old_one_and_tells_the_pusher_why(
     assert one_release(hub, hub.hub) == 1
 
 
+def test_a_first_push_next_to_a_wrong_mirage_yml_is_refused_aloud(deployment: Deployment) -> None:
+    deployment.hooks(deployment.hub)
+    deployment.configure('unikernels: {www: {imgae: x}}\n')
+    deployment.publish(web('one'), 'a' * 40, push=False)
+    assert pushed(deployment, 'HEAD:master') == [
+        f'{deployment.config}:1:20: www.imgae is unknown: did you mean image?',
+        'mirage-hooks: REFUSED: nothing runs until that is right',
+    ]
+
+
 def test_a_push_to_a_checkout_boots_the_image(serving: Deployment) -> None:
     git(serving.host, 'config', 'receive.denyCurrentBranch', 'updateInstead')
     serving.publish(web('two'), 'b' * 40, push=False)
@@ -389,7 +399,7 @@ def test_a_deleted_branch_leaves_what_runs(hub: Deployment) -> None:
     git(hub.hub, 'config', 'receive.denyDeleteCurrent', 'ignore')
     good = git(hub.site, 'rev-parse', 'HEAD')[:12]
     assert pushed(hub, ':master')[-3:] == [
-        f'www: REFUSED: {hub.hub} has no branch master (it is empty)',
+        f'www: REFUSED: {hub.hub} has no branch master; it is empty',
         '  hint: push it, or name another in mirage.yml: branch: …',
         f'www: {called(1, web("one"), good)} goes on running',
     ]

@@ -97,10 +97,13 @@ def test_a_locale_that_lacks_the_dash_shows_it_all_the_same(shared: Deployment) 
 def test_the_console_of_the_last_refused_image_is_kept(serving: Deployment) -> None:
     serving.publish(b'#!/bin/sh\necho no route to host\nexit 2\n', B)
     serving.pull()
-    assert serving.mirage('logs', 'www', '--failed').stdout == 'no route to host\n'
-    assert serving.mirage('logs', '--failed').stdout == (
-        '— www, refused image —\nno route to host\n')
-    assert serving.mirage('logs', 'www', '--failed', '-n', '0').stdout == ''
+    head = '— www, refused image, T —'
+    for arguments in (('www', '--failed'), ('--failed',)):
+        assert seen(serving, *arguments) == [head, 'no route to host']
+    assert seen(serving, 'www', '--failed', '-n', '0') == [head]
+    serving.publish(b'#!/bin/sh\nexit 2\n', 'c' * 40)
+    serving.pull()
+    assert seen(serving, 'www', '--failed') == [head, 'it printed nothing']
 
 
 def test_what_never_ran_has_no_logs(deployment: Deployment) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
+
+import psutil
 
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
@@ -22,21 +25,60 @@ def commit(deployment: Deployment, revision: str = 'HEAD') -> str:
 def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
     release, known = shared.current(), shared.state().of('www').run(1)
     assert known is not None
-    done = shared.mirage('status')
+    done, url = shared.mirage('status'), f'http://127.0.0.1:{shared.port}/'
     assert done.returncode == 0
-    assert done.stdout.rpartition(', deployed ')[0] == (
+    assert re.sub(r'[0-9]+ (s|min|ms)\b', r'N \1', done.stdout) == (
         f'www: release 1 runs: unix, {len(web("one"))} bytes, commit {release.commit[:12]}, '
-        f'process {known.pid}'
+        f'process {known.pid}, deployed N s ago\n  {url} answers in N ms, up N s\n'
     )
-    assert json.loads(shared.mirage('status', '--json').stdout) == {
-        'repository': str(shared.host), 'deploying': '', 'left': [], 'keeper': True,
+    told = json.loads(shared.mirage('status', '--json').stdout)
+    assert told['unikernels'][0].pop('health')['ms'] > 0
+    assert abs(told['unikernels'][0].pop('since') - release.created) < PATIENCE
+    assert told == {
+        'repository': str(shared.host), 'deploying': '', 'left': [], 'keeper': True, 'cron': None,
         'unikernels': [{
             'name': 'www', 'state': 'running', 'release': 1, 'commit': commit(shared),
             'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
             'description': f'unix, {len(web("one"))} bytes', 'created': release.created,
-            'interfaces': [], 'pid': known.pid,
+            'interfaces': [], 'pid': known.pid, 'url': url,
         }],
     }
+
+
+def test_status_tells_since_when_it_runs_apart_from_when_it_was_deployed(
+    serving: Deployment,
+) -> None:
+    def since() -> float:
+        row = json.loads(serving.mirage('status', '--json').stdout)['unikernels'][0]
+        known = serving.state().of('www').run(1)
+        assert known is not None
+        assert row['created'] == serving.current().created
+        assert abs(row['since'] - psutil.Process(known.pid).create_time()) < 2
+        return float(row['since'])
+
+    before = since()
+    assert serving.mirage('restart', 'www').returncode == 0
+    assert since() > before
+
+
+def test_status_tells_of_a_newer_image_that_waits(serving: Deployment) -> None:
+    serving.configure('unikernels: {www: {imgae: x}}\n')
+    serving.publish(web('two'), B)
+    serving.pull()
+    serving.configure()
+    waits = f'  newer: the image of commit {commit(serving)[:12]} waits: mirage-hooks'
+    assert f'{waits} deploy' in serving.mirage('status').stdout.splitlines()
+    told = json.loads(serving.mirage('status', '--json').stdout)['unikernels']
+    assert told[0]['newer'] == commit(serving)
+    serving.mirage('stop', 'www')
+    assert f'{waits} start www' in serving.mirage('status').stdout.splitlines()
+    serving.mirage('start', 'www')
+    assert 'newer' not in serving.mirage('status').stdout
+    serving.mirage('rollback', 'www')
+    assert 'newer' not in serving.mirage('status').stdout
+    serving.publish(b'nonsense', C)
+    serving.pull()
+    assert 'newer' not in serving.mirage('status').stdout
 
 
 def test_status_is_1_when_something_is_down(serving: Deployment) -> None:

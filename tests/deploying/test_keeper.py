@@ -43,7 +43,7 @@ def test_what_is_killed_serves_again_and_the_history_says_why(serving: Deploymen
     last = serving.history()[-1]
     assert (last.event, last.trigger, last.release) == ('restarted', 'keeper', 1)
     assert last.reason in ('', f'it ended with exit code 137: {KILLED}')
-    said = serving.mirage('status').stdout.splitlines()[1]
+    said = serving.mirage('status').stdout.splitlines()[2]
     why = f': {last.reason}' if last.reason else ''
     assert re.sub('[0-9]+ s ago', 'N s ago', said) == f'  restarted once, last N s ago{why}'
 
@@ -98,8 +98,8 @@ def test_a_deployment_that_was_killed_between_two_releases_is_finished(serving: 
     """It ended the old one, and died before the new one served."""
     serving.configure(confirm='60s')
     serving.publish(web('two'), 'b' * 40)
-    command = (sys.executable, '-I', str(ROOT / 'tests' / 'killed.py'), '6', 'after', '-C',
-               str(serving.host), 'pull')
+    command = (sys.executable, '-I', str(ROOT / 'tests' / 'killed.py'), 'SIGKILL', '6', 'after',
+               '-C', str(serving.host), 'pull')
     assert run(*command, cwd=serving.folder).returncode == -signal.SIGKILL
     serving.configure()
     until(lambda: serving.page() in ('one', 'two'))

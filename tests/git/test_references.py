@@ -29,7 +29,7 @@ def bare(tmp_path: Path) -> Path:
 def test_what_only_ends_like_the_branch_is_not_deployed(bare: Path, branch: str) -> None:
     with pytest.raises(errors.Refused) as refused:
         Repository(bare).commit(branch)
-    assert refused.value.reason == f'{bare} has no branch {branch} (it is empty)'
+    assert refused.value.reason == f'{bare} has no branch {branch}; it is empty'
     assert Repository(bare).local(branch) == ''
 
 
@@ -58,7 +58,7 @@ def test_the_tag_does_not_deploy(serving: Deployment) -> None:
     serving.configure(branch='production')
     git(serving.site, 'push', '-q', str(serving.host), 'HEAD:refs/tags/refs/heads/production')
     done = serving.mirage('deploy')
-    assert 'has no branch production (master)' in done.stdout
+    assert 'has no branch production; it has master' in done.stdout
     assert done.returncode == 1
 
 

@@ -64,6 +64,20 @@ def test_new_connections_go_to_the_live_release_and_unknown_ones_to_the_base() -
     ]
 
 
+def test_a_switch_above_what_stands_deletes_nothing_and_keeps_the_order_of_its_rules() -> None:
+    def rules(kind: str, text: str) -> list[str]:
+        return [one.removeprefix(kind) for one in text.splitlines() if one.startswith(kind)]
+
+    new = steering(GREEN, BLUE, OLDER)
+    text = flows.switched(OWNER, new, above=True)
+    inserted = rules('insert rule ', text)
+    assert len(rules('add set ', text)) + len(inserted) == len(text.splitlines())
+    # Each is inserted above the one before.
+    inserted.reverse()
+    assert sorted(inserted, key=lambda one: 'answers_' in one) == rules(
+        'add rule ', flows.switched(OWNER, new))
+
+
 def test_the_hooks_are_the_ports_and_the_bridge_itself() -> None:
     added = flows.steered(OWNER, steering(BLUE), frozenset()).splitlines()
     table = 'netdev mirage_hooks_01234567'
@@ -133,6 +147,7 @@ def test_nft_takes_every_transaction_and_its_own_listing_is_read() -> None:
                     steering(BLUE, GREEN, OLDER, addresses=addresses),
                     steering(BLUE, OLDER, addresses=addresses)):
             act('nft', '-f', '-', text=flows.steered(OWNER, one, names))
+            act('nft', '-f', '-', text=flows.switched(OWNER, one, above=True))
             names = known()
         assert names == {
             'in_78768c_7c2ecd07', 'out_7c2ecd07', 'pick_4_7c2ecd07', 'pick_6_7c2ecd07',

@@ -84,7 +84,7 @@ def image(release: str, size: int) -> list[str]:
         f'ok       www: it is unix, {size} bytes',
         'ok       www: bubblewrap keeps the image away from this host',
         'ok       www: it switches by `overlap`: two releases can listen on its port at once',
-        'ok       www: image and configuration agree',
+        'ok       www: the image can be started as mirage.yml has it',
     ]
 
 
@@ -153,6 +153,43 @@ def test_a_port_that_another_program_holds(deployment: Deployment) -> None:
             'note     www: nothing of it was deployed yet',
             '         hint: mirage-hooks deploy www',
         )
+
+
+def test_what_holds_the_port_does_not_answer_for_the_release(serving: Deployment) -> None:
+    with serving.hold_port() as held:
+        port = held.getsockname()[1]
+        serving.configure(network={'mode': 'socket', 'port': port})
+        program = psutil.Process().name()
+        checked(
+            serving, *begins(serving), *ONE,
+            f'PROBLEM  www: port {port} is held by {program}, process {os.getpid()}',
+            '         hint: end that program; or give this one another port in mirage.yml, as: '
+            'network: {mode: socket, port: PORT}',
+            'ok       www: release 1 runs',
+            'note     www: release 1 runs as mirage.yml had it when it was deployed',
+            '         hint: as it is now, from the next push on, or: mirage-hooks deploy www',
+        )
+
+
+def test_an_image_that_waits_is_mentioned(serving: Deployment) -> None:
+    serving.publish(web('two'), 'b' * 40)
+    git(serving.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+    said = told(serving.mirage('check').stdout)
+    waits = said.index('note     www: the branch has another image than release 1')
+    assert said[waits + 1] == (
+        '         hint: the next push or cron run deploys it, or: mirage-hooks deploy www')
+    assert serving.mirage('deploy').returncode == 0
+    assert 'another image' not in serving.mirage('check').stdout
+
+
+def test_an_empty_repository_waits_for_its_first_push(tmp_path: Path) -> None:
+    new = Deployment(tmp_path)
+    new.configure()
+    git(new.hub, 'config', 'mirage.config', str(new.config))
+    done = new.mirage('check', repository=new.hub)
+    assert ('note     www: the repository is empty: the first push of an image deploys it'
+            in done.stdout)
+    assert 'has no branch' not in done.stdout
 
 
 @pytest.fixture
@@ -314,6 +351,9 @@ def test_no_cron_daemon(pulled: Deployment, tmp_path: Path) -> None:
         '         hint: start it, now and at each boot: systemctl enable --now cron (or crond); '
         'without systemd: service cron start',
         'note     cron: it has not run yet',
+        "note     watcher: no watcher runs: what is silent is not seen; cron's next run starts it, "
+        'where systemd does not',
+        '         hint: mirage-hooks pull --quiet, or to see what it sees: mirage-hooks watch',
         *ONE, f'ok       www: port {pulled.port} is free', *UNDEPLOYED,
     ]
 
@@ -437,7 +477,8 @@ def test_when_too_much_hangs_the_rest_is_left_alone(
     found = check.findings(Repository(serving.host))
     assert [(one.subject, one.text) for one in found[3:]] == [
         (subject, f'{what}: not looked at, for 1 others hung') for subject, what in (
-            ('safeguards', 'safeguards'), ('keeper', 'keeper'), ('git', 'git'),
+            ('safeguards', 'safeguards'), ('keeper', 'keeper'), ('watcher', 'watcher'),
+                ('git', 'git'),
             *(('www', what) for what in ('image', 'port', 'state', 'health', 'refusal')),
         )
     ]

@@ -599,7 +599,6 @@ def test_uninstalling_says_what_still_runs_and_how_to_end_it(
         'hooks: post-merge, post-receive, post-rewrite, pre-receive taken out of '
         f'{host}/.git/hooks',
         f'www goes on running; to end it: kill -KILL {numbers}',
-        '(the next time: --uninstall --stop ends what runs, too)',
         f'kept: {deployment.config}',
         f'kept: {host}/.git/mirage-hooks, with the releases and the history',
     ]

@@ -13,6 +13,7 @@ from tests.deployment import git, run
 from tests.guests.scene import needs
 from tests.spool import Spool, lacking
 
+WATCH = 'mirage-hooks-watch.service'
 MIRAGE = str(Path(sys.prefix) / 'bin' / 'mirage-hooks')
 needs_spool = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
@@ -68,21 +69,27 @@ def test_a_timer_takes_the_place_of_the_lines_and_is_kept_and_taken_out(host: Ho
     enabled = f'enable --quiet --now {host.name}.timer'
     told = ('timer: at boot and 7min after each run{}; what it said: '
             f'journalctl -u {host.name}.service')
+    watch = f'enable --quiet --now {WATCH}'
     host.install()
     assert b'mirage-hooks' in (host.spool.read() or b'')
-    assert host.install('--timer') == [told.format(''), 'cron: none']
-    assert host.asked() == ['daemon-reload', enabled]
+    assert host.install('--timer') == [
+        told.format(''), 'cron: none', f'watcher: systemd runs {WATCH}']
+    assert host.asked() == ['daemon-reload', enabled, 'daemon-reload', watch]
     assert host.spool.read() is None
-    assert host.install() == [told.format(', unchanged')]
-    assert host.asked() == [enabled]
+    assert host.install() == [
+        told.format(', unchanged'), f'watcher: systemd runs {WATCH}, unchanged']
+    assert host.asked() == [enabled, watch]
     assert sorted(path.name for path in host.units.iterdir()) == [
-        f'{host.name}.service', f'{host.name}.timer']
-    gone = ['disable --quiet --now ' + f'{host.name}.timer', 'daemon-reload']
-    assert host.install('--no-cron') == ['timer: it is out', 'cron: none, unchanged']
+        f'{host.name}.service', f'{host.name}.timer', WATCH]
+    gone = [f'disable --quiet --now {host.name}.timer', 'daemon-reload',
+            f'disable --quiet --now {WATCH}', 'daemon-reload']
+    assert host.install('--no-cron') == [
+        'timer: it is out', 'cron: none, unchanged', 'watcher: its unit is out']
     assert (host.asked(), list(host.units.iterdir())) == (gone, [])
     host.install('--timer')
     host.asked()
-    assert host.mirage('install', '--uninstall', str(host.repository))[0] == 'timer: it is out'
+    assert host.mirage('install', '--uninstall', str(host.repository))[:2] == [
+        'timer: it is out', 'watcher: its unit is out']
     assert (host.asked(), list(host.units.iterdir())) == (gone, [])
 
 
@@ -94,8 +101,8 @@ def test_systemd_understands_its_units(host: Host) -> None:
     mine.write_text('# another\n')
     service = host.units / f'{host.name}.service'
     done = run('systemd-analyze', 'verify', '--man=no', str(service),
-               str(service.with_suffix('.timer')), cwd=host.folder)
-    assert [line for line in done.stderr.splitlines() if host.name in line] == []
+               str(service.with_suffix('.timer')), str(host.units / WATCH), cwd=host.folder)
+    assert [line for line in done.stderr.splitlines() if host.name in line or WATCH in line] == []
     said = run('sh', '-c', f'. {timer_words(service, host.folder)}; '
                'printf "%s\\n" "$@"', cwd=host.folder)
     assert said.stdout.splitlines() == [MIRAGE, '-C', str(host.repository), 'pull', '--quiet']

@@ -25,7 +25,15 @@ OUTCOMES = {
         model.Outcome('www', 'pinned', RELEASE),
         [f'{WHAT} runs, kept by a rollback until a newer image comes or `deploy`'],
     ),
-    'stopped': (model.Outcome('www', 'stopped'), ['www: stopped']),
+    'stopped': (
+        model.Outcome('www', 'stopped'),
+        ['www: stopped by hand: it stays so until `mirage-hooks start www`'],
+    ),
+    'waits': (
+        model.Outcome('www', 'restarted', RELEASE, waits='c' * 40),
+        ['www: the newer image of commit cccccccccccc waits: mirage-hooks deploy www',
+         f'{WHAT} runs again'],
+    ),
     'ended': (
         model.Outcome('www', 'stopped', reason='release 7 was ended'),
         ['www: release 7 was ended', 'www: stopped'],

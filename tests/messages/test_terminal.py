@@ -79,7 +79,7 @@ def test_a_table_with_colours_stays_in_line(monkeypatch: pytest.MonkeyPatch) -> 
     (80, ['  refused 5 s ago: https://example.org/ did not answer (Connection refused)']),
     (40, ['  refused 5 s ago: https://example.org/', '      did not answer (Connection',
           '      refused)']),
-    (10, ['  refused 5 s ago:', '      https://exampl', '      e.org/ did not', '      answer',
+    (10, ['  refused 5 s ago:', '      https://example.org/', '      did not answer',
           '      (Connection', '      refused)']),
 ])
 def test_a_line_is_broken_between_words_where_the_terminal_ends(
@@ -122,11 +122,14 @@ def test_forty_columns_are_enough_for_status(
     assert known is not None
     found = shown(tmp_path, 40, *serving.command('status'))
     age = found.split('deployed ')[1].split(' ago')[0]
+    took, up = re.findall(r'answers in ([0-9]+ ms), up ([0-9]+ (?:s|min))', found)[0]
     refused = found.split('refused ')[1].split(' ago')[0]
     assert re.sub(':[0-9]{5}/', ':PORT/', found).rstrip().splitlines() == [
         f'www: release 1 runs: unix, {len(web("one"))}',
         f'    bytes, commit {current.commit[:12]}, process',
         f'    {known.pid}, deployed {age} ago',
+        f'  http://127.0.0.1:{serving.port}/',
+        f'      answers in {took}, up {up}',
         f'  refused {refused} ago:',
         '      http://127.0.0.1:PORT/ did not',
         '      answer (Connection refused) within',

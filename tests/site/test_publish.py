@@ -362,7 +362,7 @@ def test_a_dry_run_pushes_nothing(hub: Path, capsys: pytest.CaptureFixture[str])
     (spt(), ('--source', 'HEAD'), "the source commit 'HEAD' is not 7 to 64 hexadecimal digits\n"
      '  hint: --source "$(git rev-parse HEAD)"'),
     (spt(), ('--source', ''), 'the commit that the image was built from is not known\n'
-     '  hint: --source COMMIT names it'),
+     '  hint: commit the site first, and publish from its folder; or name it: --source COMMIT'),
     (spt(), ('--layout', '../{commit}'), f"--layout '../{{commit}}' gives '../{A}', which is not a "
      'plain path in the repository'),
     (spt(), ('--layout', '{target.x}'), "--layout '{target.x}' is not a folder of {target}, "
@@ -457,6 +457,7 @@ ANOTHER = 'the host runs it; of its others it refused blog, as it says above'
 
 @pytest.mark.parametrize(('says', 'code', 'told'), [
     ('www: REFUSED: it ended with exit code 2', 1, ITSELF),
+    ('mirage-hooks: REFUSED: nothing runs until that is right', 1, ITSELF),
     ('blog: REFUSED: it ended with exit code 2', 1, PERHAPS),
     ('www: still refused: it ended with exit code 2', 1, ITSELF),
     ('w.w.w: REFUSED: it ended\nw.w.w: nothing runs', 1, ITSELF),

@@ -22,7 +22,8 @@ def releases(tmp_path: Path) -> Releases:
 def release(number: int) -> model.Release:
     return model.Release(
         unikernel='www', number=number, commit='c' * 40, path='www', blob='b' * 40,
-        digest='d' * 64, size=1, description='unix, 1 bytes', fingerprint='f' * 16, slot='blue',
+        digest=f'{number:064}', size=1, description='unix, 1 bytes',
+        fingerprint='f' * 16, slot='blue',
         created=1.5, plan=model.Plan(target='unix', command=('/image', '--port=80')),
     )
 
@@ -63,6 +64,18 @@ def test_pruning_keeps_the_live_one_and_the_newest_before_it(releases: Releases)
     served(releases, 5)
     assert releases.prune(2) == [1, 2]
     assert releases.numbers() == [3, 4, 5]
+
+
+def test_fresh_instances_of_one_image_count_as_one(releases: Releases) -> None:
+    """Which the watcher starts: they push no earlier image out, and no rollback goes to them."""
+    served(releases, 2)
+    for _ in range(4):
+        number = releases.begin()
+        releases.save(msgspec.structs.replace(release(number), digest=release(2).digest))
+        releases.point(number)
+    assert releases.previous() == release(1)
+    assert releases.prune(1) == [2, 3, 4, 5]
+    assert releases.numbers() == [1, 6]
 
 
 def test_what_never_served_is_swept_away(releases: Releases, tmp_path: Path) -> None:

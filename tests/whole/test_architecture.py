@@ -21,7 +21,7 @@ FLOORS = (
     ('state',),
     ('git', 'host', 'targets'),
     ('switching',),
-    ('deploying', 'demo', 'installing', 'site'),
+    ('deploying', 'demo', 'installing', 'site', 'watching'),
     ('cli',),
 )
 """From the ground up; `__init__` holds only the version, which all may know."""
@@ -197,4 +197,4 @@ def test_a_deployment_imports_nothing_heavy(serving: Deployment) -> None:
     loaded, said = heavy(serving, 'rollback', 'www')
     assert said.endswith('`deploy`')
     assert loaded == {'ctypes'}
-    assert heavy(serving, 'status')[0] == set()
+    assert heavy(serving, 'status')[0] == {'ctypes'}

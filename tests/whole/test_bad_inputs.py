@@ -319,7 +319,7 @@ def test_a_missing_branch_is_refused(serving: Deployment) -> None:
     serving.configure(branch='live')
     refused(
         serving.mirage('deploy'),
-        f'www: REFUSED: {serving.host} has no branch live (master)',
+        f'www: REFUSED: {serving.host} has no branch live; it has master',
         '  hint: push it, or name another in mirage.yml: branch: …',
         goes_on(serving),
     )
@@ -354,7 +354,7 @@ def test_a_mirage_config_that_names_no_file_is_refused(
     git(serving.host, 'config', 'mirage.config', named)
     try:
         refused(
-            serving.mirage('stop', 'www'),
+            serving.mirage('deploy'),
             f'mirage-hooks: {reason.replace("HOST", str(serving.host))}', f'  hint: {hint}',
         )
         assert serving.page() == 'one'
@@ -402,7 +402,7 @@ def test_an_empty_repository_is_refused(deployment: Deployment) -> None:
     deployment.hooks(deployment.hub)
     refused(
         deployment.mirage('deploy', repository=deployment.hub),
-        f'www: REFUSED: {deployment.hub} has no branch master (it is empty)',
+        f'www: REFUSED: {deployment.hub} has no branch master; it is empty',
         '  hint: push it, or name another in mirage.yml: branch: …', 'www: nothing runs',
     )
 

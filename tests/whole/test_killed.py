@@ -172,7 +172,7 @@ def test_killed_at_every_step(
     while True:
         command = story.prepare(case)
         done = run(
-            *victim.inside(), sys.executable, '-I', str(KILLED), str(step), when, '-C',
+            *victim.inside(), sys.executable, '-I', str(KILLED), 'SIGKILL', str(step), when, '-C',
             str(victim.host), *command.split(), cwd=victim.folder,
         )
         story.check(case)
@@ -187,6 +187,36 @@ def test_killed_at_every_step(
     assert victim.STRIDE > 1 or killed >= int(through[1]), 'a step went by'
     record_property(f'SIGKILL {when} every step of {case}, {victim.MODE}',
                     f'{killed} kills, all recovered')
+
+
+@pytest.mark.parametrize(('victim', 'case'), [
+    pytest.param(kind, case, id=f'{kind.MODE}-{case}', marks=[
+        *([] if (kind, case) == (Port, 'a good image') else [pytest.mark.long]), *NEEDED[kind]])
+    for kind in (Port, Bridge) for case in CASES
+], indirect=['victim'])
+def test_interrupted_after_every_step_the_one_or_the_other_release_serves_at_once(
+    victim: Victim, case: str, record_property: Record
+) -> None:
+    story, step, interrupted = Story(victim), 1, 0
+    while True:
+        command = story.prepare(case)
+        victim.dismiss()  # what serves now, serves without the keeper
+        done = run(
+            *victim.inside(), sys.executable, '-I', str(KILLED), 'SIGINT', str(step), 'after',
+            '-C', str(victim.host), *command.split(), cwd=victim.folder,
+        )
+        until(lambda: victim.page() in (story.before, story.serves))
+        story.check(case)
+        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
+        assert through, done.stderr
+        if int(through[1]) < step:
+            break
+        assert done.returncode == 130 or case == 'a bad image', done.stderr
+        interrupted += done.returncode == 130
+        step += victim.STRIDE
+    assert interrupted > victim.STEPS / victim.STRIDE
+    record_property(f'Ctrl-C after every step of {case}, {victim.MODE}',
+                    f'{interrupted} interruptions, what served or what was to serve answered')
 
 
 @pytest.mark.parametrize('victim', [

@@ -1,0 +1,137 @@
+"""What the watcher has done about a silent release: the same as a person's restart or rollback,
+with the same lock and in the same history, and with the reason."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .. import config
+from ..git.repository import Repository
+from ..messages import errors
+from ..messages.report import Reporter
+from ..state import files, journal, model, store
+from ..state.releases import Releases
+from ..switching import asked, asking, launcher, overlap
+from . import deploy, ended, told
+from .candidate import Candidates
+from .context import Context, Intent
+from .live import Live
+from .rollback import Rollback
+
+TRIGGER = 'watcher'
+ANSWER = 2.0  # seconds that it has to answer after all, before anything is done
+EVENTS = {'silent': 'silent', 'fault': 'not watched', 'answers': 'answers again'}
+AGAIN = 'publish another image, or try it all the same: mirage-hooks deploy {}'
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """What is to be done (`policy.Kind`) about `release` of `unikernel`, and why."""
+
+    unikernel: str
+    release: int
+    act: str
+    reason: str
+    hint: str = ''
+
+
+def heal(repository: Repository, silence: Silence, report: Reporter) -> list[model.Outcome]:
+    """Do it; what came of that unikernel, and of others that were converged with it. Nothing is
+    done when that release no longer is what serves, has ended, or answers again: much may have
+    happened while the lock was waited for. Raises Refused when nothing can be told."""
+    name, state = silence.unikernel, store.opened(repository.state)
+    intent = Intent(TRIGGER, restarted=(name,), reason=silence.reason)
+    with state.lock(TRIGGER, store.PATIENCE, report.waiting):
+        releases = state.of(name)
+        current = releases.current()
+        if current is None or current.number != silence.release or releases.stopped():
+            return []
+        if not launcher.alive(releases, current):
+            return []  # the keeper's
+        context = Context(repository, state, intent, report)
+        if silence.act in EVENTS:
+            return [_told(context, silence, current)]
+        wanted = context.settings().unikernels.get(name)
+        if wanted is None or _answers(wanted, current):
+            return []
+        context.note(name, 'silent', current, reason=silence.reason)
+        if silence.act == 'rollback':
+            return [_rolled_back(context, silence, releases, current)]
+        return _restarted(context, silence, releases, current, wanted)
+
+
+def _answers(wanted: config.Unikernel, current: model.Release) -> bool:
+    questions = asked.lasting(wanted, current)
+    return bool(questions) and not any(
+        asking.ask(one, lambda: '', ANSWER, (), lambda: None) for one in questions)
+
+
+def _told(context: Context, silence: Silence, current: model.Release) -> model.Outcome:
+    context.note(silence.unikernel, EVENTS[silence.act], current, reason=silence.reason)
+    kinds: dict[str, model.Kind] = {'silent': 'silent', 'fault': 'unasked'}
+    kind = kinds.get(silence.act, 'unchanged')
+    return model.Outcome(silence.unikernel, kind, current, silence.reason, silence.hint)
+
+
+def _rolled_back(
+    context: Context, silence: Silence, releases: Releases, current: model.Release
+) -> model.Outcome:
+    """Back to the release before; the image is remembered like any bad one."""
+    name, reason = silence.unikernel, f'release {current.number} was silent: {silence.reason}'
+    outcome = Rollback(context).back(name, None)
+    if outcome.failed:
+        return outcome
+    hint = AGAIN.format(name)
+    releases.set_failure(model.Failure(
+        blob=current.blob, fingerprint=current.fingerprint, reason=reason, at=journal.now(),
+        hint=hint,
+    ))
+    context.note(name, 'refused', current, reason=reason)
+    return msgspec.structs.replace(outcome, reason=reason, hint=hint)
+
+
+def _restarted(
+    context: Context, silence: Silence, releases: Releases, current: model.Release,
+    wanted: config.Unikernel,
+) -> list[model.Outcome]:
+    """By a fresh instance next to it where two can live side by side, else in its place."""
+    candidates = Candidates(context)
+    candidates.digest_secrets(silence.unikernel, wanted)
+    same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
+    if same and overlap.possible(current, current, wanted):
+        try:
+            return [_next_to(context, candidates, silence, releases, current, wanted)]
+        except errors.Unavailable as missing:
+            context.report.step(silence.unikernel, 'no fresh instance can be started next to '
+                                f'release {current.number}: {missing.reason}')
+        except errors.Refused as refused:  # so it would be in its place
+            reason = f'{silence.reason}; nor does a fresh instance of it serve: {refused.reason}'
+            return [model.Outcome(silence.unikernel, 'silent', current, reason, refused.hint)]
+    outcomes = deploy.converged(context)
+    return [one for one in outcomes
+            if one.unikernel == silence.unikernel or not told.silent(one)]
+
+
+def _next_to(
+    context: Context, candidates: Candidates, silence: Silence, releases: Releases,
+    current: model.Release, wanted: config.Unikernel,
+) -> model.Outcome:
+    """Whatever still works of `current` goes on until the fresh instance has proved itself."""
+    name = silence.unikernel
+    files.write(context.state.fastpath, None)
+    context.tidy()
+    fresh = candidates.again(releases, name, wanted, current)
+    try:
+        Live(context).switch(releases, current, fresh, wanted)
+        pin = releases.pin()
+        if pin is not None and pin.release == current.number:  # a rollback holds on
+            releases.set_pin(msgspec.structs.replace(pin, release=fresh.number))
+    except errors.Refused as refused:
+        ended.explain(refused, releases, fresh)
+        raise
+    finally:
+        context.leave()
+    releases.prune(wanted.keep)
+    context.note(name, 'restarted', fresh, reason=silence.reason)
+    reason = (f'release {current.number} was silent: {silence.reason}; release {fresh.number}, the '
+              'same image, took its place')
+    return model.Outcome(name, 'restarted', fresh, reason)

@@ -1,0 +1,97 @@
+"""What one user has of mirage-hooks on this host, whatever the repository: the list of repositories
+that are watched, and the lock of the one watcher. Below `~/.local/state/mirage-hooks`, believed
+only when it is this user's."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import time
+from pathlib import Path
+
+from ..messages import errors
+from . import files, ownership
+
+
+def folder() -> Path:
+    # Not XDG_STATE_HOME: cron and systemd do not know what a session sets. sudo may keep another
+    # user's HOME.
+    home = Path.home()
+    if not home.exists() or home.stat().st_uid != os.geteuid():
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    return home / '.local' / 'state' / 'mirage-hooks'
+
+
+def repositories() -> list[Path]:
+    """Those that the installer put hooks into, as far as the list is ours."""
+    path = folder() / 'repositories'
+    with contextlib.suppress(OSError, RuntimeError):
+        if not ownership.strange(path) and not ownership.strange(folder()):
+            return [Path(os.fsdecode(line)) for line in path.read_bytes().split(b'\n') if line]
+    return []
+
+
+def remember(repository: Path, there: bool) -> None:
+    """Keep the list: with `repository` or without it."""
+    path = folder() / 'repositories'
+    if there:
+        with files.writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep(path, repository, there)
+
+
+def keep(path: Path, repository: Path, there: bool) -> bool:
+    """Keep the list at `path`, a repository a line: with `repository` or without it, and without
+    those that are gone. Whether it stood there before."""
+    with files.writing(path):
+        before = path.read_bytes().splitlines() if path.exists() else []
+        line = os.fsencode(repository)
+        others = {one for one in before if one and one != line and Path(os.fsdecode(one)).exists()}
+        after = sorted(others | {line} if there else others)
+        if after != before:
+            fresh = path.with_name(f'{path.name}.new')
+            fresh.write_bytes(b''.join(one + b'\n' for one in after))
+            fresh.replace(path)
+    return line in before
+
+
+def hold() -> int | None:
+    """The lock of the watcher, held for as long as this descriptor is open; None while another one
+    holds it. Raises Refused where the folder is not ours."""
+    if strange := ownership.strange(folder()):
+        raise errors.Refused(f'{folder()} {strange}: nothing in it is believed',
+                             hint='look whose it is, and move it away')
+    with files.writing(folder()):
+        folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder() / 'watcher', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _locked(lock):
+        os.close(lock)
+        return None
+    with contextlib.suppress(OSError):  # a full disk: only the number is lost
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f'{os.getpid()}\n'.encode(), 0)
+    return lock
+
+
+def watcher() -> int:
+    """The number of the process that watches for this user; 0 when none does."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError), (
+        folder() / 'watcher'
+    ).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read())
+    return 0
+
+
+def _locked(lock: int) -> bool:
+    """Tried again for a moment: whoever asks `watcher` has it meanwhile."""
+    for _ in range(20):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.01)
+    return False
