@@ -64,12 +64,14 @@ class Context:
             floor = releases.floor(self.branch(wanted, settings))
             trust.verify(self.repository, settings.trust, floor, commit, self.state.programs)
 
-    def tidy(self) -> None:
-        """Make what is there equal the state, whatever was killed or has drained meanwhile."""
+    def tidy(self, sweep: bool = True) -> None:
+        """Make what is there equal the state, whatever was killed or has drained meanwhile; `sweep`
+        away the releases that never served, but for one that is about to."""
         try:
             for text in drain.tidy(self.state, self.owner):
                 self.report.step('mirage-hooks', text)
-            self.state.sweep()
+            if sweep:
+                self.state.sweep()
         except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
             self.report.step('mirage-hooks', refused.reason)
 

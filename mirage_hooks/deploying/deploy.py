@@ -4,6 +4,7 @@ is worked out, what runs is asked, and the difference is made good. Read downwar
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
-from ..switching import conflicts, crashes, launcher, overlap
+from ..switching import conflicts, crashes, launcher, next_to, overlap
 from . import again, decided, ended, fastpath, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
@@ -131,8 +132,8 @@ class Deployment:
         serving = self._serving()
         with self._explained(new):
             serving = self._predecessor(serving, new)
-            self._tried(serving, new)
-            self.live.switch(self.releases, serving, new, self.wanted)
+            (tried := functools.partial(self._tried, serving, new))()
+            self.live.switch(self.releases, serving, new, self.wanted, tried)
         return self._accepted(tip, self._deployed(new))
 
     def _trusted_tip(self) -> model.Floor:
@@ -202,7 +203,8 @@ class Deployment:
 
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
-        proves_itself = overlap.possible(serving, new, self.wanted)
+        proves_itself = overlap.possible(serving, new, self.wanted) or next_to.possible(
+            self.releases, serving, new, self.wanted)
         if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..state import model, store
-from ..state.releases import Releases
-from ..switching import conflicts, crashes, ended, launcher, overlap, switch
+from ..state.releases import Releases, set_shared
+from ..switching import conflicts, crashes, ended, launcher, next_to, overlap, switch
 from .context import Context
 
 
@@ -32,18 +34,40 @@ class Live:
 
     def switch(
         self, releases: Releases, old: model.Release | None, new: model.Release,
-        wanted: config.Unikernel,
+        wanted: config.Unikernel, trial: Callable[[], object] = lambda: None,
     ) -> None:
-        """Side by side where both can be, one after the other elsewhere."""
+        """Side by side where both can be, one after the other elsewhere: after a `trial`, where
+        that turns out late."""
         self.context.switched = True
+        say = self.context.say(new.unikernel)
         if overlap.possible(old, new, wanted):
-            mode = overlap.take_over
-        else:
-            mode = switch.replace
-            if releases.overlap() is not None:
-                releases.set_overlap(None)
-                self.context.tidy()
-        mode(releases, self.context.owner, old, new, wanted, self.context.say(new.unikernel))
+            return overlap.take_over(releases, self.context.owner, old, new, wanted, say)
+        if old and wanted.port and self._listens_next_to(releases, old, new, wanted, trial):
+            return
+        if releases.overlap() is not None:
+            releases.set_overlap(None)
+            self.context.tidy(sweep=False)
+        switch.replace(releases, self.context.owner, old, new, wanted, say)
+
+    def _listens_next_to(
+        self, releases: Releases, old: model.Release, new: model.Release,
+        wanted: config.Unikernel, trial: Callable[[], object],
+    ) -> bool:
+        """Side by side on one port; False, and said, where that cannot be."""
+        say = self.context.say(new.unikernel)
+        why = next_to.obstacle(releases, old, new, wanted)
+        if not why:
+            try:
+                next_to.take_over(releases, self.context.owner, old, new, wanted, say)
+                return True
+            except next_to.Apart as apart:
+                why = apart.reason
+                say(next_to.WITHOUT.format(new.number, old.number, why))
+                set_shared(releases.folder(old.number), model.Shared(hindrance=why))
+                trial()
+        elif wanted.switch != 'replace':
+            say(next_to.WITHOUT.format(new.number, old.number, why))
+        return False
 
     def returned(
         self, name: str, releases: Releases, wanted: config.Unikernel, earlier: model.Release
@@ -102,9 +126,12 @@ class Live:
 
     def _stop(self, releases: Releases, release: model.Release) -> ended.End:
         """End `release`, and at once what keeps its connections next to it."""
+        others = releases.overlap()
         releases.set_overlap(None)
         self.context.switched = True
         launcher.stop(releases, release)
+        if others is not None and not others.bridge:
+            self.context.tidy()  # they have its port
         return ended.End(None, self.context.intent.reason)
 
     def _end(self, releases: Releases, release: model.Release) -> ended.End:
