@@ -13,12 +13,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    import psutil
+from . import sockets
 
 PIDFD_GETFD = 438  # on every processor
 ATTACH_PROGRAM = 51  # SO_ATTACH_REUSEPORT_CBPF
@@ -77,15 +75,19 @@ def port(place: str) -> int:
     return int(place.partition(' ')[0].rpartition(':')[2])
 
 
-def of(processes: Iterable[psutil.Process]) -> list[Listener]:
-    """The TCP listeners of `processes`, each once; raises OSError when they cannot be reached."""
+def of(pids: Iterable[int]) -> list[Listener]:
+    """The TCP listeners of processes, each once; raises OSError when they cannot be reached."""
+    inodes = sockets.listening()
+    if inodes is None:
+        raise OSError(errno.EOPNOTSUPP, 'the kernel has no sock_diag for TCP')
     found: dict[int, Listener] = {}
-    for process in processes:
-        for number in _listening(process):
+    for pid in pids:
+        for number, inode in sockets.of(pid):
+            if inode not in inodes or inode in found:
+                continue
             try:
-                with taken(process.pid, number) as one:
-                    found.setdefault(
-                        os.fstat(one.fileno()).st_ino, Listener(place(one), process.pid, number))
+                with taken(pid, number) as one:
+                    found[inode] = Listener(place(one), pid, number)
             except OSError as error:
                 if error.errno not in GONE:
                     raise
@@ -144,17 +146,6 @@ def _again(one: Listener) -> socket.socket:
         found.close()
         raise
     return found
-
-
-def _listening(process: psutil.Process) -> list[int]:
-    import psutil
-
-    try:
-        # So called from psutil 6 on.
-        found = getattr(process, 'net_connections', None) or process.connections
-        return [one.fd for one in found('tcp') if one.status == psutil.CONN_LISTEN]
-    except psutil.Error:
-        return []  # it has ended
 
 
 def _program(live: int, proved: int) -> bytes:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,37 +128,33 @@ def claimed(state: Path) -> set[Path]:
     return {Path(os.fsdecode(mark)) for mark in proc.variables(MARK) if mark.startswith(prefix)}
 
 
-def listens(process: psutil.Process, port: int) -> bool:
-    """Whether `process`, which is in our network namespace, listens on TCP `port`."""
-    found = sockets.listening(port)
-    if found is not None:
-        return not found.isdisjoint(_sockets(process.pid))
-    return any(one.status == 'LISTEN' and one.laddr.port == port for one in _connections(process))
+def listens(process: psutil.Process, port: int | None = None) -> bool:
+    """Whether `process`, which is in our network namespace, listens on TCP `port`, or on any."""
+    return _has(process, sockets.listening(port),
+                lambda one: one.status == 'LISTEN' and port in (None, one.laddr.port))
 
 
 def connected(process: psutil.Process, port: int) -> bool:
-    """Whether `process` has a TCP connection from `port` of the other side."""
-    return any(one.raddr and one.raddr.port == port for one in _connections(process))
+    """Whether `process`, which is in our network namespace, has a TCP connection from `port` of the
+    other side."""
+    return _has(process, sockets.connected(port),
+                lambda one: bool(one.raddr) and one.raddr.port == port)
 
 
-def _connections(process: psutil.Process) -> list[Any]:
+def _has(
+    process: psutil.Process, inodes: frozenset[int] | None, alike: Callable[[Any], bool]
+) -> bool:
+    """Whether one of `inodes` is its; where nobody can tell them, whether one is `alike`."""
+    if inodes is not None:
+        return any(inode in inodes for _, inode in sockets.of(process.pid))
     import psutil
 
     try:
         # So called from psutil 6 on.
         found = getattr(process, 'net_connections', None) or process.connections
-        return list(found('tcp'))
+        return any(alike(one) for one in found('tcp'))
     except psutil.Error:
-        return []  # it has ended, or is none of ours
-
-
-def _sockets(pid: int) -> Iterator[int]:
-    """The inodes of its sockets, as far as we are shown its descriptors."""
-    with contextlib.suppress(OSError):  # it has ended, or is none of ours
-        for descriptor in Path(f'/proc/{pid}/fd').iterdir():
-            with contextlib.suppress(OSError):  # just closed
-                if found := re.fullmatch(r'socket:\[(\d+)\]', str(descriptor.readlink())):
-                    yield int(found[1])
+        return False  # it has ended, or is none of ours
 
 
 def end(processes: list[psutil.Process], grace: float = 5) -> None:

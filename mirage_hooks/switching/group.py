@@ -18,7 +18,8 @@ def order(releases: Releases, old: model.Release) -> tuple[int, ...]:
 def left(releases: Releases, order: tuple[int, ...]) -> tuple[int, ...]:
     """Those of `order` that still listen, as the kernel numbers them now; nothing when more than
     one has gone, for then it depends on which went first."""
-    gone = [number for number in order if not _listens(releases, number)]
+    there = launcher.all_listening(releases)
+    gone = [number for number in order if number not in there]
     if len(gone) > 1 and len(order) - len(gone) > 1:
         return ()
     for number in gone:
@@ -60,14 +61,6 @@ def due(releases: Releases) -> bool:
         current is None or not launcher.alive(releases, current)
         or any(_over(releases, side, current) for side in overlap.sides)
     )
-
-
-def _listens(releases: Releases, number: int) -> bool:
-    release = releases.release(number)
-    try:
-        return release is not None and bool(launcher.listening(releases, release))
-    except OSError:  # it ends just now
-        return False
 
 
 def _without(order: tuple[int, ...], number: int) -> tuple[int, ...]:

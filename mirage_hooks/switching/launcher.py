@@ -155,8 +155,14 @@ def listens(folder: Path, port: int) -> bool:
 def listening(releases: Releases, release: model.Release) -> list[listeners.Listener]:
     """The listeners of `release`; raises OSError when they cannot be reached."""
     folder = releases.folder(release.number)
-    return listeners.of(process for mark, process in processes.marked(folder.parent)
+    return listeners.of(process.pid for mark, process in processes.marked(folder.parent)
                         if mark == folder)
+
+
+def all_listening(releases: Releases) -> frozenset[int]:
+    """The numbers of the releases that listen on a port."""
+    return frozenset(int(mark.name) for mark, process in processes.marked(releases.folder(0).parent)
+                     if processes.listens(process))
 
 
 def serves(releases: Releases, release: model.Release, port: int) -> bool:

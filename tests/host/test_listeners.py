@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
 from mirage_hooks.host import listeners
@@ -113,7 +112,7 @@ def test_when_one_goes_the_last_has_its_number(group: Group) -> None:
 def test_what_listens_is_found_with_its_place_and_each_once(group: Group) -> None:
     dup = os.dup(group.sockets[0].fileno())
     try:
-        found = [one for one in listeners.of([psutil.Process()])
+        found = [one for one in listeners.of([os.getpid()])
                  if one.place.endswith(f':{group.port}')]
     finally:
         os.close(dup)
