@@ -14,7 +14,7 @@ import pytest
 
 from mirage_hooks.host import facts, sharing
 from mirage_hooks.switching import drain, launcher
-from tests.deployment import PYTHON, Deployment, git
+from tests.deployment import PYTHON, Deployment, free_port, git
 from tests.patience import PATIENCE, until
 
 TROUBLE = sharing.trouble()
@@ -198,6 +198,23 @@ def test_several_listeners_are_switched_together(deployment: Deployment) -> None
     for visitors in (four, six):
         assert visitors.answers == sorted(visitors.answers)
         assert set(visitors.answers) == {'page 1', 'page 2'}
+
+
+def test_several_ports_of_one_image_are_switched_together(deployment: Deployment) -> None:
+    """As a site with TLS has them."""
+    second = free_port()
+    also = (f"server = socket.create_server(('127.0.0.1', {second}))\n"
+            'threading.Thread(target=serve, args=(server,)).start()')
+    deployment.publish(slow('page 1', after=also), f'{1:040x}')
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    with Visitors(deployment.port) as one, Visitors(second) as other:
+        for number in range(2, 5):
+            said = switched(deployment, number, slow(f'page {number}', after=also))
+            assert f'www: new connections go to release {number}' in said
+    for visitors in (one, other):
+        assert visitors.answers == sorted(visitors.answers)
+        assert set(visitors.answers) == {f'page {number}' for number in range(1, 5)}
 
 
 def test_after_a_rollback_in_time_nothing_is_started(slowly: Deployment) -> None:
