@@ -11,7 +11,7 @@ from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, journal, model, store
 from ..state.releases import Releases
-from ..switching import asked, asking, launcher, overlap
+from ..switching import asked, asking, launcher, next_to, overlap
 from . import deploy, ended, told
 from .candidate import Candidates
 from .context import Context, Intent
@@ -97,7 +97,8 @@ def _restarted(
     candidates = Candidates(context)
     candidates.digest_secrets(silence.unikernel, wanted)
     same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
-    if same and overlap.possible(current, current, wanted):
+    if same and (overlap.possible(current, current, wanted)
+                 or next_to.possible(releases, current, current, wanted)):
         try:
             return [_next_to(context, candidates, silence, releases, current, wanted)]
         except errors.Unavailable as missing:
