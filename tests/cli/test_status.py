@@ -36,6 +36,7 @@ def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
     assert abs(told['unikernels'][0].pop('since') - release.created) < PATIENCE
     assert told == {
         'repository': str(shared.host), 'deploying': '', 'left': [], 'keeper': True, 'cron': None,
+        'cron_succeeded': None, 'fetch_failed': '',
         'unikernels': [{
             'name': 'www', 'state': 'running', 'release': 1, 'commit': commit(shared),
             'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
