@@ -38,12 +38,13 @@ def do_pull(given: argparse.Namespace) -> int:
     from ..state import store
 
     repository = Repository(Path(given.repository))
-    _untold(repository)
+    state = store.opened(repository.state)
+    print(state.untold(), end='', flush=True)
     if given.quiet:  # as cron runs it
         watcher.ensure()
     code = _pulled(given, repository)
     if given.quiet and not code:
-        store.opened(repository.state).ran(well=True)
+        state.ran(well=True)
     return code
 
 
@@ -169,12 +170,6 @@ def do_watch(given: argparse.Namespace) -> int:
     from . import watch
 
     return watch.watch(Path(given.repository))
-
-
-def _untold(repository: Repository) -> None:
-    from ..state import store
-
-    print(store.opened(repository.state).untold(), end='', flush=True)
 
 
 def do_drain(given: argparse.Namespace) -> int:

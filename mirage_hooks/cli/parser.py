@@ -12,7 +12,7 @@ from typing import Any
 from .. import __version__
 from ..messages import nearest, terminal
 from ..site import commands as site
-from . import arguments, asking, configuring
+from . import arguments, asking, configuring, written
 from . import commands as acts
 
 Command = Callable[..., Any]
@@ -105,6 +105,7 @@ def build() -> argparse.ArgumentParser:
     _changing(command)
     _called_by_programs(command)
     _setting_up(command)
+    written.commands(command)
     site.commands(command)
     command('schema', configuring.do_schema, 'the JSON schema of mirage.yml').add_argument(
         '--markdown', action='store_true', help='every key, for reading')

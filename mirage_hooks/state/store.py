@@ -125,8 +125,7 @@ class Store:
             (self.succeeded if well else self.cron).touch(0o600)
 
     def last_run(self, well: bool = False) -> float | None:
-        """When cron's command ran last (seconds since 1970), or last ended `well`; None before it
-        did."""
+        """When (seconds since 1970) it ran last, or last ended `well`; None before it did."""
         with contextlib.suppress(OSError):
             return (self.succeeded if well else self.cron).stat().st_mtime
         return None

@@ -36,6 +36,14 @@ def repositories() -> list[Path]:
     return []
 
 
+def required() -> list[Path]:
+    """The same; raises Refused where there is none."""
+    if found := repositories():
+        return found
+    raise errors.Refused('no repository is known of this user', hint='the installer writes them '
+                         'down: mirage-hooks install REPOSITORY')
+
+
 def remember(repository: Path, there: bool) -> None:
     """Keep the list: with `repository` or without it."""
     path = folder() / 'repositories'
