@@ -132,8 +132,8 @@ class Deployment:
         with self._explained(new):
             serving = self._predecessor(serving, new)
             self._tried(serving, new)
-            self.live.switch(self.releases, serving, new, self.wanted)
-        return self._accepted(tip, self._deployed(new))
+            gap = self.live.switch(self.releases, serving, new, self.wanted)
+        return self._accepted(tip, self._deployed(new, gap))
 
     def _trusted_tip(self) -> model.Floor:
         """The branch, and the commit whose tree says what should run."""
@@ -216,10 +216,11 @@ class Deployment:
             ended.explain(refused, self.releases, new)
             raise
 
-    def _deployed(self, new: model.Release) -> model.Outcome:
+    def _deployed(self, new: model.Release, gap: float) -> model.Outcome:
         self.releases.set_failure(None)
         self.releases.prune(self.wanted.keep)
-        self.context.note(self.name, 'deployed', new, took=time.monotonic() - self.began)
+        took = time.monotonic() - self.began
+        self.context.note(self.name, 'deployed', new, took=took, gap=gap)
         return model.Outcome(self.name, 'deployed', new)
 
     def _accepted(self, tip: model.Floor, outcome: model.Outcome) -> model.Outcome:

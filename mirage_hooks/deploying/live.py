@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .. import config
 from ..git.repository import Repository
 from ..messages import errors
@@ -33,8 +35,9 @@ class Live:
     def switch(
         self, releases: Releases, old: model.Release | None, new: model.Release,
         wanted: config.Unikernel,
-    ) -> None:
-        """Side by side where both can be, one after the other elsewhere."""
+    ) -> float:
+        """Side by side where both can be, one after the other elsewhere. For how many seconds
+        nobody served, 0 where nobody did before."""
         self.context.switched = True
         if overlap.possible(old, new, wanted):
             mode = overlap.take_over
@@ -43,7 +46,11 @@ class Live:
             if releases.overlap() is not None:
                 releases.set_overlap(None)
                 self.context.tidy()
+        began = time.monotonic()
         mode(releases, self.context.owner, old, new, wanted, self.context.say(new.unikernel))
+        if old is None or mode is overlap.take_over:
+            return 0.0
+        return time.monotonic() - began - config.seconds(wanted.confirm)
 
     def returned(
         self, name: str, releases: Releases, wanted: config.Unikernel, earlier: model.Release
@@ -51,8 +58,9 @@ class Live:
         """Put `earlier` in the place of what is live."""
         current = releases.current()
         serving = current if current is not None and launcher.alive(releases, current) else None
-        self.switch(releases, serving, earlier, wanted)
-        self.context.note(name, 'rolled back', earlier, reason=self.context.intent.reason)
+        gap = self.switch(releases, serving, earlier, wanted)
+        reason = self.context.intent.reason
+        self.context.note(name, 'rolled back', earlier, reason=reason, gap=gap)
         return model.Outcome(name, 'pinned', earlier)
 
     def running(
