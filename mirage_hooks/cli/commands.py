@@ -33,20 +33,30 @@ def do_deploy(given: argparse.Namespace) -> int:
 
 
 def do_pull(given: argparse.Namespace) -> int:
-    from ..deploying import pull
     from ..git.repository import Repository
     from ..host import watcher
-    from ..messages.report import Reporter
+    from ..state import store
 
     repository = Repository(Path(given.repository))
+    state = store.opened(repository.state)
+    print(state.untold(), end='', flush=True)
+    if given.quiet:  # as cron runs it
+        watcher.ensure()
+    code = _pulled(given, repository)
+    if given.quiet and not code:
+        state.ran(well=True)
+    return code
+
+
+def _pulled(given: argparse.Namespace, repository: Repository) -> int:
+    from ..deploying import pull
+    from ..messages.report import Reporter
+
     trigger = f'{"cron" if given.quiet else "pull"} by {caller.person()}'
 
     def converged() -> int:
         return running.converge(repository.folder, trigger, given.quiet)
 
-    _untold(repository)
-    if given.quiet:  # as cron runs it
-        watcher.ensure()
     # First, for a remote may take its time, and visitors wait.
     before, failed = '', 0
     if _died(repository):
@@ -160,12 +170,6 @@ def do_watch(given: argparse.Namespace) -> int:
     from . import watch
 
     return watch.watch(Path(given.repository))
-
-
-def _untold(repository: Repository) -> None:
-    from ..state import store
-
-    print(store.opened(repository.state).untold(), end='', flush=True)
 
 
 def do_drain(given: argparse.Namespace) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..messages import errors, nearest, terminal
+from ..messages import nearest, terminal
 from ..site import commands as site
-from . import asking, configuring
+from . import arguments, asking, configuring, written
 from . import commands as acts
 
 Command = Callable[..., Any]
@@ -65,17 +64,18 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(None, f'{value}: no such command; {what}')
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """What the command line `arguments` (sys.argv's by default) says; exits with 2 when it makes no
-    sense."""
+def parsed(words: list[str] | None) -> argparse.Namespace:
+    """What the command line `words` (sys.argv's by default) says; exits with 2 when it makes no
+    sense. `named` is the repository that it names, None where it names none."""
     parser = build()
     if '_ARGCOMPLETE' in os.environ:  # the completion of a shell asks
         import argcomplete
 
         argcomplete.autocomplete(parser)
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words)
     if given.json and not given.answers_json:
         parser.error(f'{given.command} has no --json')
+    given.named, given.repository = given.repository, given.repository or '.'
     return given
 
 
@@ -86,7 +86,7 @@ def build() -> argparse.ArgumentParser:
         description='Keeps the unikernels of a deployment repository running.',
     )
     parser.add_argument('--version', action='version', version=f'mirage-hooks {__version__}')
-    _everywhere(parser, '.', terminal.colour, False, True)
+    _everywhere(parser, None, terminal.colour, False, True)
     added = parser.add_subparsers(
         title='commands', metavar='COMMAND', dest='command', required=True
     )
@@ -105,6 +105,7 @@ def build() -> argparse.ArgumentParser:
     _changing(command)
     _called_by_programs(command)
     _setting_up(command)
+    written.commands(command)
     site.commands(command)
     command('schema', configuring.do_schema, 'the JSON schema of mirage.yml').add_argument(
         '--markdown', action='store_true', help='every key, for reading')
@@ -121,7 +122,7 @@ def build() -> argparse.ArgumentParser:
 
 
 def _everywhere(
-    parser: argparse.ArgumentParser, here: str, colour: str, not_json: Any, json: bool
+    parser: argparse.ArgumentParser, here: Any, colour: str, not_json: Any, json: bool
 ) -> None:
     """What may stand before the command and behind it."""
     parser.add_argument('-C', dest='repository', metavar='REPOSITORY', default=here,
@@ -136,16 +137,16 @@ def _everywhere(
 def _asking(command: Command) -> None:
     one = command('status', asking.do_status, 'what runs now, whether it answers, how it was',
                   json=True)
-    _name(one, nargs='?')
+    arguments.name(one, nargs='?')
     one.add_argument('--all', action='store_true', help='of every repository of this user')
     one.add_argument('--watch', action='store_true', help='draw it anew every two seconds')
     one = command('history', asking.do_history, 'what happened', json=True)
-    _name(one, nargs='?')
-    one.add_argument('-n', '--lines', type=_count, default=20, help='how many events (20)')
+    arguments.name(one, nargs='?')
+    one.add_argument('-n', '--lines', type=arguments.count, default=20, help='how many events (20)')
     one = command('logs', asking.do_logs, 'what the unikernels print, release by release')
-    _name(one, nargs='?')
+    arguments.name(one, nargs='?')
     one.add_argument('-f', '--follow', action='store_true', help='go on as it grows')
-    one.add_argument('-n', '--lines', type=_count, default=50,
+    one.add_argument('-n', '--lines', type=arguments.count, default=50,
                      help='how many lines of each unikernel (50)')
     one.add_argument('--failed', action='store_true', help='of the last image that was refused')
     command('watch', acts.do_watch, 'ask what runs for as long as it runs, restart what is silent, '
@@ -155,21 +156,21 @@ def _asking(command: Command) -> None:
 def _changing(command: Command) -> None:
     one = command('deploy', acts.do_deploy,
                   'make what runs equal what should run, refused images too', json=True)
-    _name(one, 'names', nargs='*')
+    arguments.name(one, 'names', nargs='*')
     one.add_argument('--dry-run', action='store_true', help='only say what would change')
     one.add_argument('--quiet', action='store_true', help='print only what changed or failed')
     one = command('pull', acts.do_pull, 'git pull, then make what runs equal what should run')
     one.add_argument('--quiet', action='store_true', help='print only what changed or failed')
     one = command('rollback', acts.do_rollback, 'go back to an earlier release')
-    _name(one)
-    one.add_argument('release', nargs='?', type=_count, metavar='RELEASE',
+    arguments.name(one)
+    one.add_argument('release', nargs='?', type=arguments.count, metavar='RELEASE',
                      help='its number in `history` (the one that was live before)')
     for name, act, text in (
         ('start', acts.do_start, 'start a stopped unikernel'),
         ('stop', acts.do_stop, 'stop a unikernel until `start`'),
         ('restart', acts.do_restart, 'stop a unikernel, start it, and see that it serves'),
     ):
-        _name(command(name, act, text))
+        arguments.name(command(name, act, text))
     one = command('trust', acts.do_trust, 'accept that history was rewound')
     one.add_argument('--forget', action='store_true', required=True,
                      help='what is deployed next need not contain what was deployed last')
@@ -182,9 +183,10 @@ def _called_by_programs(command: Command) -> None:
             'time; a switch starts this by itself')
     one = command('heal', acts.do_heal, 'restart a silent release, roll it back, or tell of it; '
                   '`watch` runs this')
-    _name(one)
+    arguments.name(one)
     one.add_argument('what', choices=('restart', 'rollback', 'silent', 'answers', 'fault'))
-    one.add_argument('--release', type=_count, required=True, help='the one that is silent')
+    one.add_argument('--release', type=arguments.count, required=True,
+                     help='the one that is silent')
     one.add_argument('--reason', default='', help='what it did not answer')
     one.add_argument('--hint', default='', help='what a person may do about it')
     one.add_argument('--quiet', action='store_true', help='without `notify:`')
@@ -224,26 +226,3 @@ def _setting_up(command: Command) -> None:
                      'discard: throw away the draft that an edit left')
     command('slim', acts.do_slim,
             "drop old images from this host's clone; they stay on the remote")
-
-
-def _name(command: Any, dest: str = 'name', nargs: str | None = None) -> None:
-    one = command.add_argument(dest, metavar='NAME', nargs=nargs, default='',
-                               help='the unikernel, as mirage.yml calls it')
-    one.completer = _configured
-
-
-def _configured(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """The names that a shell may complete."""
-    from ..git.repository import Repository
-    from . import names
-
-    try:
-        return names.configured(Repository(Path(parsed_args.repository)))
-    except errors.Refused:  # there is nothing to complete
-        return []
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch('[0-9]{1,9}', text):
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 0')
-    return int(text)

@@ -77,13 +77,8 @@ def _draw(lines: Callable[[], list[str]]) -> NoReturn:
 
 def _of_all() -> tuple[list[str], list[dict[str, Any]], bool]:
     """The lines, the same for programs, and whether all is well."""
-    folders = user.repositories()
-    if not folders:
-        raise errors.Refused(
-            'no repository is known of this user', hint='the installer writes them down: '
-            'mirage-hooks install REPOSITORY')
     lines, told, well = list[str](), list[dict[str, Any]](), True
-    for folder in folders:
+    for folder in user.required():
         lines += ['', plain(str(folder))] if lines else [plain(str(folder))]
         try:
             found = rows.found(Repository(folder), '')

@@ -87,12 +87,13 @@ class Context:
 
     def note(
         self, name: str, event: str, release: model.Release | None, reason: str = '',
-        took: float = 0,
+        took: float = 0, gap: float = 0,
     ) -> None:
         entry = journal.Entry(
             at=journal.now(), unikernel=name, event=event, trigger=self.intent.trigger,
             release=release.number if release else 0, commit=release.commit if release else '',
             digest=release.digest if release else '', reason=reason, took=round(took, 3),
+            gap=round(gap, 3),
         )
         try:
             journal.append(self.state.history, entry)

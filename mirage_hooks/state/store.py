@@ -86,7 +86,7 @@ class Store:
         self.fastpath = root / fastpath.FILE
         self.kept = root / pipe.KEPT
         self.programs = root / 'programs'
-        self.cron = root / 'cron'
+        self.cron, self.succeeded = root / 'cron', root / 'succeeded'
 
     def names(self) -> list[str]:
         """The unikernels that have ever had a release here."""
@@ -118,16 +118,16 @@ class Store:
             return files.read(self.root / f'{topic}-trouble.json', str) or ''
         return ''
 
-    def ran(self) -> None:
-        """Remember that cron's command runs now."""
+    def ran(self, well: bool = False) -> None:
+        """Remember that cron's command runs now, or has ended `well`."""
         with contextlib.suppress(OSError):  # who cannot write here is told so by what follows
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.cron.touch(0o600)
+            (self.succeeded if well else self.cron).touch(0o600)
 
-    def last_run(self) -> float | None:
-        """When cron's command ran last (seconds since 1970), None before it did."""
+    def last_run(self, well: bool = False) -> float | None:
+        """When (seconds since 1970) it ran last, or last ended `well`; None before it did."""
         with contextlib.suppress(OSError):
-            return self.cron.stat().st_mtime
+            return (self.succeeded if well else self.cron).stat().st_mtime
         return None
 
     def keep_untold(self, text: str) -> None:

@@ -1,6 +1,6 @@
 """What one user has of mirage-hooks on this host, whatever the repository: the list of repositories
-that are watched, and the lock of the one watcher. Below `~/.local/state/mirage-hooks`, believed
-only when it is this user's."""
+that are watched, the lock of the one watcher, and which files it keeps fresh. Below
+`~/.local/state/mirage-hooks`, believed only when it is this user's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 
 from ..messages import errors
 from . import files, ownership
+
+KINDS = ('metrics', 'page')
+"""What is kept fresh: commands that write a file. Here each is a symbolic link to that file."""
 
 
 def folder() -> Path:
@@ -33,6 +36,14 @@ def repositories() -> list[Path]:
     return []
 
 
+def required() -> list[Path]:
+    """The same; raises Refused where there is none."""
+    if found := repositories():
+        return found
+    raise errors.Refused('no repository is known of this user', hint='the installer writes them '
+                         'down: mirage-hooks install REPOSITORY')
+
+
 def remember(repository: Path, there: bool) -> None:
     """Keep the list: with `repository` or without it."""
     path = folder() / 'repositories'
@@ -44,6 +55,8 @@ def remember(repository: Path, there: bool) -> None:
 
 def forget() -> None:
     """Take away all of it: the last repository is out, and its watcher ends."""
+    for kind in KINDS:
+        keep_fresh(kind, None)
     with files.writing(folder()):
         for name in ('repositories', 'watcher'):
             (folder() / name).unlink(missing_ok=True)
@@ -66,12 +79,45 @@ def keep(path: Path, repository: Path, there: bool) -> bool:
     return line in before
 
 
-def hold() -> int | None:
-    """The lock of the watcher, held for as long as this descriptor is open; None while another one
-    holds it. Raises Refused where the folder is not ours."""
+def fresh() -> dict[str, Path]:
+    """The file of each kind that the watcher keeps fresh, as far as the folder is ours."""
+    found = dict[str, Path]()
+    for kind in KINDS if not ownership.strange(folder()) else ():
+        with contextlib.suppress(OSError):  # it keeps none
+            found[kind] = (folder() / kind).readlink()
+    return found
+
+
+def keep_fresh(kind: str, path: Path | None) -> Path | None:
+    """Have the watcher keep the file `path` of that `kind` fresh from now on (None: none), and take
+    away the one that it kept until now, which is returned."""
+    before, link = fresh().get(kind), folder() / kind
+    with files.writing(link):
+        if before is not None and before != path:
+            before.unlink(missing_ok=True)
+        if path is None:
+            link.unlink(missing_ok=True)
+        elif before != path:
+            require_ours()
+            folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+            new = link.with_name(f'{kind}.new')
+            new.unlink(missing_ok=True)
+            new.symlink_to(path)
+            new.replace(link)
+    return before
+
+
+def require_ours() -> None:
+    """Raise Refused where the folder is not ours."""
     if strange := ownership.strange(folder()):
         raise errors.Refused(f'{folder()} {strange}: nothing in it is believed',
                              hint='look whose it is, and move it away')
+
+
+def hold() -> int | None:
+    """The lock of the watcher, held for as long as this descriptor is open; None while another one
+    holds it. Raises Refused where the folder is not ours."""
+    require_ours()
     with files.writing(folder()):
         folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(folder() / 'watcher', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

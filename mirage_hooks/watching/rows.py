@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -16,20 +15,21 @@ from ..messages import errors, nearest, report
 from ..state import journal, model, pipe, proc, store, watched
 from ..state.releases import Releases, as_wanted, began
 from ..switching import asked, conflicts, crashes, health, launcher, leftover
-from . import rounds, uptime
+from . import counts, rounds, uptime
 
 DAY = 24 * 60  # minutes
-MONTH = 30 * 86400.0  # seconds
 QUICK = config.Watch(timeout='2s')  # a person waits for it
 
 Row = dict[str, Any]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What `status` found; `wrong` is what is wrong with mirage.yml."""
+    """What `status` found; `wrong` is what is wrong with mirage.yml, `counted` how often things
+    happened to each unikernel."""
 
     fields: dict[str, Any]
     wrong: errors.Refused | None
+    counted: dict[str, counts.Counts] = {}
 
     @property
     def rows(self) -> list[Row]:
@@ -61,14 +61,16 @@ def found(repository: Repository, only: str) -> Found:
     seen = conflicts.seen_by(state, filter(None, live.values()))
     rows = [_row(state, name, seen) for name in known if only in ('', name)]
     rows = [row for row in rows if row['name'] in wanted or 'release' in row]
-    _reached(state, rows, wanted)
+    counted = counts.of(journal.entries(state.history), time.time())
+    _reached(state, rows, wanted, counted)
     if not (deploying := state.holder()):
         _wait(rows, repository, state, settings)
     return Found({
         'repository': str(repository.folder), 'deploying': deploying,
         'left': leftover.left(state, facts.owner(state.root)), 'keeper': pipe.keeps(state.root),
-        'cron': state.last_run(), 'unikernels': rows,
-    }, wrong)
+        'cron': state.last_run(), 'cron_succeeded': state.last_run(well=True),
+        'fetch_failed': state.trouble('pull'), 'unikernels': rows,
+    }, wrong, counted)
 
 
 def url(wanted: config.Unikernel, release: model.Release) -> str:
@@ -140,11 +142,11 @@ def _next_to(releases: Releases) -> Row:
 
 
 def _reached(
-    state: store.Store, rows: list[Row], wanted: dict[str, config.Unikernel]
+    state: store.Store, rows: list[Row], wanted: dict[str, config.Unikernel],
+    counted: dict[str, counts.Counts],
 ) -> None:
     """Add to `rows` how each is reached: asked now, and how it was, as the watcher kept it."""
     under_way: dict[str, rounds.Round] = {}
-    restarts = _restarts(state)
     for row in rows:
         name, releases = row['name'], state.of(row['name'])
         release, now = releases.current(), time.time()
@@ -161,7 +163,8 @@ def _reached(
         record = watched.read(releases.root)
         if record.silent is not None:
             row['silent'] = {'at': record.silent.at, 'reason': record.silent.reason}
-        row |= {'restarts': restarts[name]} if name in restarts else {}
+        lately = +counted[name].lately if name in counted else {}
+        row |= {'restarts': dict(lately)} if lately else {}
     answers = rounds.answers(under_way)
     for row in rows:
         if answer := answers.get(row['name']):
@@ -185,14 +188,3 @@ def _uptime(minutes: list[int], pieces: int) -> dict[str, Any]:
     found = uptime.shares(minutes, pieces)
     return {'up': uptime.share(minutes).up, 'pieces': [one.up for one in found],
             'missed': [one.missed for one in found]}
-
-
-def _restarts(state: store.Store) -> dict[str, dict[str, int]]:
-    """How often each unikernel was started again in 30 days, by why."""
-    found: dict[str, Counter[str]] = {}
-    for entry in journal.entries(state.history):
-        if entry.event == 'restarted' and time.time() - entry.at < MONTH:
-            why = 'ended' if entry.reason else 'other'
-            why = 'silent' if entry.trigger == 'watcher' else why
-            found.setdefault(entry.unikernel, Counter())[why] += 1
-    return {name: dict(counted) for name, counted in found.items()}

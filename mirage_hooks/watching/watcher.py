@@ -18,6 +18,7 @@ from ..state import model, user, watched
 from ..state.releases import as_wanted
 from ..switching import asked
 from . import policy, rounds
+from .fresh import Fresh
 from .policy import Act, Answer, Case
 from .watched import Known, Watched
 
@@ -50,12 +51,15 @@ class Watcher:
         self.always, self.say, self.acts = always, say, acts
         self.known = Known()
         self.ones: dict[tuple[Path, str], One] = {}
+        self.fresh = Fresh(say)
         self.version = _version()
 
     def watch(self) -> None:
         """Until there is nothing to watch, or we were replaced by another version."""
         while self._look():
             began = time.monotonic()
+            if self.acts:
+                self.fresh.look(began)
             while (left := began + LONGEST - time.monotonic()) > 0:
                 self._turn(left)
 

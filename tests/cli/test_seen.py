@@ -119,6 +119,24 @@ def test_a_silent_release_is_seen_now_and_in_what_was_kept(serving: Deployment) 
     assert found['uptime']['month']['up'] == pytest.approx(2 / 4)
 
 
+def test_a_program_reads_when_cron_ended_well_and_why_a_fetch_failed(serving: Deployment) -> None:
+    def found() -> tuple[Any, ...]:
+        told = json.loads(serving.mirage('status', '--json').stdout)
+        return told['cron'], told['cron_succeeded'], told['fetch_failed']
+
+    assert found() == (None, None, '')
+    assert serving.mirage('pull').returncode == 0
+    assert found() == (None, None, ''), 'that was no run of cron'
+    assert serving.mirage('pull', '--quiet').returncode == 0
+    (ran, succeeded, failed) = found()
+    assert (0 < ran <= succeeded, failed) == (True, '')
+    serving.hub.rename(serving.folder / 'elsewhere')
+    assert serving.mirage('pull', '--quiet').returncode == 1
+    later = found()
+    assert later[0] > ran and later[1] == succeeded
+    assert str(serving.hub) in later[2]
+
+
 RELEASE = model.Release(
     unikernel='www', number=1, commit='c', path='www', blob='b', digest='d', size=1,
     description='unix', fingerprint='f', slot='blue', created=1.5,

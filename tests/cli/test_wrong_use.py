@@ -57,6 +57,7 @@ NO_SENSE = {
     'schema --yaml': 'unrecognized arguments: --yaml',
     'completion': 'the following arguments are required: shell: bash, zsh, fish',
     'completion tcsh': "argument shell: invalid choice: 'tcsh'",
+    'metrics --frsh': 'unrecognized arguments: --frsh; did you mean --fresh?',
     '-C': 'argument -C: expected one argument',
     'status -C': 'argument -C: expected one argument',
 }

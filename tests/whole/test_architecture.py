@@ -30,7 +30,7 @@ ENTRANCES = {'__main__', 'hook', 'keeper'}
 """Above all floors: what Python, git's hooks and a converge start."""
 
 EDGES = {
-    'git': {'site'}, 'sh': {'host'},
+    'git': {'site'}, 'sh': {'host'}, 'prometheus_client': {'watching'},
     'yaml': {'config'}, 'elftools': {'image'}, 'tqdm': {'messages'},
 }
 """Packages that only some rooms know."""
@@ -168,7 +168,7 @@ def test_targets_plan_and_do_nothing() -> None:
 
 HEAVY = {
     'git', 'gitdb', 'yaml', 'sh', 'asyncio', 'ssl', 'http', 'email', 'urllib.request', 'ctypes',
-    'backports', 'tqdm',
+    'backports', 'tqdm', 'prometheus_client',
 }
 """What takes long to import, and a deployment needs none of: GitPython first."""
 
