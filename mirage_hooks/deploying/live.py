@@ -93,8 +93,9 @@ class Live:
         releases.set_overlap(None)
         self.context.switched = True
         launcher.stop(releases, release)
-        if others is not None and not others.bridge:
-            self.context.tidy()  # they have its port
+        for side in others.sides if others is not None and not others.bridge else ():
+            if kept := releases.release(side.release):  # it has the port
+                launcher.stop(releases, kept)
         return ended.End(None, self.context.intent.reason)
 
     def _end(self, releases: Releases, release: model.Release) -> ended.End:

@@ -39,9 +39,12 @@ def remote(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def one_release(deployment: Deployment, git_dir: Path | None = None) -> int:
-    """The number of the live release; asserts that it alone runs."""
+    """The number of the live release; asserts that it alone runs, but for those that keep their
+    connections."""
     number = deployment.current(git_dir=git_dir).number
-    assert {folder.name for folder, _ in deployment.processes(git_dir)} == {str(number)}
+    overlap = deployment.state(git_dir).of('www').overlap()
+    kept = {side.release for side in overlap.sides} if overlap else {number}
+    assert {folder.name for folder, _ in deployment.processes(git_dir)} == set(map(str, kept))
     return number
 
 
