@@ -6,6 +6,7 @@ import argparse
 import glob
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def commands(command: Callable[..., Any]) -> None:
 def do_metrics(given: argparse.Namespace) -> int:
     from ..watching import metrics
 
-    return put(given, metrics.text)
+    return put(given, lambda folders: metrics.text(folders, _tell))
 
 
 def _options(one: Any) -> None:
@@ -92,6 +93,12 @@ def _require_file(path: Path) -> None:
     if not stat.S_ISREG(kind):
         raise errors.Refused(f'{path} is no ordinary file: it would be replaced',
                              hint='name a file: --to FILE')
+
+
+def _tell(folder: Path, refused: errors.Refused) -> None:
+    from ..messages.report import Reporter, plain
+
+    Reporter(stream=sys.stderr).line(plain(f'{folder}: {refused.reason}'))
 
 
 def _kept_fresh(kind: str, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from pathlib import Path
 
 from .. import config
 from ..git import newer, shared
@@ -17,6 +19,7 @@ from . import ports
 from .finding import Finding, Found, Place, fine, note, problem
 
 LIMIT = 3.0  # seconds in which what serves has to answer
+STALE = 300.0  # seconds after which a file is no longer fresh
 
 
 def kept(place: Place) -> Found:
@@ -27,18 +30,35 @@ def kept(place: Place) -> Found:
 
 
 def watched(place: Place) -> Found:
-    """Whether what is silent is seen; of a repository that the installer has put on the list."""
-    if not any(one.watched for one in place.settings.unikernels.values()):
-        return
-    number = user.watcher()
+    """Whether what is silent is seen, and files are kept fresh; of a repository that the installer
+    has put on the list."""
     if place.repository.folder not in user.repositories():
         return
-    if number:
+    for kind, path in user.fresh().items():
+        yield _written(kind, path)
+    if not any(one.watched for one in place.settings.unikernels.values()):
+        return
+    if number := user.watcher():
         yield fine('watcher', f'process {number} asks what runs')
     else:
         yield note('watcher', "no watcher runs: what is silent is not seen; cron's next run starts "
                    'it, where systemd does not', 'mirage-hooks pull --quiet, or to see what it '
                    'sees: mirage-hooks watch')
+
+
+def _written(kind: str, path: Path) -> Finding:
+    """Whether the watcher keeps its file of that `kind` fresh."""
+    try:
+        written = path.stat().st_mtime
+    except OSError as why:
+        text = f'{path} is not there: {why.strerror}'
+    else:
+        text = f'{path} was written {age(written)} ago'
+        if time.time() - written < STALE:
+            return fine(kind, text)
+    return note(kind, f'{text}, and the watcher is to write it every minute',
+                f'see what keeps it from that: mirage-hooks {kind} --to {shlex.quote(str(path))}; '
+                f'or have none: mirage-hooks {kind} --no-fresh')
 
 
 def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:

@@ -4,7 +4,7 @@ label `repository`, so that the files of two of them can lie next to each other.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -49,12 +49,13 @@ COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def text(folders: Iterable[Path]) -> str:
-    """All of the repositories `folders`, in Prometheus' text format. What cannot be read says so,
-    and leaves the others alone."""
+def text(folders: Iterable[Path], tell: Callable[[Path, errors.Refused], None]) -> str:
+    """All of the repositories `folders`, in Prometheus' text format. What cannot be read is told
+    to `tell`, and leaves the others alone."""
     gathered = _Gathered()
     for folder in folders:
-        gathered.add(folder)
+        if refused := gathered.add(folder):
+            tell(folder, refused)
     registry = CollectorRegistry()
     registry.register(gathered)
     written: str = generate_latest(registry).decode()
@@ -79,18 +80,20 @@ class _Gathered:
     def collect(self) -> Iterable[Metric]:
         return self.found.values()
 
-    def add(self, folder: Path) -> None:
-        """Add the repository at `folder`."""
+    def add(self, folder: Path) -> errors.Refused | None:
+        """Add the repository at `folder`; why it cannot be read, or its mirage.yml."""
         try:
             repository = Repository(folder)
             folder, found = repository.folder, rows.found(repository, '')
-        except errors.Refused:
-            return self._repository(plain(str(folder)), None)
+        except errors.Refused as refused:
+            self._repository(plain(str(folder)), None)
+            return refused
         where = plain(str(folder))
         self._repository(where, found)
         for row in found.rows:
             self._unikernel((where, plain(row['name'])), row)
             self._counted((where, plain(row['name'])), found.counted.get(row['name']))
+        return found.wrong
 
     def _put(self, name: str, labels: tuple[str, ...], value: float) -> None:
         self.found[name].add_metric(labels, value)

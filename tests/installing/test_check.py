@@ -19,6 +19,7 @@ import pytest
 from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import facts, programs
 from mirage_hooks.installing import check, finding
+from mirage_hooks.state import user
 from tests.deployment import Deployment, git, web
 from tests.guests.scene import needs
 from tests.spool import Spool, lacking
@@ -359,6 +360,28 @@ def test_no_cron_daemon(pulled: Deployment, tmp_path: Path) -> None:
         '         hint: mirage-hooks pull --quiet, or to see what it sees: mirage-hooks watch',
         *ONE, f'ok       www: port {pulled.port} is free', *UNDEPLOYED,
     ]
+
+
+def test_a_file_that_the_watcher_is_to_keep_fresh_is_looked_at(
+    serving: Deployment, tmp_path: Path
+) -> None:
+    def said() -> list[str]:
+        lines = told(serving.mirage('check').stdout)
+        first = next(index for index, line in enumerate(lines) if ' metrics: ' in line)
+        return lines[first:first + 1 + ('hint' in lines[first + 1])]
+
+    path = tmp_path / 'a b.prom'
+    user.remember(serving.host, True)
+    user.keep_fresh('metrics', path)
+    hint = ("         hint: see what keeps it from that: mirage-hooks metrics --to "
+            f"'{path}'; or have none: mirage-hooks metrics --no-fresh")
+    late = 'and the watcher is to write it every minute'
+    assert said() == [
+        f'note     metrics: {path} is not there: No such file or directory, {late}', hint]
+    path.touch()
+    assert said() == [f'ok       metrics: {path} was written AGE ago']
+    os.utime(path, (time.time() - 600, time.time() - 600))
+    assert said() == [f'note     metrics: {path} was written 10 min ago, {late}', hint]
 
 
 @needs_spool

@@ -120,7 +120,7 @@ def _of(mocker: pytest_mock.MockerFixture, *found: rows.Row, where: str = '/r') 
         {**fields, 'unikernels': [*found]}, None))
     repository = mocker.patch.object(metrics, 'Repository')
     repository.return_value.folder = Path(where)
-    return metrics.text([Path(where)])
+    return metrics.text([Path(where)], lambda folder, refused: None)
 
 
 def test_no_name_breaks_the_format(mocker: pytest_mock.MockerFixture) -> None:
@@ -144,7 +144,7 @@ def test_all_repositories_are_told_and_one_that_cannot_be_read_leaves_the_others
     for folder in (serving.host, lost):
         user.remember(folder, True)
     done = mirage('metrics', cwd=serving.folder)
-    assert (done.returncode, done.stderr) == (0, '')
+    assert (done.returncode, done.stderr) == (0, f'{lost}: {lost} is not a git repository\n')
     for where, readable in ((serving.host, 1), (lost, 0)):
         assert f'hooks_readable{{repository="{where}"}} {readable}.0\n' in done.stdout
     assert done.stdout.count('# HELP mirage_hooks_readable') == 1
@@ -167,6 +167,8 @@ def test_a_wrong_mirage_yml_is_told_next_to_what_runs(serving: Deployment) -> No
     serving.config.write_text('unikernels: 7\n')
     done = serving.mirage('metrics')
     found = samples(done.stdout)
+    assert done.stderr == (f'{serving.host}: {serving.config}:1:13: unikernels is 7: it takes a '
+                           'mapping, such as {www: {image: xen/latest}}\n')
     assert (done.returncode, found['readable',], found['unikernel_serving', 'www']) == (0, 0, 1)
 
 
