@@ -27,6 +27,7 @@ def main() -> int:
         'From `git push` to the first answer, and back': lambda folder: deployment.push(
             folder, 3 if quick else 15
         ),
+        'What a connection costs': lambda folder: deployment.connection(folder, 3 if quick else 15),
         'What a hook imports when a new image came': imports.measure,
         'What many unikernels cost when nothing is to do': lambda folder: many.measure(
             folder, 3 if quick else 15

@@ -3,10 +3,12 @@ where the time from `git push` to the first answer goes."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import statistics
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,9 +26,14 @@ PARTS = ('git', 'start and read', 'unpack', 'prove next to', 'switch')
 def visitor(folder: Path, rounds: int) -> list[str]:
     """A table of seconds without an answer, for a good image and a bad one."""
     lines = ['| way | image | failed requests | longest without an answer |', '|---|---|---|---|']
-    for way, site in (("the original's scripts", Original), ('mirage-hooks, one port', Ours)):
-        (folder / site.__name__).mkdir()
-        made = site(folder / site.__name__)
+    ways: dict[str, Callable[[Path], Original | Ours]] = {
+        "the original's scripts": Original,
+        'mirage-hooks, one port, `switch: replace`': lambda where: Ours(where, 'replace'),
+        'mirage-hooks, one port, side by side': lambda where: Ours(where, 'overlap'),
+    }
+    for number, (way, site) in enumerate(ways.items()):
+        (folder / str(number)).mkdir()
+        made = site(folder / str(number))
         try:
             lines += [f'| {way} | good | {_visited(made, [_good(n + 2) for n in range(rounds)])}',
                       f'| {way} | bad | {_visited(made, [BAD])}']
@@ -76,11 +83,13 @@ def _visited(site: Original | Ours, images: list[bytes]) -> str:
 
 
 def push(folder: Path, rounds: int) -> list[str]:
-    """A table of the parts of push to first answer, in one port and side by side; then rollback."""
+    """A table of the parts of push to first answer, in one port and side by side; then rollback,
+    on one port side by side to a release that keeps its connections still."""
     lines = [f'| {" | ".join(("guest", *PARTS, "push to answer", "its own boot", "over git, unpack, boot", "rollback"))} |',  # noqa: E501
              '|---' * (len(PARTS) + 5) + '|']
-    (folder / 'socket').mkdir()
-    lines += [_row('unix/socket, one port', _in_one_port(folder / 'socket', rounds))]
+    for mode in ('replace', 'overlap'):
+        (folder / mode).mkdir()
+        lines += [_row(f'unix/socket, `{mode}`', _in_one_port(folder / mode, rounds, mode))]
     if missing := wired.missing():
         return [*lines, '', f'unix/direct, side by side: skipped; {missing}.']
     (folder / 'direct').mkdir()
@@ -95,15 +104,34 @@ def _row(name: str, rounds: list[dict[str, float]]) -> str:
     return f'| {name} | {" | ".join(map(milliseconds, cells))} |'
 
 
-def _in_one_port(folder: Path, rounds: int) -> list[dict[str, float]]:
-    site, found = Ours(folder), []
+def connection(folder: Path, rounds: int) -> list[str]:
+    """A table of what one request takes of a visitor, of the image alone and run by us."""
+    site, times = Ours(folder, 'overlap'), rounds * 200
+    try:
+        with _alone(folder) as port:
+            found = {'the image alone': port, 'the same, run by mirage-hooks': site.port}
+            took: dict[str, list[float]] = {name: [] for name in found}
+            for _ in range(times):  # in turn, for what else this machine does
+                for name, there in found.items():
+                    began = time.perf_counter()
+                    assert watch.page(there)
+                    took[name].append(time.perf_counter() - began)
+    finally:
+        site.end()
+    return [f'| one of {times} requests, median | time |', '|---|---|',
+            *(f'| {name} | {statistics.median(one) * 1000:.2f} ms |' for name, one in took.items())]
+
+
+def _in_one_port(folder: Path, rounds: int, mode: str) -> list[dict[str, float]]:
+    site, found = Ours(folder, mode), []
+    proving, proved = {'replace': ('trying release', 'stopping release'),
+                       'overlap': ('next to release', 'new connections')}[mode]
     try:
         for version in range(2, rounds + 2):
             with watch.Visitor(site.port) as asked:
                 pushed = site.deploy(_good(version))
                 answer = asked.first(_page(version), pushed.began)
-                stopped = pushed.at('stopping release')
-                parts = _parts(pushed, pushed.at('trying release'), stopped, answer)
+                parts = _parts(pushed, pushed.at(proving), pushed.at(proved), answer)
                 began = time.time()
                 site.mirage('rollback', 'www', repository=site.hub)
                 back = asked.first(asked.seen[0][1], began) - began
@@ -144,35 +172,54 @@ def _parts(pushed: watch.Push, proving: float, proved: float, answer: float) -> 
 
 def _boot(folder: Path, site: wired.Pushed | None = None) -> float:
     """The guest's own time to its first answer, in seconds."""
-    image, port = folder / 'image', free_port()
-    image.write_bytes(wired.guest(1, 'direct' if site else 'socket'))
-    image.chmod(0o755)
-    where: tuple[str, ...] = (str(image), '--ipv4=127.0.0.1/8', f'--port={port}')
-    if site is not None:
-        run('ip', '-n', site.inner, 'tuntap', 'add', 'dev', 'bare0', 'mode', 'tap', cwd=folder)
-        run('ip', '-n', site.inner, 'link', 'set', 'bare0', 'master', 'br0', 'up', cwd=folder)
-        where = (*site.inside(), str(image), '--interface=bare0', '--ipv4=10.9.0.77/24')
+    if site is None:
+        began = time.time()
+        with _alone(folder):
+            return time.time() - began
+    run('ip', '-n', site.inner, 'tuntap', 'add', 'dev', 'bare0', 'mode', 'tap', cwd=folder)
+    run('ip', '-n', site.inner, 'link', 'set', 'bare0', 'master', 'br0', 'up', cwd=folder)
     began = time.time()
-    guest = subprocess.Popen(
-        where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
     try:
-        assert guest.stdout is not None
-        next(line for line in guest.stdout if line.startswith('listening'))
-        return time.time() - began
+        with _guest(folder, 'direct', '--interface=bare0', '--ipv4=10.9.0.77/24', inside=site):
+            return time.time() - began
     finally:
-        guest.kill()
-        guest.communicate()
-        if site is not None:
-            run('ip', '-n', site.inner, 'link', 'delete', 'bare0', cwd=folder)
+        run('ip', '-n', site.inner, 'link', 'delete', 'bare0', cwd=folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """While the socket guest runs without us: its port."""
+    port = free_port()
+    with _guest(folder, 'socket', '--ipv4=127.0.0.1/8', f'--port={port}'):
+        yield port
+
+
+@contextlib.contextmanager
+def _guest(
+    folder: Path, mode: str, *arguments: str, inside: wired.Pushed | None = None
+) -> Iterator[None]:
+    """While the guest listens."""
+    image = folder / 'image'
+    image.write_bytes(wired.guest(1, mode))
+    image.chmod(0o755)
+    with subprocess.Popen(
+        (*(inside.inside() if inside else ()), str(image), *arguments), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as guest:
+        try:
+            assert guest.stdout is not None
+            next(line for line in guest.stdout if line.startswith('listening'))
+            yield
+        finally:
+            guest.kill()
 
 
 class Ours(Deployment):
     """A bare repository with our hook; the guest is on a port of the host."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mode: str) -> None:
         super().__init__(folder)
-        self.configure(confirm='0s', network={
+        self.configure(confirm='0s', switch=mode, network={
             'mode': 'socket', 'port': self.port, 'ipv4': '127.0.0.1/8'})
         self.hooks(self.hub, 'post-receive')
         self.turn = 0

@@ -1,9 +1,9 @@
 """Runs `mirage-hooks` and kills it at step N, or interrupts it:
 python -I killed.py SIGKILL|SIGINT N before|after ARGS.
 
-A step is a command run, a process started or ended, or a write of the state: all that a
-deployment does to the host goes through these doors. Says that it came to step N, and how many
-steps there were when it gets through."""
+A step is a command run, a process started or ended, a port steered, or a write of the state: all
+that a deployment does to the host goes through these doors. Says that it came to step N, and how
+many steps there were when it gets through."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from typing import Any
 
 from mirage_hooks import image
 from mirage_hooks.cli.main import main
-from mirage_hooks.host import processes, programs
+from mirage_hooks.host import listeners, processes, programs
 from mirage_hooks.state import files, journal
 from mirage_hooks.state.releases import Releases
 
 DOORS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (programs, ('run',)),
     (processes, ('spawn', 'end')),
+    (listeners, ('steer', 'close')),
     (files, ('write',)),
     (Releases, ('begin', 'point', 'unpoint', 'fail', 'discard')),
     (image, ('take',)),

@@ -89,8 +89,8 @@ class Unikernel(Mapping, frozen=True):
         Meta(
             description='overlap: the new release is proved next to the old one, new '
             'connections go to it, established ones stay; replace: the old one is stopped first; '
-            'when left out, overlap wherever it is possible (one static network on a bridge, no '
-            'writable disk)'
+            'when left out, overlap wherever it is possible (one static network on a bridge, or '
+            'mode: socket with a port; no writable disk)'
         ),
     ] = None
     drain: Annotated[
@@ -105,10 +105,11 @@ class Unikernel(Mapping, frozen=True):
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
-        elif self.switch == 'overlap' and self.alone is None:
+        elif self.switch == 'overlap' and self.alone is None and not self.shares:
             yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
                         'static network with bridge and ipv4 or ipv6, and no interface, such as '
-                        'network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}')
+                        'network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; or mode: '
+                        'socket with a port, and no disk to write to')
 
     @property
     def interfaces(self) -> dict[str, Network]:
@@ -134,6 +135,12 @@ class Unikernel(Mapping, frozen=True):
         if self.switch == 'replace' or (writable and self.switch is None):
             return None
         return self.alone
+
+    @property
+    def shares(self) -> bool:
+        """Whether two releases may listen on its port at once: never with one disk to write to."""
+        writable = any(not block.read_only for block in self.blocks.values())
+        return self.port is not None and self.switch != 'replace' and not writable
 
     @property
     def alone(self) -> Static | None:

@@ -18,8 +18,8 @@ from . import standin, transcript, visitor
 
 NAME = 'www'
 ONE_PORT = (
-    'What failed did so while the one port went from the old release to the new one: with an\n'
-    '   address of its own on a bridge (`mode: static`) both serve at once, and nothing fails.'
+    'What failed did so while the one port went from the old release to the new one. Where both\n'
+    '   can listen on it at once nothing fails: `mirage-hooks check` says what is in the way here.'
 )
 
 

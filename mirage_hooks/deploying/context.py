@@ -64,12 +64,14 @@ class Context:
             floor = releases.floor(self.branch(wanted, settings))
             trust.verify(self.repository, settings.trust, floor, commit, self.state.programs)
 
-    def tidy(self) -> None:
-        """Make what is there equal the state, whatever was killed or has drained meanwhile."""
+    def tidy(self, sweep: bool = True) -> None:
+        """Make what is there equal the state, whatever was killed or has drained meanwhile; `sweep`
+        away the releases that never served, but for one that is about to."""
         try:
             for text in drain.tidy(self.state, self.owner):
                 self.report.step('mirage-hooks', text)
-            self.state.sweep()
+            if sweep:
+                self.state.sweep()
         except errors.Unavailable as refused:  # a stuck domain must not keep a new image away
             self.report.step('mirage-hooks', refused.reason)
 
@@ -85,12 +87,13 @@ class Context:
 
     def note(
         self, name: str, event: str, release: model.Release | None, reason: str = '',
-        took: float = 0,
+        took: float = 0, gap: float = 0,
     ) -> None:
         entry = journal.Entry(
             at=journal.now(), unikernel=name, event=event, trigger=self.intent.trigger,
             release=release.number if release else 0, commit=release.commit if release else '',
             digest=release.digest if release else '', reason=reason, took=round(took, 3),
+            gap=round(gap, 3),
         )
         try:
             journal.append(self.state.history, entry)

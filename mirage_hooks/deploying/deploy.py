@@ -4,6 +4,7 @@ is worked out, what runs is asked, and the difference is made good. Read downwar
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, decided, ended, fastpath, others, refusal, trial
+from . import again, changeover, decided, ended, fastpath, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -131,9 +132,9 @@ class Deployment:
         serving = self._serving()
         with self._explained(new):
             serving = self._predecessor(serving, new)
-            self._tried(serving, new)
-            self.live.switch(self.releases, serving, new, self.wanted)
-        return self._accepted(tip, self._deployed(new))
+            (tried := functools.partial(self._tried, serving, new))()
+            gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)
+        return self._accepted(tip, self._deployed(new, gap))
 
     def _trusted_tip(self) -> model.Floor:
         """The branch, and the commit whose tree says what should run."""
@@ -202,7 +203,7 @@ class Deployment:
 
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
-        proves_itself = overlap.possible(serving, new, self.wanted)
+        proves_itself = changeover.proves(self.releases, serving, new, self.wanted)
         if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)
@@ -216,10 +217,11 @@ class Deployment:
             ended.explain(refused, self.releases, new)
             raise
 
-    def _deployed(self, new: model.Release) -> model.Outcome:
+    def _deployed(self, new: model.Release, gap: float) -> model.Outcome:
         self.releases.set_failure(None)
         self.releases.prune(self.wanted.keep)
-        self.context.note(self.name, 'deployed', new, took=time.monotonic() - self.began)
+        took = time.monotonic() - self.began
+        self.context.note(self.name, 'deployed', new, took=took, gap=gap)
         return model.Outcome(self.name, 'deployed', new)
 
     def _accepted(self, tip: model.Floor, outcome: model.Outcome) -> model.Outcome:

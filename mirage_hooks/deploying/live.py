@@ -8,6 +8,7 @@ from ..messages import errors
 from ..state import model, store
 from ..state.releases import Releases
 from ..switching import conflicts, crashes, ended, launcher, overlap, switch
+from . import changeover
 from .context import Context
 
 
@@ -30,29 +31,15 @@ class Live:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def switch(
-        self, releases: Releases, old: model.Release | None, new: model.Release,
-        wanted: config.Unikernel,
-    ) -> None:
-        """Side by side where both can be, one after the other elsewhere."""
-        self.context.switched = True
-        if overlap.possible(old, new, wanted):
-            mode = overlap.take_over
-        else:
-            mode = switch.replace
-            if releases.overlap() is not None:
-                releases.set_overlap(None)
-                self.context.tidy()
-        mode(releases, self.context.owner, old, new, wanted, self.context.say(new.unikernel))
-
     def returned(
         self, name: str, releases: Releases, wanted: config.Unikernel, earlier: model.Release
     ) -> model.Outcome:
         """Put `earlier` in the place of what is live."""
         current = releases.current()
         serving = current if current is not None and launcher.alive(releases, current) else None
-        self.switch(releases, serving, earlier, wanted)
-        self.context.note(name, 'rolled back', earlier, reason=self.context.intent.reason)
+        gap = changeover.follow(self.context, releases, serving, earlier, wanted)
+        reason = self.context.intent.reason
+        self.context.note(name, 'rolled back', earlier, reason=reason, gap=gap)
         return model.Outcome(name, 'pinned', earlier)
 
     def running(
@@ -102,9 +89,12 @@ class Live:
 
     def _stop(self, releases: Releases, release: model.Release) -> ended.End:
         """End `release`, and at once what keeps its connections next to it."""
+        others = releases.overlap()
         releases.set_overlap(None)
         self.context.switched = True
         launcher.stop(releases, release)
+        if others is not None and not others.bridge:
+            self.context.tidy()  # they have its port
         return ended.End(None, self.context.intent.reason)
 
     def _end(self, releases: Releases, release: model.Release) -> ended.End:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import msgspec
 
 from ..messages import errors
 from ..state import model, proc
-from . import cgroups, programs, sockets
+from . import cgroups, programs, sharing, sockets
 
 if TYPE_CHECKING:
     import psutil  # takes 8 ms, which not every deployment needs before it says what it does
@@ -31,10 +30,12 @@ PAUSE = 0.0002  # seconds, between the first two looks at whether a process has 
 def spawn(
     command: tuple[str, ...], release: Path, console: Path, ended: Path,
     group: model.Group | None = None, under: Path | None = None,
+    tracer: sharing.Tracer | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `command` so that it outlives us: own session, no descriptor of ours, its output
     appended to `console`, in `group` from its first instruction; bubblewrap reports its end to
-    `ended`, and has it run `under` a seccomp filter. Raises Refused when it cannot be executed."""
+    `ended`, and has it run `under` a seccomp filter; `tracer` follows it. Raises Refused when it
+    cannot be executed."""
     program = command[0] if '/' in command[0] else programs.find(command[0])
     environment = {'PATH': programs.PATH, 'LANG': 'C.UTF-8', MARK: str(release)}
     with (
@@ -45,11 +46,13 @@ def spawn(
         if under is not None:
             walls['--seccomp'] = opened.enter_context(under.open('rb')).fileno()
         words = [word for key, number in walls.items() for word in (key, str(number))]
+        first = [act for act in (join, tracer and tracer.joined) if act]
         try:
             return subprocess.Popen(
                 (program or command[0], *words, *command[1:]), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, cwd='/', env=environment, start_new_session=True,
-                restore_signals=True, close_fds=True, preexec_fn=join,
+                restore_signals=True, close_fds=True,
+                preexec_fn=(lambda: [act() for act in first]) if first else None,
                 pass_fds=tuple(walls.values()),
             )
         except OSError as error:
@@ -125,29 +128,33 @@ def claimed(state: Path) -> set[Path]:
     return {Path(os.fsdecode(mark)) for mark in proc.variables(MARK) if mark.startswith(prefix)}
 
 
-def listens(process: psutil.Process, port: int) -> bool:
-    """Whether `process`, which is in our network namespace, listens on TCP `port`."""
+def listens(process: psutil.Process, port: int | None = None) -> bool:
+    """Whether `process`, which is in our network namespace, listens on TCP `port`, or on any."""
+    return _has(process, sockets.listening(port),
+                lambda one: one.status == 'LISTEN' and port in (None, one.laddr.port))
+
+
+def connected(process: psutil.Process, port: int) -> bool:
+    """Whether `process`, which is in our network namespace, has a TCP connection from `port` of the
+    other side."""
+    return _has(process, sockets.connected(port),
+                lambda one: bool(one.raddr) and one.raddr.port == port)
+
+
+def _has(
+    process: psutil.Process, inodes: frozenset[int] | None, alike: Callable[[Any], bool]
+) -> bool:
+    """Whether one of `inodes` is its; where nobody can tell them, whether one is `alike`."""
+    if inodes is not None:
+        return any(inode in inodes for _, inode in sockets.of(process.pid))
     import psutil
 
-    found = sockets.listening(port)
-    if found is not None:
-        return not found.isdisjoint(_sockets(process.pid))
     try:
         # So called from psutil 6 on.
-        connections = getattr(process, 'net_connections', None) or process.connections
-        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port
-                   for one in connections('tcp'))
+        found = getattr(process, 'net_connections', None) or process.connections
+        return any(alike(one) for one in found('tcp'))
     except psutil.Error:
         return False  # it has ended, or is none of ours
-
-
-def _sockets(pid: int) -> Iterator[int]:
-    """The inodes of its sockets, as far as we are shown its descriptors."""
-    with contextlib.suppress(OSError):  # it has ended, or is none of ours
-        for descriptor in Path(f'/proc/{pid}/fd').iterdir():
-            with contextlib.suppress(OSError):  # just closed
-                if found := re.fullmatch(r'socket:\[(\d+)\]', str(descriptor.readlink())):
-                    yield int(found[1])
 
 
 def end(processes: list[psutil.Process], grace: float = 5) -> None:

@@ -1,10 +1,13 @@
-"""Which sockets listen on a TCP port, asked by sock_diag(7). /proc/net/tcp would tell of every
-connection of the host, too, and take 10 ms for some thousands."""
+"""TCP sockets by their inodes, asked by sock_diag(7), and whose they are. /proc/net/tcp would tell
+of every connection of the host, too, and take 10 ms for some thousands."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,15 +16,36 @@ if TYPE_CHECKING:
 SOCK_DIAG = 4  # linux/netlink.h
 DUMP, ERROR, DONE = 0x301, 2, 3  # NLM_F_REQUEST | NLM_F_DUMP; kinds of answers
 BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY of linux/sock_diag.h
-LISTENING = 1 << 10  # TCP_LISTEN of linux/tcp_states.h, as one of several states
+ESTABLISHED, LISTENING = 1 << 1, 1 << 10  # of linux/tcp_states.h, as one of several states
 HEAD = struct.Struct('=IHHII')  # nlmsghdr: length, kind, flags, number, sender
 QUESTION = struct.Struct('=BBBxI48x')  # inet_diag_req_v2: family, protocol, more, states, any
-PORT, INODE = 4, 68  # where inet_diag_msg has them
+PORT, OTHER, INODE = 4, 6, 68  # where inet_diag_msg has them: the port here, the one there
 
 
-def listening(port: int) -> frozenset[int] | None:
-    """The inodes of the sockets that listen on TCP `port` in this network namespace; None where the
+def listening(port: int | None = None) -> frozenset[int] | None:
+    """The inodes of the sockets that listen on TCP `port`, or on any, in this network namespace;
+    None where the kernel cannot be asked."""
+    return _inodes(LISTENING, PORT, port)
+
+
+def connected(port: int) -> frozenset[int] | None:
+    """The inodes of the sockets that are connected to TCP `port` of the other side; None where the
     kernel cannot be asked."""
+    return _inodes(ESTABLISHED, OTHER, port)
+
+
+def of(pid: int) -> Iterator[tuple[int, int]]:
+    """The descriptors of process `pid` that are sockets, and their inodes, as far as we are shown
+    them."""
+    with contextlib.suppress(OSError):  # it has ended, or is none of ours
+        for descriptor in Path(f'/proc/{pid}/fd').iterdir():
+            with contextlib.suppress(OSError):  # just closed
+                if found := re.fullmatch(r'socket:\[(\d+)\]', str(descriptor.readlink())):
+                    yield int(descriptor.name), int(found[1])
+
+
+def _inodes(state: int, where: int, port: int | None) -> frozenset[int] | None:
+    """Of the sockets in `state` that have `port` at `where` in an answer."""
     import socket
 
     found: set[int] = set()
@@ -29,10 +53,10 @@ def listening(port: int) -> frozenset[int] | None:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, SOCK_DIAG) as kernel:
             kernel.settimeout(1)
             for family in (socket.AF_INET, socket.AF_INET6):
-                question = QUESTION.pack(family, socket.IPPROTO_TCP, 0, LISTENING)
+                question = QUESTION.pack(family, socket.IPPROTO_TCP, 0, state)
                 kernel.send(HEAD.pack(HEAD.size + len(question), BY_FAMILY, DUMP, 0, 0) + question)
                 for answer in _answers(kernel):
-                    if struct.unpack_from('!H', answer, PORT)[0] == port:
+                    if port in (None, *struct.unpack_from('!H', answer, where)):
                         found.add(struct.unpack_from('=I', answer, INODE)[0])
     except OSError:
         return None

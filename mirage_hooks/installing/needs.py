@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .. import config, image, targets
 from ..git.repository import Repository
-from ..host import devices, facts, link, network, privilege, programs
+from ..host import devices, facts, link, network, privilege, programs, sharing
 from ..state import model, secret, store
-from ..switching import asked, conflicts, fitting, preflight
+from ..switching import asked, conflicts, fitting, next_to, preflight
 from .finding import Finding, Found, fine, looked, note, problem, refused
 
 
@@ -34,6 +34,8 @@ def of(
         yield from _walls(name, wanted, request.host)
         yield from _devices(name, target, wanted)
     yield from _bridges(name, wanted)
+    if wanted.port is not None and target == 'unix':
+        yield from _next_to(name, wanted, request.host)
     yield from _left(name, wanted)
     places = (repository.folder, repository.git_dir)
     if wanted.blocks:
@@ -165,6 +167,19 @@ def _overlap(name: str, wanted: config.Unikernel) -> Found:
             name, 'it switches by `replace`, with a moment without an answer, and the gate '
             'does not try it: `overlap` wants root, for network namespaces and nft',
         )
+
+
+def _next_to(name: str, wanted: config.Unikernel, host: model.Host) -> Found:
+    """Whether two releases can listen on its port at once."""
+    if wanted.switch == 'replace':
+        return
+    why = next_to.hindrance(wanted, bool(host.systemd)) or sharing.trouble()
+    if not why:
+        yield fine(name, 'it switches by `overlap`: two releases can listen on its port at once')
+    elif wanted.switch == 'overlap' and not host.systemd:
+        yield looked(name, 'switch: overlap', lambda: preflight.side_by_side(name, wanted))
+    else:
+        yield note(name, f'it switches by `replace`, with a moment without an answer: {why}')
 
 
 def _left(name: str, wanted: config.Unikernel) -> Found:

@@ -20,6 +20,7 @@ CONSOLE = 'console.log'  # what the image prints
 TRIAL = 'trial.log'  # what it printed on trial
 RUN = 'run.json'  # its process
 ENDED = 'ended.json'  # how it ended, as bubblewrap reports
+SHARED = 'shared.json'  # where it listens so that another release can listen next to it
 FILTER = 'filter.bpf'  # what it runs under, where it does
 BEGAN = 'began'  # how many bytes its console had when it was started last
 

@@ -14,7 +14,8 @@ from . import files
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One event. `at` is in seconds since 1970, `took` in seconds."""
+    """One event. `at` is in seconds since 1970; `took` and `gap`, the part of it in which nobody
+    served, are in seconds."""
 
     at: float
     unikernel: str
@@ -25,6 +26,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str = ''
     reason: str = ''
     took: float = 0
+    gap: float = 0
 
 
 LIMIT = 8 << 20  # bytes that the history may grow to; then its older half goes

@@ -108,7 +108,9 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
     """Releases that serve side by side; what belongs to no known flow is the `base` release's.
-    `over` is set when one is alone again: when (seconds since boot) no rule is needed any more."""
+    `over` is set when one is alone again: when (seconds since boot) no rule is needed any more.
+    Without a bridge they share ports of this host: `listening` are the releases that listen there,
+    as the kernel numbers them (see host.listeners)."""
 
     unikernel: str
     bridge: str
@@ -116,6 +118,15 @@ class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
     base: int
     sides: tuple[Side, ...]
     over: float = 0
+    listening: tuple[int, ...] = ()
+
+
+class Shared(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The places at which a release listens so that the next one can listen next to it, and what
+    hinders that, if anything does."""
+
+    places: tuple[str, ...] = ()
+    hindrance: str = ''
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 0.1.0, since 1970
+
 
 def identity(pid: int) -> tuple[int, int, str] | None:
     """What tells process `pid` from a later one of the same number: the number, its start in
@@ -66,6 +68,11 @@ def since(ticks: int) -> float:
 def boot() -> str:
     """What tells this boot of the host from every other one."""
     return Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+
+
+def pending(when: float) -> bool:
+    """Whether `when` (by `clock`) is to come, and not so far away that it is no such time."""
+    return clock() < when < clock() + LONGEST
 
 
 def clock() -> float:

@@ -179,6 +179,15 @@ def as_wanted(wanted: config.Unikernel, release: model.Release) -> bool:
     return release.fingerprint[:8] == wanted.fingerprint[:8]
 
 
+def shared(folder: Path) -> model.Shared | None:
+    """What the release in `folder` shares of its ports; None of an older version's."""
+    return files.read(folder / files.SHARED, model.Shared)
+
+
+def set_shared(folder: Path, found: model.Shared) -> None:
+    files.write(folder / files.SHARED, found)
+
+
 def began(folder: Path) -> float:
     """When the release in `folder` was started last (seconds since 1970), but by systemd; 0 where
     that is not known."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import config
-from ..host import forked, programs
+from ..host import forked, listeners, programs
 from ..messages import errors
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ Printed = Callable[[], str]
 
 def ask(
     question: config.Health, printed: Printed, limit: float, own: tuple[str, ...],
-    wanted: Callable[[], None],
+    wanted: Callable[[], None], apart: bool = False,
 ) -> str:
     """What is wrong with the answer, '' for nothing, within `limit` seconds whatever is answered.
-    What `wanted` raises meanwhile ends it at once. With `own`, see `health.prove`."""
+    What `wanted` raises meanwhile ends it at once. With `own` and `apart`, see
+    `health.prove`."""
     _ready(question)
     try:
-        return forked.answer(lambda: _asked(question, printed, own), limit, wanted)
+        return forked.answer(lambda: _asked(question, printed, own, apart), limit, wanted)
     except forked.Unanswered as stuck:
         return _unanswered(question, stuck)
 
@@ -37,7 +38,7 @@ def ask(
 def begin(question: config.Health, limit: float, own: tuple[str, ...]) -> forked.Asked:
     """Begin to ask `question`, one that goes over the network, as `ask` does."""
     _ready(question)
-    return forked.begin(lambda: _asked(question, lambda: '', own), limit)
+    return forked.begin(lambda: _asked(question, lambda: '', own, False), limit)
 
 
 def heard(question: config.Health, asked: forked.Asked) -> str:
@@ -67,15 +68,17 @@ def where(question: config.Health) -> str:
     return question.http or question.tcp or question.ping or 'the console'
 
 
-def _asked(question: config.Health, printed: Printed, own: tuple[str, ...]) -> str:
+def _asked(
+    question: config.Health, printed: Printed, own: tuple[str, ...], apart: bool
+) -> str:
     try:
         if question.http:
             from . import web
 
-            return web.ask(question, lambda host, port: _reach(host, port, own), PAGE_LIMIT)
+            return web.ask(question, lambda host, port: _reach(host, port, own, apart), PAGE_LIMIT)
         if question.tcp:
             host, _, port = question.tcp.rpartition(':')
-            _reach(host.strip('[]'), int(port), own).close()
+            _reach(host.strip('[]'), int(port), own, apart).close()
         elif question.ping:
             programs.run('ping', '-n', '-c', '1', '-W', '1', _host(question.ping, own))
         elif question.console and not re.search(question.console, printed(), re.M):
@@ -89,9 +92,11 @@ def _host(host: str, own: tuple[str, ...]) -> str:
     return host if host in own or not own else own[0]
 
 
-def _reach(host: str, port: int, own: tuple[str, ...]) -> socket.socket:
+def _reach(host: str, port: int, own: tuple[str, ...], apart: bool) -> socket.socket:
     import socket
 
+    if apart:
+        return listeners.reach(_host(host, own), port, CONNECT)
     reached = socket.create_connection((_host(host, own), port), CONNECT)
     reached.settimeout(None)  # the child is ended when its time is over
     return reached

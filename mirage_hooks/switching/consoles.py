@@ -35,6 +35,11 @@ def of(releases: Releases, release: model.Release) -> Path:
     return releases.folder(release.number) / files.CONSOLE
 
 
+def printed(releases: Releases, release: model.Release) -> asking.Printed:
+    """The end of all that `release` has printed."""
+    return lambda: '\n'.join(tail(of(releases, release), SHOWN, SHOWN))
+
+
 def parts(releases: Releases, release: model.Release) -> list[Part]:
     """What `release` has printed, in the order of time."""
     path, folder = of(releases, release), releases.folder(release.number)

@@ -14,9 +14,8 @@ from ..host import flows, link, network, nft, programs
 from ..messages import errors
 from ..state import model, proc, store
 from ..state.releases import Releases
-from . import launcher, reaping
+from . import group, launcher, reaping
 
-LONGEST = 30 * 365 * 86400.0  # seconds; what ends later was written by version 0.1.0, since 1970
 RELEARN = 1.1  # seconds; Linux takes no second change of a neighbour within one (locktime)
 
 
@@ -24,8 +23,12 @@ def tidy(state: store.Store, owner: str) -> list[str]:
     """Make what is there equal the state: end what has drained or belongs to nobody, keep the
     connections of what has not, take away rules that nobody needs. Says what it ended."""
     names = link.rules(owner) if _steerable(state) else frozenset()
-    steered = [name for name in state.names() if state.of(name).overlap() or nft.of(name, names)]
     said = []
+    for name in state.names():
+        if _shares_ports(state.of(name)):
+            said += group.tidied(state.of(name), name)
+    steered = [name for name in state.names() if state.of(name).overlap() or nft.of(name, names)]
+    steered = [name for name in steered if not _shares_ports(state.of(name))]
     for name in steered:
         said += _drained(state.of(name), name, owner)
         _keep(state.of(name), name, owner, names)
@@ -44,13 +47,22 @@ def draining(state: store.Store) -> bool:
 
 def due(state: store.Store, owner: str) -> bool:
     """Whether `tidy` has something to do."""
-    overlaps = {name: overlap for name in state.names() if (overlap := state.of(name).overlap())}
+    if any(_shares_ports(releases) and group.due(releases)
+           for releases in map(state.of, state.names())):
+        return True
+    overlaps = {name: overlap for name in state.names()
+                if (overlap := state.of(name).overlap()) and overlap.bridge}
     names = link.rules(owner) if overlaps else frozenset()
     return any(
         not nft.of(name, names)  # somebody flushed the rules
         or _is_over(overlap) or _left(state.of(name), name, owner, overlap) != overlap
         for name, overlap in overlaps.items()
     )
+
+
+def _shares_ports(releases: Releases) -> bool:
+    overlap = releases.overlap()
+    return overlap is not None and not overlap.bridge
 
 
 def _steerable(state: store.Store) -> bool:
@@ -86,7 +98,7 @@ def _left(
     sides = tuple(
         side for side in overlap.sides
         if side.release == current.number
-        or (_pending(side.until) and _busy(releases, name, owner, overlap, side))
+        or (proc.pending(side.until) and _busy(releases, name, owner, overlap, side))
     )
     if len(sides) > 1 or overlap.over:
         return msgspec.structs.replace(overlap, sides=sides)
@@ -148,12 +160,8 @@ def _release(releases: Releases, name: str, owner: str) -> None:
     releases.set_overlap(None)
 
 
-def _pending(when: float) -> bool:
-    return proc.clock() < when < proc.clock() + LONGEST
-
-
 def _is_over(overlap: model.Overlap) -> bool:
-    return overlap.over > 0 and not _pending(overlap.over)
+    return overlap.over > 0 and not proc.pending(overlap.over)
 
 
 def _on_its_bridge(releases: Releases) -> None:

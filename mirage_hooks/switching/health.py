@@ -41,13 +41,14 @@ def at_address(wanted: config.Unikernel, address: str) -> tuple[config.Health, .
 
 
 def prove(
-    asked: tuple[config.Health, ...], printed: asking.Printed, dead: Dead, own: tuple[str, ...] = ()
+    asked: tuple[config.Health, ...], printed: asking.Printed, dead: Dead,
+    own: tuple[str, ...] = (), apart: bool = False,
 ) -> None:
     """Return when every question is answered; raises Refused with the last answer otherwise. With
     `own`, the release is alone on its wire at these addresses: it is asked whatever the questions
-    name, also where no name can be looked up."""
+    name, also where no name can be looked up; `apart`, it alone of those on its port is asked."""
     for question in asked:
-        _insist(question, printed, dead, own)
+        _insist(question, printed, dead, own, apart)
     _require_alive(dead)
 
 
@@ -70,7 +71,8 @@ def _require_alive(dead: Dead) -> None:
 
 
 def _insist(
-    question: config.Health, printed: asking.Printed, dead: Dead, own: tuple[str, ...]
+    question: config.Health, printed: asking.Printed, dead: Dead, own: tuple[str, ...],
+    apart: bool,
 ) -> None:
     if question.alive:
         return watch(config.seconds(question.alive), dead)
@@ -84,7 +86,7 @@ def _insist(
         while True:
             wanted()
             left = limit - time.monotonic()
-            wrong = asking.ask(question, printed, max(left, LAST_CHANCE), own, wanted)
+            wrong = asking.ask(question, printed, max(left, LAST_CHANCE), own, wanted, apart)
             if not wrong:
                 return
             if left <= pause:

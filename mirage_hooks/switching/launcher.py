@@ -9,22 +9,39 @@ from pathlib import Path
 import msgspec
 
 from .. import targets
-from ..host import devices, filters, interruption, network, processes, supervisor, xen
+from ..host import (
+    devices,
+    filters,
+    interruption,
+    listeners,
+    network,
+    processes,
+    sharing,
+    supervisor,
+    xen,
+)
 from ..state import files, model, secret
-from ..state.releases import Releases
+from ..state.releases import Releases, set_shared
 from . import asking, consoles
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
+_tracers: dict[str, sharing.Tracer] = {}
+"""What lets them share their ports, while they start."""
 
 
 @interruption.held()
-def start(releases: Releases, release: model.Release, owner: str) -> asking.Printed:
-    """Run `release` on its interfaces; raises Refused or Unavailable when it cannot."""
+def start(
+    releases: Releases, release: model.Release, owner: str, shared: frozenset[int] | None = None
+) -> asking.Printed:
+    """Run `release` on its interfaces; raises Refused or Unavailable when it cannot. Where another
+    one may come to listen next to it, it is traced until `let_go`: `shared` are the ports that it
+    shares with the one before it."""
     folder = releases.folder(release.number)
     plan = secret.filled(release.plan, targets.write)
     with files.writing(folder):
         (folder / files.ENDED).unlink(missing_ok=True)
+        (folder / files.SHARED).unlink(missing_ok=True)
         consoles.trim(folder / files.CONSOLE)
     for tap in plan.taps:
         if not plan.domain:
@@ -48,19 +65,21 @@ def start(releases: Releases, release: model.Release, owner: str) -> asking.Prin
         pid = supervisor.start(_scripted(folder, release.plan))
         releases.set_run(release.number, processes.identity(pid))
     else:
-        spawn(folder, release.plan)
+        spawn(folder, release.plan, shared)
         releases.set_run(release.number, processes.identity(_children[str(folder)].pid))
     return printed
 
 
 @interruption.held()
-def spawn(folder: Path, plan: model.Plan) -> None:
+def spawn(folder: Path, plan: model.Plan, shared: frozenset[int] | None = None) -> None:
     """Run `plan` as the process of the release in `folder`."""
+    if shared is not None:
+        _tracers[str(folder)] = sharing.Tracer(shared)
     command = secret.filled(plan, targets.write).command
     with files.writing(folder):
         _children[str(folder)] = processes.spawn(
             command, folder, folder / files.CONSOLE, folder / files.ENDED, plan.group,
-            folder / files.FILTER if plan.filtered else None,
+            folder / files.FILTER if plan.filtered else None, _tracers.get(str(folder)),
         )
 
 
@@ -133,9 +152,46 @@ def listens(folder: Path, port: int) -> bool:
     return any(processes.listens(process, port) for process in reversed(found))
 
 
+def listening(releases: Releases, release: model.Release) -> list[listeners.Listener]:
+    """The listeners of `release`; raises OSError when they cannot be reached."""
+    folder = releases.folder(release.number)
+    return listeners.of(process.pid for mark, process in processes.marked(folder.parent)
+                        if mark == folder)
+
+
+def all_listening(releases: Releases) -> frozenset[int]:
+    """The numbers of the releases that listen on a port."""
+    return frozenset(int(mark.name) for mark, process in processes.marked(releases.folder(0).parent)
+                     if processes.listens(process))
+
+
+def serves(releases: Releases, release: model.Release, port: int) -> bool:
+    """Whether `release` has taken our connection from `port`."""
+    folder = releases.folder(release.number)
+    return any(processes.connected(process, port)
+               for mark, process in processes.marked(folder.parent) if mark == folder)
+
+
+def shared(releases: Releases, release: model.Release) -> model.Shared:
+    """What `release` shares by now, while it is traced."""
+    tracer = _tracers[str(releases.folder(release.number))]
+    return model.Shared(tuple(sorted(tracer.places())), tracer.hindrance())
+
+
+def let_go(releases: Releases, release: model.Release) -> None:
+    """Trace `release` no longer; what it shares is written down."""
+    folder = str(releases.folder(release.number))
+    if folder in _tracers:
+        found = shared(releases, release)
+        _tracers.pop(folder).end()
+        set_shared(releases.folder(release.number), found)
+
+
 @interruption.held()
 def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
+    if tracer := _tracers.pop(str(folder), None):
+        tracer.end()
     processes.end([process for mark, process in processes.marked(folder.parent) if mark == folder])
     child = _children.pop(str(folder), None)
     if child:

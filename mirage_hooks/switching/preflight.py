@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import config, targets
 from ..host import disks as copies
-from ..host import processes, programs
+from ..host import processes, programs, sharing
 from ..messages import errors
 
 GET = {
@@ -53,10 +53,19 @@ def tender(target: str, wanted: config.Unikernel, abi: int | None) -> str:
 
 
 def side_by_side(name: str, wanted: config.Unikernel) -> None:
-    """Raise Refused when mirage.yml says that releases of `name` serve side by side, and we are
-    an ordinary user. No rule for sudo is narrow enough: the stage takes a network namespace, and
-    whoever may give nft a text may do anything to this host's network."""
-    if wanted.switch == 'overlap' and os.geteuid() != 0:
+    """Raise Refused when mirage.yml says that releases of `name` serve side by side, and they
+    cannot: on a port of this host without tracing, on a bridge as an ordinary user. No rule for
+    sudo is narrow enough: the stage takes a network namespace, and whoever may give nft a text may
+    do anything to this host's network."""
+    if wanted.switch == 'overlap' and wanted.shares:
+        if trouble := sharing.trouble():
+            raise errors.Refused(
+                f'`switch: overlap` of {name} wants an image that can be traced as it starts, '
+                f'which is impossible here: {trouble}',
+                hint='leave `switch:` out of mirage.yml: where they cannot listen next to each '
+                'other you get `replace`',
+            )
+    elif wanted.switch == 'overlap' and os.geteuid() != 0:
         raise errors.Refused(
             f'`switch: overlap` of {name} wants root, for network namespaces and nft',
             hint='run mirage-hooks as root, or leave `switch:` out of mirage.yml: an ordinary user '

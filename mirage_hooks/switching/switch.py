@@ -109,10 +109,12 @@ def begin(
     if isinstance(wanted.network, config.Socket) and wanted.network.port is not None:
         ports.require_free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
-    printed = launcher.start(releases, release, owner)
+    shares = wanted.shares and not release.plan.unit
+    printed = launcher.start(releases, release, owner, frozenset() if shares else None)
     gone = dead(releases, release)
     _introduce(release, gone)
     health.prove(health.questions(wanted), printed, gone)
+    launcher.let_go(releases, release)
     health.watch(config.seconds(wanted.confirm), gone)
 
 

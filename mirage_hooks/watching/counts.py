@@ -18,12 +18,13 @@ RESULTS = {'deployed': 'deployed', 'refused': 'refused', 'rolled back': 'rolled_
 
 class Counts:
     """Of one unikernel: `restarts` by reason, in all and in the last 30 days; `deployments` by
-    result; seconds that the last one `took` that came to serve, 0 before one did."""
+    result; seconds that the last one `took` that came to serve, and in which nobody did at the
+    last switch (`gap`); 0 before one did."""
 
     def __init__(self) -> None:
         self.restarts, self.lately = Counter[str](), Counter[str]()
         self.deployments = Counter[str]()
-        self.took = 0.0
+        self.took = self.gap = 0.0
 
 
 def of(entries: Iterable[journal.Entry], now: float) -> dict[str, Counts]:
@@ -39,4 +40,5 @@ def of(entries: Iterable[journal.Entry], now: float) -> dict[str, Counts]:
         elif entry.event in RESULTS:
             counts.deployments[RESULTS[entry.event]] += 1
             counts.took = entry.took if entry.event == 'deployed' else counts.took
+            counts.gap = entry.gap if entry.event != 'refused' else counts.gap
     return found

@@ -40,6 +40,8 @@ UNIKERNEL: dict[str, tuple[str, tuple[str, ...]]] = {
     'pinned': ('Whether a rollback keeps it at an older release.', ()),
     'deployment_duration_seconds': (
         'How long the last deployment took that came to serve; 0 before one did.', ()),
+    'switch_gap_seconds': (
+        'For how long nobody served in the last switch; 0 where both did side by side.', ()),
 }
 COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
     'restarts': ('How often it was started again.', ('reason',)),
@@ -126,3 +128,4 @@ class _Gathered:
         for result in counts.RESULTS.values():
             self._put('deployments', (*of, result), found.deployments[result])
         self._put('deployment_duration_seconds', of, found.took)
+        self._put('switch_gap_seconds', of, found.gap)

@@ -49,7 +49,7 @@ def test_another_image_and_other_arguments_are_shown_and_no_number_is_used_up(
         '  - memory: 128 MB', '  + memory: 64 MB',
     ]
     assert '  + command: --message=hello' in said
-    assert said[-1] == '  + switch: release 1 stops first'
+    assert said[-1] == '  + switch: next to release 1, which keeps its connections'
     assert found[0]['would'] == 'switch'
     assert tuple(found[0]['plan']['command']) == new.plan.command
     assert {'what': 'memory', 'before': '128 MB', 'after': '64 MB'} in found[0]['changes']
@@ -60,7 +60,8 @@ def test_another_port_alone_is_the_only_difference(serving: Deployment) -> None:
     serving.configure(network={'mode': 'socket', 'port': port})
     said = serving.mirage('deploy', '--dry-run').stdout.splitlines()
     assert said[1:] == [f'  - command: --port={serving.port}', f'  + command: --port={port}',
-                        '  + switch: release 1 stops first']
+                        '  + switch: release 1 stops first: release 1 does not listen on port '
+                        f'{port}']
 
 
 def test_the_same_bytes_in_another_place_are_nothing_to_do(serving: Deployment) -> None:

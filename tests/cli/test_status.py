@@ -144,6 +144,19 @@ def test_history_tells_people_and_programs_what_happened(twice: Deployment) -> N
     assert twice.mirage('history', '-n', '0').stdout == ''
 
 
+def test_history_tells_a_program_for_how_long_nobody_served(serving: Deployment) -> None:
+    """Without the time in which what serves already is watched."""
+    serving.configure(confirm='2s')
+    serving.publish(web('two'), B)
+    serving.pull()
+    first, second = json.loads(serving.mirage('history', '--json').stdout)
+    assert first['gap'] == 0, 'nobody served before'
+    assert 0 < second['gap'] < second['took'] - 2
+    assert serving.mirage('rollback', 'www').returncode == 0
+    *_, third = json.loads(serving.mirage('history', '--json').stdout)
+    assert (third['event'], third['gap'] > 0) == ('rolled back', True)
+
+
 def test_an_empty_history_says_so(deployment: Deployment) -> None:
     deployment.publish(web('one'))
     deployment.clone()

@@ -264,6 +264,7 @@ def test_after_a_jump_of_the_clock_a_release_that_ended_is_started_again(
 
 def test_an_image_that_ignores_sigterm_is_killed(serving: Deployment) -> None:
     deaf = 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)'
+    serving.configure(switch='replace')
     brought(serving, web('stubborn', deaf))
     assert serving.mirage('deploy').returncode == 0
     before = [process for _, process in serving.processes()]
@@ -290,7 +291,7 @@ def test_an_image_that_floods_its_console_fills_no_disk(serving: Deployment) -> 
     brought(serving, web('two', FLOOD))
     serving.mirage('deploy')
     console = serving.state().of('www').folder(serving.current().number) / 'console.log'
-    (_, process), = serving.processes()
+    process, = (one for mark, one in serving.processes() if mark == console.parent)
     limit = time.monotonic() + PATIENCE
     while process.num_threads() > 1:  # the flood goes on until the console takes no more
         assert time.monotonic() < limit

@@ -69,6 +69,7 @@ def test_there_is_one_and_it_ends_when_nothing_is_to_run(serving: Deployment) ->
 
 
 def test_it_takes_no_part_in_what_a_deployment_ends(serving: Deployment) -> None:
+    serving.configure(switch='replace')
     for page in ('two', 'three'):
         serving.publish(web(page), page.encode().hex().ljust(40, '0'))
         assert serving.mirage('pull').returncode == 0

@@ -16,7 +16,8 @@ def test_who_listens_is_told_from_who_is_bound_or_connected_and_from_others(
     address: str, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not known:
-        monkeypatch.setattr(sockets, 'listening', lambda _: None)
+        for name in ('listening', 'connected'):
+            monkeypatch.setattr(sockets, name, lambda _: None)
     family = socket.AF_INET6 if ':' in address else socket.AF_INET
     own = psutil.Process()
     with (
@@ -30,6 +31,11 @@ def test_who_listens_is_told_from_who_is_bound_or_connected_and_from_others(
         assert not processes.listens(own.parent() or own, port)
         for other in (connected, bound):
             assert not processes.listens(own, other.getsockname()[1])
+        taken = server.accept()[0]
+        assert processes.connected(own, connected.getsockname()[1])
+        assert not processes.connected(own.parent() or own, connected.getsockname()[1])
+        assert not processes.connected(own, bound.getsockname()[1])
+        taken.close()
     assert not processes.listens(own, port)
 
 

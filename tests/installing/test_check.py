@@ -83,6 +83,7 @@ def image(release: str, size: int) -> list[str]:
         f'ok       www: master is at COMMIT, the image xen/{release}/www',
         f'ok       www: it is unix, {size} bytes',
         'ok       www: bubblewrap keeps the image away from this host',
+        'ok       www: it switches by `overlap`: two releases can listen on its port at once',
         'ok       www: the image can be started as mirage.yml has it',
     ]
 

@@ -1,7 +1,7 @@
-"""What a visitor notices who asks every 2 ms, where a port has room for one release at a time.
+"""What a visitor notices who asks a port of this host every 2 ms.
 
-MIRAGE_HOOKS_SWITCHES=100 and MIRAGE_HOOKS_BAD=100 set how many; see docs/reliability.md. The mode
-in which nothing is noticed is in test_overlap."""
+MIRAGE_HOOKS_SWITCHES=100 and MIRAGE_HOOKS_BAD=100 set how many; see docs/reliability.md. Images
+with an address of their own are in test_overlap."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ import pytest
 from tests import guests
 from tests.deployment import Deployment
 from tests.patience import PATIENCE
+from tests.switching.test_next_to import TROUBLE, finish, slow
 
 pytestmark = pytest.mark.skipif(shutil.which('gcc') is None, reason='not installed: gcc')
 SWITCHES = int(os.environ.get('MIRAGE_HOOKS_SWITCHES', '4'))
 BAD = int(os.environ.get('MIRAGE_HOOKS_BAD', '3'))
+HELD = 3  # connections open at each switch
 PAUSE = 0.002  # seconds between two questions
 
 Record = Callable[[str, object], None]
@@ -64,7 +66,7 @@ class Visitor(threading.Thread):
             answer = b''
             while piece := connection.recv(65536):
                 answer += piece
-        if not answer.startswith(b'HTTP/1.1 200 '):
+        if b' 200 ' not in answer[:13]:
             raise OSError(f'answered {answer[:20]!r}')
         return answer.partition(b'\r\n\r\n')[2].split()[0]
 
@@ -76,13 +78,18 @@ class Visitor(threading.Thread):
 @pytest.fixture
 def serving(deployment: Deployment, tmp_path: Path) -> Deployment:
     """A host's clone that serves the C guest."""
-    deployment.configure(confirm='0s', network={
-        'mode': 'socket', 'port': deployment.port, 'ipv4': '127.0.0.1/8'})
+    configure(deployment)
     deployment.publish(guest(tmp_path, 0), f'{0:040x}')
     deployment.clone()
     done = deployment.mirage('deploy')
     assert done.returncode == 0, done.stdout
     return deployment
+
+
+def configure(deployment: Deployment, **keys: str) -> None:
+    deployment.configure(
+        confirm='0s', health={'http': f'http://127.0.0.1:{deployment.port}/'},
+        network={'mode': 'socket', 'port': deployment.port, 'ipv4': '127.0.0.1/8'}, **keys)
 
 
 def guest(folder: Path, number: int) -> bytes:
@@ -101,9 +108,13 @@ def test_a_control_run_without_a_switch_loses_nothing(
 
 @pytest.mark.proves('unix/socket', "the host's port", 'switched under load by `mirage-hooks pull`; '
                     'pages fetched')
-def test_a_switch_in_one_port_costs_as_little_as_one_boot(
-    serving: Deployment, tmp_path: Path, record_property: Record
+@pytest.mark.parametrize('mode', ['replace', 'overlap'])
+def test_a_switch_costs_at_most_one_boot_and_nothing_where_both_can_listen(
+    serving: Deployment, tmp_path: Path, record_property: Record, mode: str
 ) -> None:
+    if mode == 'overlap' and TROUBLE:
+        pytest.skip(TROUBLE)
+    configure(serving, switch=mode, drain='2s')
     took = []
     with Visitor(serving.port) as visitor:
         for number in range(1, SWITCHES + 1):
@@ -113,20 +124,52 @@ def test_a_switch_in_one_port_costs_as_little_as_one_boot(
             took.append(time.monotonic() - began)
             assert done.returncode == 0, done.stdout
         time.sleep(0.2)
-    visitor.tell(record_property, f'{SWITCHES} switches of unix/socket by `replace`')
+    visitor.tell(record_property, f'{SWITCHES} switches of unix/socket by `{mode}`')
     assert visitor.pages == {b'version-0', b'version-1'}
-    # The boot is a part of the deployment; twice, for a visitor that has to wait for its turn.
-    assert visitor.gap < 2 * max(took)
+    if mode == 'overlap':
+        assert visitor.failed == 0
+    else:
+        # The boot is a part of the deployment; twice, for a visitor that has to wait for its turn.
+        assert visitor.gap < 2 * max(took)
 
 
+@pytest.mark.skipif(bool(TROUBLE), reason=TROUBLE or 'nothing')
+def test_connections_that_are_open_at_a_switch_are_answered(
+    deployment: Deployment, record_property: Record
+) -> None:
+    deployment.publish(slow('version-0'), f'{0:040x}')
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    answers = []
+    with Visitor(deployment.port) as visitor:
+        for number in range(1, SWITCHES + 1):
+            deployment.publish(slow(f'version-{number}'), f'{number:040x}')
+            held = [socket.create_connection(('127.0.0.1', deployment.port)) for _ in range(HELD)]
+            done = deployment.mirage('pull', '--quiet')
+            assert done.returncode == 0, done.stdout
+            answers += [finish(one) == f'version-{number - 1}' for one in held]
+            for one in held:
+                one.close()
+    what = f'{SWITCHES} switches of a threaded image, connections held open'
+    visitor.tell(record_property, what)
+    record_property('the same, held open', f'{len(answers)}, {answers.count(False)} broken')
+    assert (visitor.failed, answers) == (0, [True] * HELD * SWITCHES)
+
+
+@pytest.mark.parametrize(('kind', 'image'), [
+    ('that end', '#!/bin/sh\nexit 3\n'),
+    ('that listen and end', slow('bad', after='import os; os._exit(3)').decode()),
+    ('that end when they are asked',
+     slow('bad', before='import os').replace(b'visitor.sendall', b'os._exit').decode()),
+])
 def test_bad_images_in_a_row_cost_no_request(
-    serving: Deployment, record_property: Record
+    serving: Deployment, record_property: Record, kind: str, image: str
 ) -> None:
     before = serving.processes()
     with Visitor(serving.port) as visitor:
         for number in range(1, BAD + 1):
-            serving.publish(b'#!/bin/sh\nexit %d\n' % (number % 250 + 3), f'{number:040x}')
+            serving.publish(f'{image}# {number}\n'.encode(), f'{number:040x}')
             assert serving.mirage('pull', '--quiet').returncode == 1
-    visitor.tell(record_property, f'{BAD} bad images in a row')
+    visitor.tell(record_property, f'{BAD} bad images in a row, {kind}')
     assert (visitor.failed, visitor.pages) == (0, {b'version-0'})
     assert serving.processes() == before

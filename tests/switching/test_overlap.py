@@ -163,6 +163,7 @@ def test_the_first_switch_after_mirage_yml_names_the_address_costs_no_request(
     assert 'www: new connections go to release 2' in done.stdout
     time.sleep(0.3)
     assert costs(load.end()) == NOTHING
+    assert [one.gap for one in routed.history()] == [0, 0]
     routed.alone(2)
 
 
@@ -174,6 +175,7 @@ def test_one_after_the_other_the_neighbours_know_each_release_at_once(site: Wire
         done = site.mirage('pull')
         assert done.returncode == 0, done.stdout
         assert site.page() == f'release-{site.version:04}'
+        assert site.history()[-1].gap > 0
 
 
 def test_what_a_neighbour_answers_reaches_the_release_that_asked(site: Wired) -> None:

@@ -27,10 +27,11 @@ def test_each_restart_has_one_reason_and_counts_for_thirty_days_as_a_late_one() 
 
 def test_each_end_of_a_deployment_counts_once() -> None:
     found = counts.of([
-        entry('deployed', took=1.5), entry('deployed', took=0.5), entry('refused', took=9),
-        entry('rolled back'), entry('not rolled back'), entry('stopped'),
+        entry('deployed', took=1.5), entry('deployed', took=0.5, gap=0.2),
+        entry('rolled back', gap=0.1), entry('refused', took=9, gap=9),
+        entry('not rolled back'), entry('stopped'),
         Entry(NOW, 'blog', 'silent', 'watcher'),
     ], NOW)
-    assert (found['www'].deployments, found['www'].took) == (
-        {'deployed': 2, 'refused': 1, 'rolled_back': 1}, 0.5)
-    assert (found['blog'].deployments, found['blog'].took) == ({}, 0)
+    assert found['www'].deployments == {'deployed': 2, 'refused': 1, 'rolled_back': 1}
+    assert (found['www'].took, found['www'].gap) == (0.5, 0.1)
+    assert (found['blog'].deployments, found['blog'].took, found['blog'].gap) == ({}, 0, 0)

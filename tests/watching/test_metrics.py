@@ -54,6 +54,7 @@ def test_what_runs_is_told_whole(serving: Deployment) -> None:
     assert 0 < started <= times[2]
     assert 0 < found.pop(('unikernel_probe_duration_seconds', 'www')) < 2
     assert found.pop(('unikernel_deployment_duration_seconds', 'www')) > 0
+    assert found.pop(('unikernel_switch_gap_seconds', 'www')) == 0, 'nobody served before'
     assert found == {
         ('build_info', __version__): 1, ('readable',): 1, ('fetch_failed',): 0,
         ('unikernel_serving', 'www'): 1, ('unikernel_stopped', 'www'): 0,
@@ -79,7 +80,7 @@ def test_what_never_ran_has_its_zeros(deployment: Deployment) -> None:
         **{(f'unikernel_{name}', 'www'): 0.0 for name in (
             'serving', 'stopped', 'healthy', 'silent', 'refused', 'pinned',
             'deployed_timestamp_seconds', 'start_timestamp_seconds',
-            'deployment_duration_seconds')},
+            'deployment_duration_seconds', 'switch_gap_seconds')},
         **{('unikernel_deployments_total', result, 'www'): 0.0
            for result in ('deployed', 'refused', 'rolled_back')},
     }

@@ -1,7 +1,8 @@
-"""A silent release on a bridge: a fresh instance of it is proved next to it and takes its place."""
+"""A silent release: a fresh instance of it is proved next to it and takes its place."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import time
@@ -14,34 +15,44 @@ import pytest
 from mirage_hooks.host import processes
 from mirage_hooks.state import model, watched
 from tests import wired
-from tests.deployment import git
+from tests.deployment import Deployment, git
 from tests.patience import PATIENCE, until
+from tests.switching.test_next_to import TROUBLE, Visitors, slow
 from tests.wired import ADDRESS, Wired
 
-pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
+WIRED = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
 URL = f'http://{ADDRESS}:8080/'
+
+
+WATCH = {'every': '1s', 'timeout': '1s', 'doubt': '1s'}
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Wired]:
     made = Wired(tmp_path)
-    watching: list[subprocess.Popen[bytes]] = []
     try:
-        made.configure(watch={'every': '1s', 'timeout': '1s', 'doubt': '1s'})
+        made.configure(watch=WATCH)
         made.start()
-        seen = (tmp_path / 'seen').open('w')
-        watching.append(subprocess.Popen(
-            (*made.inside(), *made.command('watch')), stdout=seen, stderr=seen))
-        until(lambda: 'release 1 answers' in (tmp_path / 'seen').read_text())
-        yield made
+        with watched_by(tmp_path, *made.inside(), *made.command('watch')):
+            yield made
     finally:
-        for one in watching:
-            one.kill()
-            one.wait(PATIENCE)
         made.end()
 
 
-def suspended(site: Wired) -> list[psutil.Process]:
+@contextlib.contextmanager
+def watched_by(folder: Path, *command: str) -> Iterator[None]:
+    """While `command` watches; from when release 1 is known to answer."""
+    with (folder / 'seen').open('w') as seen:
+        watcher = subprocess.Popen(command, stdout=seen, stderr=seen)
+        try:
+            until(lambda: 'release 1 answers' in (folder / 'seen').read_text())
+            yield
+        finally:
+            watcher.kill()
+            watcher.wait(PATIENCE)
+
+
+def suspended(site: Deployment) -> list[psutil.Process]:
     """What serves, stopped by SIGSTOP."""
     root = site.state().root
     found = [one for _, one in processes.marked(root) if one.name() != 'bwrap']
@@ -50,6 +61,7 @@ def suspended(site: Wired) -> list[psutil.Process]:
     return found
 
 
+@WIRED
 def test_a_fresh_instance_takes_the_place_of_a_silent_one(site: Wired) -> None:
     before = suspended(site)
     until(lambda: ('restarted', 2) in site.events(), pause=0.2)
@@ -69,6 +81,23 @@ def test_a_fresh_instance_takes_the_place_of_a_silent_one(site: Wired) -> None:
         ('deployed', 1), ('silent', 1), ('restarted', 2)], 'nothing is left to do'
 
 
+@pytest.mark.skipif(bool(TROUBLE), reason=TROUBLE or 'nothing')
+def test_so_it_is_on_one_port_of_this_host(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.configure(watch=WATCH, drain='2s', health={
+        'http': f'http://127.0.0.1:{deployment.port}/'})
+    deployment.publish(slow('page 1'))
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    with watched_by(tmp_path, *deployment.command('watch')):
+        before = suspended(deployment)
+        until(lambda: ('restarted', 2) in deployment.events(), pause=0.2)
+        with Visitors(deployment.port) as visitors:
+            until(lambda: not any(process.is_running() for process in before), pause=0.2)
+    assert set(visitors.answers) == {'page 1'}
+    assert deployment.events()[:3] == [('deployed', 1), ('silent', 1), ('restarted', 2)]
+
+
+@WIRED
 def test_a_rollback_holds_when_its_release_gives_way_to_a_fresh_instance(site: Wired) -> None:
     site.release()
     assert site.mirage('pull').returncode == 0
@@ -83,6 +112,7 @@ def test_a_rollback_holds_when_its_release_gives_way_to_a_fresh_instance(site: W
         'release-0001', model.Pin(release=3, blob=blob))
 
 
+@WIRED
 def test_a_bridge_that_is_down_is_told_and_nothing_is_restarted(site: Wired) -> None:
     def bridge(state: str) -> None:
         subprocess.run((*site.inside(), 'ip', 'link', 'set', 'br0', state), check=True)

@@ -1,0 +1,62 @@
+"""How one release follows another: next to it where both can be, after it elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .. import config
+from ..state import model
+from ..state.releases import Releases, set_shared
+from ..switching import next_to, overlap, switch
+from .context import Context
+
+
+def follow(
+    context: Context, releases: Releases, old: model.Release | None, new: model.Release,
+    wanted: config.Unikernel, trial: Callable[[], object] = lambda: None,
+) -> float:
+    """Prove `new`, send it what is new, point to it: side by side with `old` where both can be,
+    one after the other elsewhere: after a `trial`, where that turns out late. For how many seconds
+    nobody served, 0 where nobody did before."""
+    context.switched = True
+    say = context.say(new.unikernel)
+    if overlap.possible(old, new, wanted):
+        overlap.take_over(releases, context.owner, old, new, wanted, say)
+        return 0.0
+    if old and wanted.port and _listens(context, releases, old, new, wanted, trial):
+        return 0.0
+    if releases.overlap() is not None:
+        releases.set_overlap(None)
+        context.tidy(sweep=False)
+    began = time.monotonic()
+    switch.replace(releases, context.owner, old, new, wanted, say)
+    return time.monotonic() - began - config.seconds(wanted.confirm) if old else 0.0
+
+
+def proves(
+    releases: Releases, old: model.Release | None, new: model.Release, wanted: config.Unikernel
+) -> bool:
+    """Whether the switch proves `new` before anything that serves is touched."""
+    return overlap.possible(old, new, wanted) or next_to.possible(releases, old, new, wanted)
+
+
+def _listens(
+    context: Context, releases: Releases, old: model.Release, new: model.Release,
+    wanted: config.Unikernel, trial: Callable[[], object],
+) -> bool:
+    """Side by side on one port; False, and said, where that cannot be."""
+    say = context.say(new.unikernel)
+    why = next_to.obstacle(releases, old, new, wanted)
+    if not why:
+        try:
+            next_to.take_over(releases, context.owner, old, new, wanted, say)
+            return True
+        except next_to.Apart as apart:
+            why = apart.reason
+            say(next_to.WITHOUT.format(new.number, old.number, why))
+            set_shared(releases.folder(old.number), model.Shared(hindrance=why))
+            trial()
+    elif wanted.switch != 'replace':
+        say(next_to.WITHOUT.format(new.number, old.number, why))
+    return False

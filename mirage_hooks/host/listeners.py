@@ -1,0 +1,174 @@
+"""The listening sockets of processes of ours, reached from outside (pidfd_getfd, Linux 5.6): where
+they listen, and which of several on one port gets a new connection.
+
+The kernel numbers those that share a port in the order in which they began to listen; when one goes
+the last takes its number. A program attached to any of them (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5)
+names the number; for one that there is not, the kernel chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from . import sockets
+
+PIDFD_GETFD = 438  # on every processor
+ATTACH_PROGRAM = 51  # SO_ATTACH_REUSEPORT_CBPF
+NETWORK = 0xFFF00000  # SKF_NET_OFF of linux/filter.h: where the network's own header begins
+SOURCE = '127.77.0.1'
+"""Questions that a program gives to the one on trial come from here, or have CLASS from ::1."""
+CLASS = 0x54  # a traffic class that nobody uses
+CONNECT = 2.0  # seconds
+GONE = (errno.ESRCH, errno.EBADF, errno.ENOTSOCK)  # ended or closed while it was looked at
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """A listening socket: where, and descriptor `number` of process `pid`."""
+
+    place: str
+    pid: int
+    number: int
+
+
+def taken(pid: int, number: int) -> socket.socket:
+    """A duplicate of socket `number` of process `pid`; raises OSError. As long as it is open, what
+    it listens on is not free."""
+    found = duplicate(pid, number)
+    try:
+        return socket.socket(fileno=found)
+    except OSError:
+        os.close(found)
+        raise
+
+
+def duplicate(pid: int, number: int) -> int:
+    """Descriptor `number` of process `pid`, as one of ours; raises OSError."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(pid)
+    try:
+        found = libc.syscall(PIDFD_GETFD, process, number, 0)
+    finally:
+        os.close(process)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int(found)
+
+
+def place(found: socket.socket) -> str:
+    """Where `found` listens; what listens at different places is no matter to each other."""
+    host, port = found.getsockname()[:2]
+    if found.family != socket.AF_INET6:
+        return f'{host}:{port}'
+    both = not found.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return f'[{host}]:{port}{" and IPv4" if both else ""}'
+
+
+def port(place: str) -> int:
+    return int(place.partition(' ')[0].rpartition(':')[2])
+
+
+def of(pids: Iterable[int]) -> list[Listener]:
+    """The TCP listeners of processes, each once; raises OSError when they cannot be reached."""
+    inodes = sockets.listening()
+    if inodes is None:
+        raise OSError(errno.EOPNOTSUPP, 'the kernel has no sock_diag for TCP')
+    found: dict[int, Listener] = {}
+    for pid in pids:
+        for number, inode in sockets.of(pid):
+            if inode not in inodes or inode in found:
+                continue
+            try:
+                with taken(pid, number) as one:
+                    found[inode] = Listener(place(one), pid, number)
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def reached(place: str) -> Iterator[int]:
+    """While a connection of ours to `place` is open: its port here; raises OSError."""
+    host = place.partition(' ')[0].rpartition(':')[0]
+    host = {'0.0.0.0': '127.0.0.1', '[::]': '::1'}.get(host, host.strip('[]'))  # noqa: S104
+    with reach(host, port(place), CONNECT) as found:
+        yield int(found.getsockname()[1])
+
+
+def reach(host: str, port: int, timeout: float) -> socket.socket:
+    """A connection of ours, which a program gives to the one on trial."""
+    wrong = OSError(0, f'{host} has no address')
+    for family, kind, number, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+        found = socket.socket(family, kind, number)
+        try:
+            found.settimeout(timeout)
+            if family == socket.AF_INET6:
+                found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CLASS)
+            found.bind(('::1' if family == socket.AF_INET6 else SOURCE, 0))
+            found.connect(address)
+            found.settimeout(None)
+            return found
+        except OSError as error:
+            found.close()
+            wrong = error
+    raise wrong
+
+
+def steer(those: list[Listener], live: int, proved: int | None = None) -> None:
+    """Give what is new at the places of `those` to number `live`, and our own questions to number
+    `proved`; raises OSError."""
+    for one in those:
+        with _again(one) as found:
+            _attach(found, _program(live, live if proved is None else proved))
+
+
+def close(those: list[Listener]) -> None:
+    """Let `those` listen no more: their process, which is about to be ended, hears of it."""
+    for one in those:
+        with _again(one) as found:
+            found.shutdown(socket.SHUT_RDWR)
+
+
+def _again(one: Listener) -> socket.socket:
+    found = taken(one.pid, one.number)
+    try:
+        if place(found) != one.place:
+            raise OSError(0, f'nothing listens at {one.place} any more')
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def _program(live: int, proved: int) -> bytes:
+    """Classic BPF: a packet from SOURCE, or from ::1 with CLASS, to `proved`, others to `live`."""
+    load_byte, load, shift, both, equal, end = 0x30, 0x20, 0x74, 0x54, 0x15, 0x06
+    class_bits = 0x0FC00000  # without the last two, which are the network's own
+    code = [
+        (load_byte, 0, 0, NETWORK), (shift, 0, 0, 4), (equal, 0, 2, 4),
+        (load, 0, 0, NETWORK + 12),
+        (equal, 11, 12, int.from_bytes(socket.inet_aton(SOURCE), 'big')),
+        (load, 0, 0, NETWORK), (both, 0, 0, class_bits), (equal, 0, 9, CLASS << 20),
+        (load, 0, 0, NETWORK + 8), (equal, 0, 7, 0),
+        (load, 0, 0, NETWORK + 12), (equal, 0, 5, 0),
+        (load, 0, 0, NETWORK + 16), (equal, 0, 3, 0),
+        (load, 0, 0, NETWORK + 20), (equal, 0, 1, 1),
+        (end, 0, 0, proved), (end, 0, 0, live),
+    ]
+    return b''.join(struct.pack('=HBBI', *line) for line in code)
+
+
+def _attach(found: socket.socket, code: bytes) -> None:
+    import ctypes
+
+    kept = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack('@HP', len(code) // 8, ctypes.addressof(kept))
+    found.setsockopt(socket.SOL_SOCKET, ATTACH_PROGRAM, program)
