@@ -111,7 +111,7 @@ def test_the_story_of_a_day_is_the_one_that_status_tells(twice: Deployment) -> N
     for event, reason in (('silent', 'no answer, 3 times in a row'), ('restarted', 'no answer')):
         journal.append(twice.state().history, journal.Entry(
             at=journal.now(), unikernel='www', event=event, trigger='watcher', release=2,
-            commit=second.commit, reason=reason))
+            commit=second.commit, reason=reason, gap=0.25 * (event == 'restarted')))
     twice.publish(web('three', "print('<b>it fails</b>', flush=True); sys.exit(2)"), 'c' * 40)
     git(twice.host, 'pull', '-q', f'file://{twice.hub}', 'master')
     assert twice.mirage('rollback', 'www').returncode == 0
@@ -128,7 +128,7 @@ def test_the_story_of_a_day_is_the_one_that_status_tells(twice: Deployment) -> N
             for line in re.findall(r'(?<=\d\d:\d\d )www.*?(?= by )', said)]
     assert told == [
         f'www release 1 rolled back, {first.commit[:12]}',
-        'www refused', f'www release 2 restarted, {second.commit[:12]}',
+        'www refused', f'www release 2 restarted, nobody served for 0.25 s, {second.commit[:12]}',
         f'www release 2 silent, {second.commit[:12]}',
         f'www release 2 deployed, {second.commit[:12]}',
         f'www release 1 deployed, {first.commit[:12]}',
