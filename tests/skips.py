@@ -34,6 +34,8 @@ TABLE = (
          "sudo's lines, as an ordinary user", 'clone to a folder that is not below a closed home'),
     Skip('knows the names of', 'an x86-64 or 64-bit ARM processor',
          "an image for the host's own processor", 'another machine'),
+    Skip('no chromium', 'Chromium', 'the page in a browser: that nothing in it runs or is fetched',
+         'apt install chromium'),
     Skip(r'\broot\b', 'root', 'bridges, taps, namespaces, mounts, cron, Xen, other users',
          'run tests/run as root'),
     Skip(r'is missing|missing: |not installed|needs ', 'a program that the reason names',

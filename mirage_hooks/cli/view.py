@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from ..messages import errors, terminal
 from ..messages.report import age, encoded, plain
 from ..messages.terminal import fitted, green, red, yellow
 from ..switching import crashes
+from ..watching import counts, uptime
 from ..watching.rows import Found, Row
 
 BLOCKS, PLAIN = '▁▂▃▄▅▆█▇·', '012345#+.'
 """By how much of the time it was up, then all of it, all but answers that did not come, unknown;
 and where these cannot be printed."""
-WHY = {'silent': 'silent', 'ended': 'ended by itself', 'other': 'by hand or after a boot'}
 
 
 def lines(found: Found) -> list[str]:
@@ -90,7 +89,7 @@ def _pictures(row: Row) -> list[str]:
         room = terminal.columns() - len('  24 h    100.00 %')
         pieces = [*zip(kept['pieces'], kept['missed'], strict=True)][-room:] if room > 0 else []
         blocks = [_block(up, missed) for up, missed in pieces]
-        said.append(f'  {name}  {"".join(blocks)}  {_percent(kept["up"])}')
+        said.append(f'  {name}  {"".join(blocks)}  {uptime.percent(kept["up"])}')
     return said
 
 
@@ -103,13 +102,6 @@ def _block(up: float | None, missed: int) -> str:
     return yellow(blocks[7]) if missed else green(blocks[6])
 
 
-def _percent(up: float | None) -> str:
-    """Rounded down: 100 % is never silent."""
-    if up is None:
-        return '-'
-    return '100 %' if up == 1 else f'{math.floor(up * 10_000) / 100:.2f} %'
-
-
 def _troubles(row: Row) -> list[str]:
     """What happened to it, and what hangs on it."""
     said = []
@@ -120,7 +112,8 @@ def _troubles(row: Row) -> list[str]:
     if hint := row.get('hint') or row.get('restarted', {}).get('hint'):
         said.append(f'    hint: {plain(hint)}')
     if times := row.get('restarts'):
-        told = ', '.join(f'{times[why]} {words}' for why, words in WHY.items() if why in times)
+        told = ', '.join(
+            f'{times[why]} {words}' for why, words in counts.WHY.items() if why in times)
         said.append(f'  restarts in 30 days: {told}')
     said += [f'  {yellow("WARNING")}: {plain(text)}' for text in row.get('conflicts', ())]
     for side in row.get('draining', ()):

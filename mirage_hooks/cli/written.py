@@ -23,12 +23,20 @@ def commands(command: Callable[..., Any]) -> None:
     """Add them by `command(name, act, text)`, which makes a parser."""
     _options(command('metrics', do_metrics, 'what runs, and how, for Prometheus: of every '
                      'repository of this user, or of the one that -C names'))
+    _options(command('page', do_page, 'the same as a page for a browser: how all was for 30 days, '
+                     'what happened, what was refused and why'))
 
 
 def do_metrics(given: argparse.Namespace) -> int:
     from ..watching import metrics
 
     return put(given, lambda folders: metrics.text(folders, _tell))
+
+
+def do_page(given: argparse.Namespace) -> int:
+    from ..watching import page
+
+    return put(given, page.text)
 
 
 def _options(one: Any) -> None:

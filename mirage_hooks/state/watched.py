@@ -115,9 +115,12 @@ def probes(folder: Path, now: float) -> list[int]:
     if len(held) != HEAD.size + 2 * MINUTES:
         return [0] * MINUTES
     last, found = HEAD.unpack_from(held)[0], struct.unpack_from(f'<{MINUTES}H', held, HEAD.size)
-    minute = int(now // 60)
-    return [found[one % MINUTES] if last - MINUTES < one <= last else 0
-            for one in range(minute - MINUTES + 1, minute + 1)]
+    begin = (last + 1) % MINUTES
+    ordered = [*found[begin:], *found[:begin]]
+    passed = max(-MINUTES, min(int(now // 60) - last, MINUTES))  # less than 0: it was set back
+    if passed < 0:
+        return [*[0] * -passed, *ordered][:MINUTES]
+    return [*ordered, *[0] * passed][-MINUTES:]
 
 
 def _last(descriptor: int) -> int:

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from ..state import journal
 
 MONTH = 30 * 86400.0  # seconds
-REASONS = ('silent', 'ended', 'other')
+WHY = {'silent': 'silent', 'ended': 'ended by itself', 'other': 'by hand or after a boot'}
+"""Why something is started again, in words."""
+
+REASONS = tuple(WHY)
 RESULTS = {'deployed': 'deployed', 'refused': 'refused', 'rolled back': 'rolled_back'}
 """What the history calls the ends of a deployment, and what they are called here."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from ..state import watched
@@ -24,8 +26,15 @@ def shares(minutes: list[int], pieces: int) -> list[Piece]:
 def share(minutes: list[int]) -> Piece:
     """All of `minutes`. What was this host's own fault counts as not asked, an answer that did not
     come as asked: one alone says nothing."""
-    known = [one for one in minutes if one not in (0, watched.OURS)]
+    known = len(minutes) - minutes.count(0) - minutes.count(watched.OURS)
     if not known:
         return Piece(None)
-    silent, missed = known.count(watched.SILENT), known.count(watched.MISSED)
-    return Piece((len(known) - silent) / len(known), missed)
+    silent, missed = minutes.count(watched.SILENT), minutes.count(watched.MISSED)
+    return Piece((known - silent) / known, missed)
+
+
+def percent(up: float | None) -> str:
+    """Rounded down: 100 % is never silent."""
+    if up is None:
+        return '-'
+    return '100 %' if up == 1 else f'{math.floor(up * 10_000) / 100:.2f} %'

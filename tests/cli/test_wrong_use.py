@@ -58,6 +58,7 @@ NO_SENSE = {
     'completion': 'the following arguments are required: shell: bash, zsh, fish',
     'completion tcsh': "argument shell: invalid choice: 'tcsh'",
     'metrics --frsh': 'unrecognized arguments: --frsh; did you mean --fresh?',
+    'page --too x': 'unrecognized arguments: --too x; did you mean --to?',
     '-C': 'argument -C: expected one argument',
     'status -C': 'argument -C: expected one argument',
 }

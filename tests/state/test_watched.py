@@ -27,6 +27,14 @@ def test_the_worst_of_each_minute_is_kept_for_thirty_days(tmp_path: Path) -> Non
     assert (tmp_path / 'probes').stat().st_size == 86_408
 
 
+def test_what_was_answered_is_placed_by_the_clock_of_who_reads(tmp_path: Path) -> None:
+    watched.note(tmp_path, NOW, 3)
+    watched.note(tmp_path, NOW + 60, 4)
+    assert watched.probes(tmp_path, NOW)[-2:] == [0, 3], 'it was set back a minute'
+    assert not any(watched.probes(tmp_path, NOW - 40 * 86400))
+    assert not any(watched.probes(tmp_path, NOW + 40 * 86400))
+
+
 @pytest.mark.parametrize('passed', [-3600, 40 * 86400], ids=['set back', 'asleep for long'])
 def test_a_clock_that_jumps_begins_anew(tmp_path: Path, passed: float) -> None:
     watched.note(tmp_path, NOW, 3)
