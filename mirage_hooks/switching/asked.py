@@ -15,7 +15,7 @@ from ..state import model
 from . import health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
-LATER = '{} cannot be asked of a trial: it is asked after the switch'
+LATER = '{} cannot be asked of a trial, only after a switch'
 
 
 class Asked(msgspec.Struct, frozen=True):
