@@ -43,8 +43,8 @@ def do_bisect(given: argparse.Namespace) -> int:
     names.require_configured(repository, [given.name])
     report = Reporter(stream=sys.stderr if given.json else None)
     answer = bisect.bisect(
-        repository, given.name, bisect.Range(given.good, given.bad, given.run),
-        f'bisect by {caller.person()}', report,
+        repository, given.name, given.good, given.bad, given.run, f'bisect by {caller.person()}',
+        report,
     )
     if given.json:
         print(encoded(_fields(repository, answer)), flush=True)

@@ -4,8 +4,9 @@ what serves."""
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path, PurePosixPath
+import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -13,26 +14,20 @@ import msgspec
 from .. import config
 from ..git import shared, tree
 from ..git.repository import Repository
-from ..host import programs
-from ..messages import errors, progress
+from ..host import listening, programs
+from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, store
-from . import trial
+from ..switching import consoles
+from . import published, trial
 from .candidate import Candidates
 from .context import Context, Intent
 
+PAUSE = 0.2  # seconds between two trials; who waits for the lock looks more often, and gets it
 COMMAND = 600.0  # seconds for `--run`: a push waits meanwhile
 UNTRIED = 125  # the exit code of a command that cannot tell, as for `git bisect run`
+SHOWN = 20  # lines of what it prints
 ENDING = 126  # from here on the shell did not find it, or something ended it
-
-
-class Range(msgspec.Struct, frozen=True):
-    """The commits (40 digits, or the first of them) between which is searched, '' for the oldest
-    and the newest; `run` is the shell command that asks in place of `health:`, '' for none."""
-
-    good: str = ''
-    bad: str = ''
-    run: str = ''
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -56,74 +51,21 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def bisect(
-    repository: Repository, name: str, within: Range, trigger: str, report: Reporter
+    repository: Repository, name: str, good: str, bad: str, command: str, trigger: str,
+    report: Reporter,
 ) -> Answer:
-    """The first bad image of `name`. The lock is held for one trial at a time. Raises Refused when
-    the ends are not as they should be, and where nothing can be tried."""
+    """The first bad image of `name` between those of the commits `good` and `bad` (see
+    `published.between`), by its `health:` or by the shell's `command`. The lock is held for one
+    trial at a time. Raises Refused when the ends are not as they should be, and where nothing can
+    be tried."""
     context = Context(repository, store.opened(repository.state), Intent(trigger), report)
     settings = context.settings()
     wanted = settings.unikernels[name]
     tip = context.commit(wanted, settings)
     context.require_trust(context.state.of(name), wanted, settings, tip)
-    found = _chosen(repository, tip, images(repository, name, wanted, tip), within)
-    return Bisect(context, name, settings, within.run).answer(found)
-
-
-def images(
-    repository: Repository, name: str, wanted: config.Unikernel, tip: str
-) -> list[tree.Found]:
-    """The images of `name` that the branch has held up to the commit `tip`, oldest first, each with
-    the commit that brought it."""
-    folder = str(PurePosixPath(tree.inside(wanted.image, f'{name}.image')).parent)
-    found: list[tree.Found] = []
-    with progress.doing(f'looking for images of {name}') as work:
-        for commit in repository.line(tip, folder):
-            work.now(f'{len(found)} found')
-            try:
-                one = repository.named(commit, name, wanted)
-            except errors.Unavailable:
-                raise
-            except errors.Refused:  # there was none then
-                continue
-            if not found or found[-1].blob != one.blob:
-                found.append(one)
-    return found
-
-
-def _chosen(
-    repository: Repository, tip: str, found: list[tree.Found], within: Range
-) -> list[tree.Found]:
-    """Those of `found` that are `within` the range, the ends too."""
-    line = repository.line(tip) if within.good or within.bad else []
-    places = {commit: place for place, commit in enumerate(line)}
-    first, last = 0, len(found) - 1
-    if within.good:
-        first = _at(within.good, line, places, found)
-    if within.bad:
-        last = _at(within.bad, line, places, found)
-    if last <= first:
-        count = 'no image' if not found else 'no two images'
-        raise errors.Refused(
-            f'there are {count} to search between: the bad one must be newer than the good one',
-            hint='a shallow clone lacks older ones: git fetch --unshallow; --good and --bad name '
-            'commits of the deployed branch',
-        )
-    return found[first : last + 1]
-
-
-def _at(text: str, line: list[str], places: dict[str, int], found: list[tree.Found]) -> int:
-    """Which of `found` was there at the commit of `line` that begins with `text`."""
-    known = [commit for commit in line if commit.startswith(text.lower())]
-    if not re.fullmatch('[0-9a-fA-F]{4,40}', text) or len(known) != 1:
-        what = 'several commits begin' if len(known) > 1 else 'no commit begins'
-        raise errors.Refused(
-            f'{what} with {text[:40]!r} on the deployed branch',
-            hint='`mirage-hooks history` and git log --first-parent name them; 4 digits at least',
-        )
-    before = [index for index, one in enumerate(found) if places[one.commit] <= places[known[0]]]
-    if not before:
-        raise errors.Refused(f'commit {known[0][:12]} has no image yet, nor has one before it')
-    return before[-1]
+    found = published.images(repository, name, wanted, tip)
+    found = published.between(repository, tip, found, good, bad)
+    return Bisect(context, name, settings, command).answer(found)
 
 
 class Bisect:
@@ -157,6 +99,8 @@ class Bisect:
 
     def _step(self, one: tree.Found, unknown: int) -> Verdict:
         step = len(self.verdicts) + 1
+        if step > 1:
+            time.sleep(PAUSE)
         self._say(f'step {step} of about {step - 1 + unknown.bit_length()}: {_of(one)}')
         verdict = self._tried(one)
         what = 'cannot be tried' if verdict.kind == 'untried' else f'is {verdict.kind}'
@@ -215,6 +159,8 @@ class Bisect:
         except errors.Unavailable as missing:
             return Verdict('untried', missing.reason)
         except errors.Refused as bad:
+            if not self.command:
+                self._show(consoles.tail(consoles.of(proof, new)))
             return Verdict('bad', bad.reason)
         raise errors.Refused(
             f'{self.name} cannot be tried apart from what runs',
@@ -225,18 +171,23 @@ class Bisect:
         """Run the command; raises Refused with how it ended, but for 0."""
         told = {**os.environ, 'PATH': programs.PATH, 'MIRAGE_HOOKS_ADDRESS': address,
                 'MIRAGE_HOOKS_PORT': '' if port is None else str(port)}
-        command = ('/bin/sh', '-c', 'cd "$0" && eval "$1"', str(Path.cwd()), self.command)
-        code, said = programs.ask(command, COMMAND, **told)
-        for line in said.splitlines()[-20:]:
-            self._say(f'| {line}')
-        if code is None:
-            raise errors.Refused(f'the command took more than {COMMAND:g} s, or printed too much')
+        command = ('/bin/sh', '-c', 'cd "$0" || exit 126; eval "$1"', str(Path.cwd()), self.command)
+        try:
+            said = listening.to(command, COMMAND, told, apart=True)
+        except listening.Unheard as wrong:
+            raise errors.Refused(f'the command {wrong}') from None
+        self._show((said.out + said.err).decode(errors='replace').splitlines()[-SHOWN:])
+        code = said.code
         if code == UNTRIED:
             raise errors.Unavailable(f'the command ended with exit code {code}')
         if code >= ENDING:
             raise errors.Usage(f'--run: the command ended with exit code {code}: is it there?')
         if code:
             raise errors.Refused(f'the command ended with exit code {code}')
+
+    def _show(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(f'| {line}')
 
     def _say(self, text: str) -> None:
         self.context.report.step(self.name, text)

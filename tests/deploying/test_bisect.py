@@ -15,7 +15,7 @@ import pytest
 
 from mirage_hooks.host import processes
 from tests.deployment import Deployment, git, run, web
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.whole.test_killed import KILLED
 
 CRASHES = 'sys.exit(2)'
@@ -206,7 +206,7 @@ def test_a_range_that_makes_no_sense_is_refused_and_nothing_is_started(
     made = Published(deployment, 3, 3)
     for arguments, reason in (
         (('--good', made.commits[3], '--bad', made.commits[1]),
-         'there are no two images to search between: the bad one must be newer than the good one'),
+         'the branch holds no good image with a bad one after it in that range: it has 3 in all'),
         (('--good', 'f' * 40), f"no commit begins with {'f' * 40!r} on the deployed branch"),
         (('--good', 'master'), "no commit begins with 'master' on the deployed branch"),
     ):
@@ -222,6 +222,76 @@ def test_a_command_that_is_not_there_ends_it(deployment: Deployment) -> None:
     assert done.stderr.endswith(
         'mirage-hooks: --run: the command ended with exit code 127: is it there?\n')
     assert not (deployment.state().root / 'gate').exists()
+
+
+def test_a_deployment_meanwhile_waits_for_one_trial_alone(deployment: Deployment) -> None:
+    Published(deployment, 16, 99)
+    asked, waits = deployment.folder / 'asked', deployment.folder / 'waits'
+    current = deployment.state().of('www').root / 'current'
+    with subprocess.Popen(
+        deployment.command('bisect', 'www', '--run', f'readlink {current}; touch {asked}; '
+                           f'while [ ! -e {waits} ]; do sleep 0.05; done'),
+        cwd=deployment.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as bisecting:
+        until(asked.exists)
+        with subprocess.Popen(
+            deployment.command('deploy'), stdout=subprocess.PIPE, text=True
+        ) as deploying:
+            assert deploying.stdout is not None
+            told = deploying.stdout.readline()
+            waits.touch()
+            assert deploying.communicate(timeout=PATIENCE)[0].endswith(' now runs\n')
+        said = bisecting.communicate(timeout=PATIENCE)[0]
+    assert re.fullmatch(
+        r'waiting for another deployment to end: \d+ bisect by operator\n', told), told
+    live = [line.strip() for line in steps(said) if '| releases/' in line]
+    assert (live[0], live[-1], len(live)) == ('www: | releases/1', 'www: | releases/2', 4)
+    assert 'is good, and no newer one was found bad' in said
+    assert deployment.page() == 'page 16'
+
+
+def test_where_nothing_can_be_tried_apart_that_is_said(deployment: Deployment) -> None:
+    made = Published(deployment, 2, 99)
+    deployment.configure(network={'mode': 'socket'})
+    done = made.bisect()
+    assert done.returncode == 1
+    assert done.stderr == (
+        'mirage-hooks: www cannot be tried apart from what runs\n  hint: that takes a `port:` of '
+        '`mode: socket`, or root and `mode: static` with a bridge\n')
+    assert deployment.page() == 'page 1'
+
+
+def test_a_shallow_clone_knows_what_is_there(deployment: Deployment) -> None:
+    made = Published(deployment, 4, 4)
+    shallow = deployment.folder / 'bare.git'
+    git(deployment.folder, 'clone', '-q', '--bare', '--depth=2', f'file://{deployment.hub}',
+        str(shallow))
+    deployment.hooks(shallow)
+    done = deployment.mirage('bisect', 'www', repository=shallow)
+    assert done.returncode == 0, done.stderr
+    assert f'commit {made.commits[4][:12]}: xen/{release(4)}/www (2 of 2 tried)' in done.stdout
+    done = deployment.mirage('bisect', 'www', '--good', made.commits[1], repository=shallow)
+    assert done.stderr.startswith(
+        f'mirage-hooks: no commit begins with {made.commits[1]!r} on the deployed branch\n')
+
+
+def test_an_image_at_the_top_of_a_tree_is_found_and_what_it_says_is_told(
+    deployment: Deployment
+) -> None:
+    deployment.configure(image='www')
+    bad = "print('\\x1b[2Jbroken', flush=True); sys.exit(3)"
+    for page, before in (('one', ''), ('two', ''), ('three', bad)):
+        (deployment.site / 'www').write_bytes(web(page, before))
+        (deployment.site / 'www').chmod(0o755)
+        deployment.commit(f'{page}\n\nSource-Commit: {release(7)}\nSource-Commit: ../../x')
+    bare = deployment.folder / 'bare.git'
+    git(deployment.folder, 'clone', '-q', '--bare', f'file://{deployment.hub}', str(bare))
+    deployment.hooks(bare)
+    done = deployment.mirage('bisect', 'www', repository=bare)
+    assert done.returncode == 0, done.stderr
+    assert 'www: | \\x1b[2Jbroken' in steps(done.stdout)
+    assert f'  its source: commit {release(7)}' in done.stdout.splitlines()
+    assert '(2 of 3 tried)' in done.stdout
 
 
 def test_what_other_commits_change_costs_no_boot_and_replaced_images_count(
