@@ -17,7 +17,7 @@ from ..git.repository import Repository
 from ..host import listening, programs
 from ..messages import errors
 from ..messages.report import Reporter
-from ..state import files, store
+from ..state import store
 from ..switching import consoles
 from . import published, trial
 from .candidate import Candidates
@@ -132,8 +132,6 @@ class Bisect:
         """Try it where a gate would; only then is the lock held."""
         context, state = self.context, self.context.state
         with state.lock(context.intent.trigger, store.PATIENCE, context.report.waiting):
-            # Were we killed, the next cron run would see that there is something to be ended.
-            files.write(state.fastpath, None)
             context.tidy()
             state.forget_proofs()
             try:

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from mirage_hooks import config
+from mirage_hooks.deploying import published
+from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import processes
 from tests.deployment import Deployment, git, run, web
 from tests.patience import PATIENCE, until
@@ -59,10 +62,10 @@ class Published:
         return done
 
     def kept(self) -> dict[str, bytes]:
-        """All that the state holds, but for the lock's own file and the next hook's fast path."""
+        """All that the state holds, but for the lock's own file and consoles."""
         root = self.deployment.state().root
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob('*'))
-                if path.is_file() and path.name not in ('lock', 'fastpath.json', 'console.log')}
+                if path.is_file() and path.name not in ('lock', 'console.log')}
 
 
 def steps(said: str) -> list[str]:
@@ -328,6 +331,26 @@ def test_a_partial_clone_fetches_no_image_that_is_not_tried(deployment: Deployme
     missing = [number for number in range(1, 10)
                if f"?{git(partial, 'rev-parse', f'HEAD:xen/{release(number)}/www')}" in here]
     assert missing == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_images_without_pointers_are_listed_and_none_is_fetched_for_it(
+    deployment: Deployment
+) -> None:
+    for page in ('one', 'two', 'three'):
+        (deployment.site / 'www').write_bytes(web(page))
+        (deployment.site / 'www').chmod(0o755)
+        deployment.commit(page)
+    git(deployment.hub, 'config', 'uploadpack.allowFilter', 'true')
+    partial = deployment.folder / 'partial'
+    git(deployment.folder, 'clone', '-q', '--bare', '--filter=blob:none',
+        f'file://{deployment.hub}', str(partial))
+    repository = Repository(partial)
+    tip = git(partial, 'rev-parse', 'master')
+    found = published.images(repository, 'www', config.Unikernel(image='www'), tip)
+    assert [one.commit for one in found] == git(
+        partial, 'rev-list', '--reverse', 'master').splitlines()
+    here = git(partial, 'rev-list', '--objects', '--missing=print', '--all').splitlines()
+    assert {f'?{one.blob}' for one in found} <= set(here)
 
 
 @pytest.mark.parametrize(('signalled', 'when'), [
