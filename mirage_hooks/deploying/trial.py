@@ -21,10 +21,10 @@ SHARING = ('unix', 'virtio', 'xen')  # what opens a disk that is `read_only` for
 
 def held(
     context: Context, releases: Releases, wanted: config.Unikernel, new: model.Release,
-    request: targets.Request,
+    request: targets.Request, judge: asked.Judge | None = None,
 ) -> bool:
     """Try `new`, planned from `request`, on a spare port, or at its own address on a stage; False
-    where neither can be. Raises Refused when it does not serve there."""
+    where neither can be. Raises Refused when it does not serve there, or `judge` does."""
     spare = switch.spare_port() if wanted.port is not None else None
     if spare is None and not overlap.possible(None, new, wanted):
         return False
@@ -40,10 +40,11 @@ def held(
             say(f'not tried, for a trial must not write to its disks: {refused.reason}')
             return False
         if spare is not None:
-            switch.rehearse(releases, new, plan, asked.on_port(wanted, spare), spare, say)
+            switch.rehearse(
+                releases, new, plan, asked.on_port(wanted, spare), spare, say, judge)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
-            overlap.rehearse(releases, context.owner, tried, wanted, say)
+            overlap.rehearse(releases, context.owner, tried, wanted, say, judge)
     return True
 
 

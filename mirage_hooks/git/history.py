@@ -11,6 +11,9 @@ from .objects import bounded
 # History as it was signed: without the operator's grafts, and no shallow boundary taken for a root.
 SIGNED = {'GIT_GRAFT_FILE': '', 'GIT_SHALLOW_FILE': ''}
 
+MOST = 4000  # commits of one folder that are listed
+SUBJECT = 100  # characters of a commit's first line, which may have a million
+
 
 class History(Asked):
     """The commits of a repository."""
@@ -19,6 +22,29 @@ class History(Asked):
     def author(self, commit: str) -> str:
         """Who the commit says wrote it."""
         return self._shown(commit, '%an <%ae>').rstrip('\n')
+
+    @bounded
+    def line(self, commit: str, folder: str = '', since: str = '') -> list[str]:
+        """`commit` and what its branch was at before, oldest first, by first parents and as far as
+        that is here: all that came after `since`, or the last MOST that changed `folder`."""
+        limited = (f'--max-count={MOST}', commit, '--', folder) if folder else (
+            commit, *((f'^{since}',) if since else ()), '--')
+        return self._objects.output(
+            '--literal-pathspecs', 'rev-list', '--first-parent', '--reverse', *limited,
+            what=f'the list of commits up to {commit[:12]}',
+        ).decode().split()
+
+    @bounded
+    def summary(self, commit: str) -> tuple[str, str]:
+        """The day of the commit, and the first line of its message."""
+        day, _, subject = self._shown(commit, '%cs %s').rstrip('\n').partition(' ')
+        return day, subject[:SUBJECT]
+
+    @bounded
+    def source(self, commit: str) -> str:
+        """The commit of the site that `publish` says it published by `commit`; '' for none."""
+        found = re.search(r'^Source-Commit: ([0-9a-f]{7,64})$', self._shown(commit, '%B'), re.M)
+        return found[1] if found else ''
 
     def _shown(self, commit: str, form: str) -> str:
         return self._objects.output(

@@ -32,22 +32,38 @@ class Reading(Asked):
     ) -> tree.Found:
         """The blob that `wanted.image` means in `commit`; raises Refused, naming what is wrong, and
         for a file of more than `limit` bytes."""
-        path = tree.inside(wanted.image, f'{unikernel}.image')
-        entry = self._entry(commit, path)
+        entry = self._wanted(commit, unikernel, wanted)
         head = self._head(entry)  # what is too long for a pointer is told as such
         if head.startswith(tree.MAGIC):
-            return tree.Found(commit, path, entry.oid, read=(tree.line(entry),))
+            return tree.Found(commit, entry.path, entry.oid, read=(tree.line(entry),))
+        found, image = self._pointed(commit, unikernel, wanted, entry, head)
+        self._require_content(image, limit)
+        return found
+
+    @bounded
+    def named(self, commit: str, unikernel: str, wanted: config.Unikernel) -> tree.Found:
+        """As `find`, but no image is looked into: a partial clone need not fetch it."""
+        entry = self._wanted(commit, unikernel, wanted)
+        if tree.marked(entry) or (head := self._head(entry)).startswith(tree.MAGIC):
+            return tree.Found(commit, entry.path, entry.oid, read=(tree.line(entry),))
+        return self._pointed(commit, unikernel, wanted, entry, head)[0]
+
+    def _wanted(self, commit: str, unikernel: str, wanted: config.Unikernel) -> Entry:
+        return self._entry(commit, tree.inside(wanted.image, f'{unikernel}.image'))
+
+    def _pointed(
+        self, commit: str, unikernel: str, wanted: config.Unikernel, entry: Entry, head: bytes
+    ) -> tuple[tree.Found, Entry]:
+        """What the pointer file `entry`, which begins with `head`, leads to."""
         folder = tree.pointed(entry, head)
-        target = self._entry(commit, folder, pointer=path)
+        target = self._entry(commit, folder, pointer=entry.path)
+        read = (tree.line(entry), tree.line(target))
         if target.kind == 'blob':
-            self._require_content(target, limit)
-            return tree.Found(commit, folder, target.oid, (tree.line(entry), tree.line(target)))
+            return tree.Found(commit, folder, target.oid, read), target
         image, notice = tree.choose(
             self._listed(target.oid, f'{folder}/', commit), folder, unikernel, wanted.target
         )
-        self._require_content(image, limit)
-        read = (tree.line(entry), tree.line(target))
-        return tree.Found(commit, image.path, image.oid, read, notice)
+        return tree.Found(commit, image.path, image.oid, read, notice), image
 
     @bounded
     def disks(self, found: tree.Found) -> list[str]:

@@ -143,6 +143,12 @@ def called(path: str, unikernel: str) -> bool:
     return spelled(stem) == spelled(unikernel)
 
 
+def marked(entry: Entry) -> bool:
+    """Whether a file looks like an image without a look into it: executable, or called so."""
+    plain = entry.kind == 'blob' and entry.mode != '120000'
+    return plain and (entry.mode == '100755' or parts(entry)[1] in KERNELS)
+
+
 def choose(
     entries: list[Entry], folder: str, unikernel: str, target: str | None
 ) -> tuple[Entry, str]:

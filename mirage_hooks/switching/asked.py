@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.parse
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,7 +16,11 @@ from ..state import model
 from . import health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
-LATER = '{} cannot be asked of a trial: it is asked after the switch'
+LATER = '{} cannot be asked of a trial, only after a switch'
+
+Judge = Callable[[str, int | None], None]
+"""Asks a trial, at its address and its port (None where mirage.yml names none), what no question
+can; raises Refused with what is wrong."""
 
 
 class Asked(msgspec.Struct, frozen=True):

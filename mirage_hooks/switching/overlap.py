@@ -67,12 +67,12 @@ def take_over(
 
 def rehearse(
     releases: Releases, owner: str, release: model.Release, wanted: config.Unikernel,
-    say: switch.Say,
+    say: switch.Say, judge: asked.Judge | None = None,
 ) -> None:
-    """Prove `release` on a stage, and end it again; raises Refused when it does not serve there.
-    What serves has the same address, and never hears of it."""
+    """Prove `release` on a stage, and end it again; raises Refused when it does not serve there, or
+    `judge` does. What serves has the same address, and never hears of it."""
     say(f'trying release {release.number} on a stage')
-    with _proved(releases, owner, release, wanted, say):
+    with _proved(releases, owner, release, wanted, say, judge):
         launcher.stop(releases, release)
     consoles.set_apart(releases, release)
 
@@ -80,7 +80,7 @@ def rehearse(
 @contextlib.contextmanager
 def _proved(
     releases: Releases, owner: str, new: model.Release, wanted: config.Unikernel,
-    say: switch.Say,
+    say: switch.Say, judge: asked.Judge | None = None,
 ) -> Iterator[tuple[staging.Stage, str]]:
     """`new` on a stage, serving: the stage, its hardware address. It is ended when it does not
     serve, or when what is done with it fails."""
@@ -98,6 +98,8 @@ def _proved(
             stage.admit()
             with stage.entered():
                 health.prove(questions.now, printed, switch.dead(releases, new), own)
+                if judge is not None:
+                    judge(own[0], asked.named_port(wanted))
             macs = [stage.mac(address) for address in own]  # it answers for each of them
             yield stage, macs[0]
         except BaseException:

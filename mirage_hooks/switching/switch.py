@@ -45,10 +45,10 @@ def spare_port() -> int:
 
 def rehearse(
     releases: Releases, release: model.Release, plan: model.Plan,
-    questions: asked.Asked, spare: int, say: Say,
+    questions: asked.Asked, spare: int, say: Say, judge: asked.Judge | None = None,
 ) -> None:
     """Run `plan`, the release on the port `spare`, and end it again; raises Refused when it does
-    not serve there. What serves is not touched."""
+    not serve there, or `judge` does. What serves is not touched."""
     folder = releases.folder(release.number)
     say(f'trying release {release.number} on a spare port')
     for text in questions.said:
@@ -64,6 +64,8 @@ def rehearse(
                 f'port {spare}, on which it was tried, is held by another program',
                 hint='try again: mirage-hooks deploy, or push again',
             )
+        if judge is not None:
+            judge(questions.own[0], spare)
     finally:
         launcher.end(folder)
     consoles.set_apart(releases, release)

@@ -312,7 +312,7 @@ def test_what_the_stage_cannot_be_asked_is_asked_after_the_switch_and_gives_ever
     site.release()
     done = site.mirage('pull')
     assert [one['held_failed'] for one in load.end()] == [0, 0]
-    later = f'www: {proxy} cannot be asked of a trial: it is asked after the switch'
+    later = f'www: {proxy} cannot be asked of a trial, only after a switch'
     said = [line.partition(' s  ')[2] for line in done.stdout.splitlines()]
     assert said.index(later) < said.index('www: release 2 serves there')
     assert f'www: REFUSED: {proxy} did not answer (' in done.stdout

@@ -236,7 +236,7 @@ def test_what_no_trial_can_answer_is_said_and_asked_after_the_switch(
     serving: Deployment, proxy: Proxy
 ) -> None:
     serving.configure(health={'tcp': f'127.0.0.1:{proxy.port}', 'within': '5s'})
-    text = f'127.0.0.1:{proxy.port} cannot be asked of a trial: it is asked after the switch'
+    text = f'127.0.0.1:{proxy.port} cannot be asked of a trial, only after a switch'
     assert f'note     www: {text}' in serving.mirage('check').stdout
     serving.publish(web('nil', 'import time; time.sleep(600)'), 'b' * 40)
     done = serving.pull()
