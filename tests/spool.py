@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from tests.patience import PATIENCE
 
 CRONTABS = '/var/spool/cron/crontabs'
@@ -56,7 +58,7 @@ class Spool:
 
     @contextlib.contextmanager
     def cron(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Debian's cron daemon on it; it looks once a minute."""
+        """Debian's cron daemon on it; it looks once a minute. What it has begun is over after it."""
         # It calls the table 'crontabs/root' by its owner alone, and mails nobody here.
         self.write(b'MAILTO=""\n')
         daemon = subprocess.Popen(
@@ -66,8 +68,10 @@ class Spool:
         try:
             yield daemon
         finally:
+            jobs = psutil.Process(daemon.pid).children() if daemon.poll() is None else []
             daemon.terminate()
             daemon.wait(PATIENCE)
+            psutil.wait_procs(jobs, PATIENCE)
 
     def write(self, table: bytes, user: str = 'root') -> None:
         path = self.folder / 'crontabs' / user
