@@ -58,7 +58,7 @@ class Spool:
 
     @contextlib.contextmanager
     def cron(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Debian's cron daemon on it; it looks once a minute. What it has begun is over after it."""
+        """Debian's cron daemon on it; it looks once a minute. All that it began is over then."""
         # It calls the table 'crontabs/root' by its owner alone, and mails nobody here.
         self.write(b'MAILTO=""\n')
         daemon = subprocess.Popen(
