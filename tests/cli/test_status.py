@@ -146,7 +146,7 @@ def test_history_tells_people_and_programs_what_happened(twice: Deployment) -> N
 
 def test_history_tells_a_program_for_how_long_nobody_served(serving: Deployment) -> None:
     """Without the time in which what serves already is watched."""
-    serving.configure(confirm='2s')
+    serving.configure(confirm='2s', switch='replace')
     serving.publish(web('two'), B)
     serving.pull()
     first, second = json.loads(serving.mirage('history', '--json').stdout)
