@@ -14,7 +14,7 @@ import msgspec
 from .. import config
 from ..git import shared, tree
 from ..git.repository import Repository
-from ..host import listening, programs
+from ..host import interruption, listening, programs
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import store
@@ -137,7 +137,9 @@ class Bisect:
             try:
                 return self._verdict(one)
             finally:
-                state.forget_proofs()
+                with interruption.held():
+                    context.tidy()  # what was being started when somebody interrupted it
+                    state.forget_proofs()
 
     def _verdict(self, one: tree.Found) -> Verdict:
         context, releases = self.context, self.context.state.of(self.name)
