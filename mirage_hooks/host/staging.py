@@ -16,7 +16,7 @@ import msgspec
 from .. import config
 from ..messages import errors
 from ..state import model
-from . import namespace, neighbours, network, programs
+from . import interruption, namespace, neighbours, network, programs
 
 RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at the first question
 ASKED, AGAIN = 0.5, 2.0  # seconds that a neighbour on the real bridge has to say who it is
@@ -102,8 +102,9 @@ def stage(owner: str, static: config.Static) -> Iterator[Stage]:
                 programs.run('ip', '-batch', '-', feed=inside(owner, played))
             yield Stage(bridge, wires[0], wires[1], beyond, static.bridge or '', played)
         finally:
-            for name in reversed(outer):
-                network.remove(name)
+            with interruption.held():
+                for name in reversed(outer):
+                    network.remove(name)
 
 
 def names(owner: str) -> tuple[str, ...]:
