@@ -41,6 +41,8 @@ def obstacle(
         return found.hindrance
     if wanted.port not in {listeners.port(place) for place in found.places}:
         return f'release {old.number} does not listen on port {wanted.port}'
+    if _user(old.plan) != _user(new.plan):  # the kernel lets no two users share a port
+        return f'release {old.number} runs as another user of this host'
     return ''
 
 
@@ -197,3 +199,8 @@ def _require(releases: Releases, order: list[int]) -> None:
     if group.left(releases, tuple(order)) != tuple(order):
         raise errors.Unavailable('a release that kept its connections ended meanwhile',
                                  hint='it is tried again by itself')
+
+
+def _user(plan: model.Plan) -> str:
+    """Whom `setpriv` has it run as; '' where it runs as who deploys (see targets.sandbox)."""
+    return next((word for word in plan.command if word.startswith('--reuid=')), '')
