@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
-from .network import Block, Network, Socket, Static
+from .network import Block, Direct, Network, Socket, Static
 
 
 class Unikernel(Mapping, frozen=True):
@@ -82,8 +82,8 @@ class Unikernel(Mapping, frozen=True):
         Meta(
             description='overlap: the new release is proved next to the old one, new '
             'connections go to it, established ones stay; replace: the old one is stopped first; '
-            'when left out, overlap wherever it is possible (one static network on a bridge, no '
-            'writable disk)'
+            'when left out, overlap wherever it is possible (one network on a bridge, static or by '
+            'DHCP, no writable disk)'
         ),
     ] = None
     drain: Annotated[
@@ -98,10 +98,10 @@ class Unikernel(Mapping, frozen=True):
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
-        elif self.switch == 'overlap' and self.alone is None:
+        elif self.switch == 'overlap' and self.alone is None and self.direct is None:
             yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
-                        'static network with bridge and ipv4 or ipv6, and no interface, such as '
-                        'network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}')
+                        'network with bridge and no interface, by DHCP or static with ipv4 or '
+                        'ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}')
 
     @property
     def interfaces(self) -> dict[str, Network]:
@@ -116,10 +116,17 @@ class Unikernel(Mapping, frozen=True):
     def overlapped(self) -> Static | None:
         """The network on which a new release is proved and runs next to the old one; None when
         one must end before the other begins."""
+        return self.alone if self._overlaps else None
+
+    @property
+    def leased(self) -> Direct | None:
+        """The same where its address comes by DHCP."""
+        return self.direct if self._overlaps else None
+
+    @property
+    def _overlaps(self) -> bool:
         writable = any(not block.read_only for block in self.blocks.values())
-        if self.switch == 'replace' or (writable and self.switch is None):
-            return None
-        return self.alone
+        return self.switch == 'overlap' or (self.switch is None and not writable)
 
     @property
     def alone(self) -> Static | None:
@@ -129,6 +136,14 @@ class Unikernel(Mapping, frozen=True):
             return None
         addressed = own[0].ipv4 or own[0].ipv6
         return own[0] if own[0].bridge and addressed and not own[0].interface else None
+
+    @property
+    def direct(self) -> Direct | None:
+        """Its only network, where two can live side by side on it with one address by DHCP."""
+        own = list(self.interfaces.values())
+        if len(own) != 1 or not isinstance(own[0], Direct) or isinstance(own[0], Static):
+            return None
+        return own[0] if own[0].bridge and not own[0].interface else None
 
     @property
     def fingerprint(self) -> str:

@@ -169,7 +169,8 @@ class Deployment:
 
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
-        proves_itself = overlap.possible(serving, new, self.wanted)
+        proves_itself = overlap.possible(serving, new, self.wanted) or (
+            self.wanted.leased is not None)  # a first one is met by the DHCP server as it is
         if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)

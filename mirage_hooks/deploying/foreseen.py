@@ -13,7 +13,7 @@ from ..git.repository import Repository
 from ..messages.report import Reporter
 from ..state import model, secret, store
 from ..state.releases import Releases
-from ..switching import launcher, overlap
+from ..switching import launcher, leasing, overlap
 from . import candidate
 from .candidate import Candidates
 from .context import Context, Intent
@@ -79,7 +79,7 @@ def _foreseen(
     changes: tuple[Change, ...] = ()
     if current is not None:
         differs = _changes(releases, current, new, candidates.requests[new.number])
-        changes = (*differs, _mode(current, new, wanted))
+        changes = (*differs, _mode(context, current, new, wanted))
     before = releases.failure_of(found.blob, candidates.fingerprint(name, wanted))
     return Foreseen(
         'start' if current is None else 'switch', 0 if current is None else current.number,
@@ -132,8 +132,13 @@ def _words(plan: model.Plan) -> list[str]:
     return [*plan.command, *lines]
 
 
-def _mode(old: model.Release, new: model.Release, wanted: config.Unikernel) -> Change:
+def _mode(
+    context: Context, old: model.Release, new: model.Release, wanted: config.Unikernel
+) -> Change:
     """How the one would follow the other."""
-    next_to = overlap.possible(old, new, wanted)
+    next_to, why = overlap.possible(old, new, wanted), ''
+    if leasing.concerns(wanted):
+        why = leasing.obstacle(context.state.of(old.unikernel), context.owner, old, new)
+        next_to = not why
     how = 'next to release {}, which keeps its connections' if next_to else 'release {} stops first'
-    return Change('switch', '', how.format(old.number))
+    return Change('switch', '', ': '.join(filter(None, (how.format(old.number), why))))

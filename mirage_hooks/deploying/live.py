@@ -7,7 +7,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..state import model, store
 from ..state.releases import Releases
-from ..switching import conflicts, crashes, ended, launcher, overlap, switch
+from ..switching import conflicts, crashes, ended, launcher, leasing, overlap, switch
 from .context import Context
 
 
@@ -36,14 +36,32 @@ class Live:
     ) -> None:
         """Side by side where both can be, one after the other elsewhere."""
         self.context.switched = True
+        if old is not None and leasing.concerns(wanted) and self._leased(
+            releases, old, new, wanted
+        ):
+            return
+        say = self.context.say(new.unikernel)
         if overlap.possible(old, new, wanted):
-            mode = overlap.take_over
-        else:
-            mode = switch.replace
-            if releases.overlap() is not None:
-                releases.set_overlap(None)
-                self.context.tidy()
-        mode(releases, self.context.owner, old, new, wanted, self.context.say(new.unikernel))
+            return overlap.take_over(releases, self.context.owner, old, new, wanted, say)
+        if releases.overlap() is not None:
+            releases.set_overlap(None)
+            self.context.tidy()
+        switch.replace(releases, self.context.owner, old, new, wanted, say)
+
+    def _leased(
+        self, releases: Releases, old: model.Release, new: model.Release, wanted: config.Unikernel
+    ) -> bool:
+        """Side by side with one address by DHCP; False, and said, where that cannot be."""
+        say, owner = self.context.say(new.unikernel), self.context.owner
+        try:
+            pair = leasing.together(releases, owner, old, new)
+            releases.save(pair.old)
+            releases.save(pair.new)
+            overlap.take_over(releases, owner, pair.old, pair.new, wanted, say, pair.lease)
+        except leasing.Lost as lost:
+            say(leasing.FIRST.format(old.number, lost.reason))
+            return False
+        return True
 
     def returned(
         self, name: str, releases: Releases, wanted: config.Unikernel, earlier: model.Release
