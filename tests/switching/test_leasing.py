@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mirage_hooks.host import processes
-from tests import dhcp, wired
+from tests import dhcp, guests, wired
 from tests.deploying.test_gate_beside import Gated
 from tests.deploying.test_gate_beside import steps as gate_steps
 from tests.dhcp import ADDRESS, OTHER
@@ -129,6 +129,8 @@ def steps(said: str) -> list[str]:
     return [line.partition(' s  ')[2] for line in said.splitlines() if ' s  ' in line]
 
 
+@pytest.mark.proves('virtio', 'DHCP', 'switched under load on a bridge in a namespace, leased by '
+                    '{which}; no request fails')
 @BOTH
 def test_no_request_fails_through_switches_and_a_rollback(site: Leased) -> None:
     clients = site.clients()
@@ -177,8 +179,9 @@ def test_no_request_fails_through_many_switches_and_bad_images(
     for _ in range(SWITCHES):
         said = site.pull()
         took += [int(ms) for ms in re.findall(r'switched in (\d+) ms', said)]
-        site.release(b'no image' + bytes(site.version))
-        assert site.mirage('pull').returncode == 1
+        site.release(bad(site.version + 1))
+        said = site.mirage('pull').stdout
+        assert 'www: REFUSED: it ended with exit code 83' in said, said
     time.sleep(1)
     found = clients.end()
     record_property(f'{len(took)} switches of virtio by DHCP from {which}',
@@ -214,6 +217,12 @@ def test_a_bad_image_costs_no_request_and_no_lease(
     assert site.servers[0].until() == ends
     assert site.page() == 'release-0001'
     site.alone(1)
+
+
+def bad(version: int) -> bytes:
+    """A guest that crashes, of this version."""
+    image = guests.build('virtio', wired.CACHE, wired.MARK, 'CRASH').read_bytes()
+    return image.replace(wired.MARK.encode(), f'release-{version:04}'.encode())
 
 
 def replaced(said: str, why: str) -> None:
