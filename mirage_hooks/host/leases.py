@@ -92,7 +92,8 @@ def _answers(client: Client, asking: bytes) -> Iterator[dhcp.Message]:
         while time.monotonic() < limit:
             send(link, frame)
             for answer in heard(links, min(pause, limit - time.monotonic()), dhcp.CLIENT):
-                if (answer.transaction, answer.hardware) == (asking[4:8], client.hardware):
+                ours = (answer.transaction, answer.hardware) == (asking[4:8], client.hardware)
+                if ours and answer.source != client.hardware:
                     yield answer
             pause = min(pause * 2, LONGEST)
 

@@ -3,32 +3,68 @@ notices."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mirage_hooks.host import dhcp as messages
 from mirage_hooks.host import leases
 from tests import dhcp, wired
 from tests.deployment import run
-from tests.patience import until
+from tests.host.test_dhcp import OFFERED, SERVER_MAC, reply
+from tests.patience import PATIENCE, until
 from tests.wired import act
 
 pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
+SOON = 1.5  # seconds: as long as a test wants to wait for nothing
 OWNER, MAC = '0123456789abcdef', '02:00:00:00:00:11'
 TWO = """
 import sys
 from mirage_hooks.host import leases, network
 from mirage_hooks.messages import errors
-leases.WITHIN = 1.5
+leases.WITHIN = float(sys.argv[3])
 client = leases.Client('0123456789abcdef', 'br0', '02:00:00:00:00:11', sys.argv[1])
 try:
     print(leases.offered(client, sys.argv[2]).address)
 except errors.Unavailable as missing:
     print(missing)
 print(network.port_of(client.mac, 'br0'))
+"""
+
+LIAR = """
+import json, sys
+from mirage_hooks.host import dhcp, leases
+with leases.opened('eth0') as link:
+    print('here', flush=True)
+    while True:
+        for asked in leases.heard([link], 600, dhcp.SERVER):
+            for source, body in json.loads(sys.argv[1]):
+                whole = bytearray.fromhex(body)
+                if whole[4:8] == b'abcd':
+                    whole[4:8] = asked.transaction
+                ends = bytes.fromhex('0a090009'), b'\\xff' * 4
+                leases.send(link, dhcp.framed(
+                    bytes.fromhex(source), dhcp.BROADCAST, ends, (67, 68), bytes(whole)))
+"""
+"""Answers each question with all that it is given, from the hardware address next to it."""
+RENEW = """
+import sys
+from mirage_hooks.host import dhcp, leases
+from mirage_hooks.messages import errors
+leases.WITHIN = float(sys.argv[1])
+client = leases.Client('0123456789abcdef', 'br0', '02:00:00:00:00:11')
+lease = dhcp.Lease('10.9.0.50/24', '', '10.9.0.9', 20, '02:00:00:00:00:fe', b'')
+try:
+    leases.renew(client, lease, dhcp.Message(b'', b'', {}))
+    print('renewed')
+except errors.Unavailable as missing:
+    print(missing)
 """
 
 
@@ -47,13 +83,26 @@ class Host:
 
     here, there = f'mhl{os.getpid()}', f'mhs{os.getpid()}'
 
-    def asked(self, there: str = '', wanted: str = '') -> list[str]:
+    def asked(self, there: str = '', wanted: str = '', within: float = SOON) -> list[str]:
         """What is offered, and behind which port the bridge knows MAC afterwards."""
-        return act('ip', 'netns', 'exec', self.here, sys.executable, '-Ic', TWO, there,
-                   wanted).splitlines()
+        return act(*self.inside(self.here), sys.executable, '-Ic', TWO, there, wanted,
+                   str(within)).splitlines()
 
     def inside(self, name: str) -> tuple[str, ...]:
         return ('ip', 'netns', 'exec', name)
+
+
+@contextlib.contextmanager
+def liar(host: Host, *answers: tuple[bytes, bytes]) -> Iterator[None]:
+    told = json.dumps([(source.hex(), body.hex()) for source, body in answers])
+    with subprocess.Popen(
+        (*host.inside(host.there), sys.executable, '-Ic', LIAR, told), stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout and process.stdout.readline() == b'here\n'
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -93,8 +142,39 @@ def test_what_a_server_offers_is_heard_whomever_it_sends_it_to(
     try:
         # It takes a while to start.
         until(lambda: not host.asked('port')[0].startswith('no DHCP server'))
-        assert host.asked('port', dhcp.ADDRESS) == [f'{dhcp.ADDRESS}/24', 'port']
+        assert host.asked('port', dhcp.ADDRESS, PATIENCE) == [f'{dhcp.ADDRESS}/24', 'port']
         assert host.asked('port', dhcp.OTHER)[0] == f'{dhcp.ADDRESS}/24'
     finally:
         server.end()
     assert server.until() == 0  # nothing was leased
+
+
+CLIENT = bytes.fromhex(MAC.replace(':', ''))
+STRAY = bytes(reply(address='10.9.0.77')).replace(b'abcd', b'zzzz', 1)
+FOREIGN = bytes(reply(address='10.9.0.78')).replace(CLIENT, b'\2' * 6, 1)
+
+
+def test_what_is_not_an_answer_to_us_is_left_alone(host: Host) -> None:
+    with liar(
+        host, (SERVER_MAC, b'noise'), (SERVER_MAC, STRAY), (SERVER_MAC, FOREIGN),
+        (CLIENT, reply(address='10.9.0.79')), (SERVER_MAC, reply(address='10.9.0.9')),
+        (SERVER_MAC, reply(messages.ACK, '10.9.0.80')), (SERVER_MAC, reply()),
+    ):
+        assert host.asked(within=PATIENCE) == ['10.9.0.50/24', 'port']
+
+
+NO = {messages.WHO: b'\x0a\x09\x00\x08'}
+
+
+@pytest.mark.parametrize(('answers', 'said', 'within'), [
+    ([reply(messages.NAK, options=NO), reply(messages.ACK)], 'renewed', PATIENCE),
+    ([reply(messages.NAK)], 'the DHCP server 10.9.0.9 takes 10.9.0.50 back', PATIENCE),
+    ([reply(messages.ACK, '10.9.0.51'), reply(messages.ACK, options={**OFFERED, **NO})],
+     'the DHCP server 10.9.0.9 does not lease 10.9.0.50 again', SOON),
+])
+def test_a_lease_is_renewed_by_its_own_server_alone(
+    host: Host, answers: list[bytes], said: str, within: float
+) -> None:
+    with liar(host, *((SERVER_MAC, one) for one in answers)):
+        told = act(*host.inside(host.here), sys.executable, '-Ic', RENEW, str(within))
+        assert told.strip() == said

@@ -339,6 +339,20 @@ def test_after_a_crash_it_is_started_as_ever_and_the_next_switch_is_side_by_side
     assert 'new connections go to release 3' in site.pull()
 
 
+def test_a_rollback_to_a_release_that_is_still_drained_asks_no_server(site: Leased) -> None:
+    site.configure(drain='5m')
+    site.pull()
+    site.servers[0].end()
+    clients = site.clients()
+    done = site.mirage('rollback', 'www')
+    time.sleep(0.3)
+    assert costs(clients.end()) == NOTHING
+    assert done.returncode == 0, done.stdout
+    assert [one.partition(',')[0] for one in steps(done.stdout)] == [
+        'www: new connections go to release 1']
+    assert site.page() == 'release-0001'
+
+
 def test_a_dry_run_and_check_say_which_switch_it_is(site: Leased) -> None:
     site.release()
     act('git', '-C', str(site.host), '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
