@@ -17,8 +17,8 @@ from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
-from ..switching import conflicts, crashes, launcher, next_to, overlap
-from . import again, decided, ended, fastpath, others, refusal, trial
+from ..switching import conflicts, crashes, launcher, overlap
+from . import again, changeover, decided, ended, fastpath, others, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -133,7 +133,8 @@ class Deployment:
         with self._explained(new):
             serving = self._predecessor(serving, new)
             (tried := functools.partial(self._tried, serving, new))()
-            self.live.switch(self.releases, serving, new, self.wanted, tried)
+            changeover.follow(
+                self.context, self.releases, serving, new, self.wanted, tried)
         return self._accepted(tip, self._deployed(new))
 
     def _trusted_tip(self) -> model.Floor:
@@ -203,8 +204,7 @@ class Deployment:
 
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
-        proves_itself = overlap.possible(serving, new, self.wanted) or next_to.possible(
-            self.releases, serving, new, self.wanted)
+        proves_itself = changeover.proves(self.releases, serving, new, self.wanted)
         if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)

@@ -12,10 +12,9 @@ from ..messages.report import Reporter
 from ..state import files, journal, model, store
 from ..state.releases import Releases
 from ..switching import asked, asking, launcher, overlap
-from . import deploy, ended, told
+from . import changeover, deploy, ended, told
 from .candidate import Candidates
 from .context import Context, Intent
-from .live import Live
 from .rollback import Rollback
 
 TRIGGER = 'watcher'
@@ -121,7 +120,7 @@ def _next_to(
     context.tidy()
     fresh = candidates.again(releases, name, wanted, current)
     try:
-        Live(context).switch(releases, current, fresh, wanted)
+        changeover.follow(context, releases, current, fresh, wanted)
         pin = releases.pin()
         if pin is not None and pin.release == current.number:  # a rollback holds on
             releases.set_pin(msgspec.structs.replace(pin, release=fresh.number))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..state import model, store
-from ..state.releases import Releases, set_shared
-from ..switching import conflicts, crashes, ended, launcher, next_to, overlap, switch
+from ..state.releases import Releases
+from ..switching import conflicts, crashes, ended, launcher, overlap, switch
+from . import changeover
 from .context import Context
 
 
@@ -32,50 +31,13 @@ class Live:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def switch(
-        self, releases: Releases, old: model.Release | None, new: model.Release,
-        wanted: config.Unikernel, trial: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Side by side where both can be, one after the other elsewhere: after a `trial`, where
-        that turns out late."""
-        self.context.switched = True
-        say = self.context.say(new.unikernel)
-        if overlap.possible(old, new, wanted):
-            return overlap.take_over(releases, self.context.owner, old, new, wanted, say)
-        if old and wanted.port and self._listens_next_to(releases, old, new, wanted, trial):
-            return
-        if releases.overlap() is not None:
-            releases.set_overlap(None)
-            self.context.tidy(sweep=False)
-        switch.replace(releases, self.context.owner, old, new, wanted, say)
-
-    def _listens_next_to(
-        self, releases: Releases, old: model.Release, new: model.Release,
-        wanted: config.Unikernel, trial: Callable[[], object],
-    ) -> bool:
-        """Side by side on one port; False, and said, where that cannot be."""
-        say = self.context.say(new.unikernel)
-        why = next_to.obstacle(releases, old, new, wanted)
-        if not why:
-            try:
-                next_to.take_over(releases, self.context.owner, old, new, wanted, say)
-                return True
-            except next_to.Apart as apart:
-                why = apart.reason
-                say(next_to.WITHOUT.format(new.number, old.number, why))
-                set_shared(releases.folder(old.number), model.Shared(hindrance=why))
-                trial()
-        elif wanted.switch != 'replace':
-            say(next_to.WITHOUT.format(new.number, old.number, why))
-        return False
-
     def returned(
         self, name: str, releases: Releases, wanted: config.Unikernel, earlier: model.Release
     ) -> model.Outcome:
         """Put `earlier` in the place of what is live."""
         current = releases.current()
         serving = current if current is not None and launcher.alive(releases, current) else None
-        self.switch(releases, serving, earlier, wanted)
+        changeover.follow(self.context, releases, serving, earlier, wanted)
         self.context.note(name, 'rolled back', earlier, reason=self.context.intent.reason)
         return model.Outcome(name, 'pinned', earlier)
 
