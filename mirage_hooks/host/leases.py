@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import struct
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ PARAMETERS = bytes((1, 3, 6, 12, 15, 26, 28, 42, 51, 54, 58, 59, 119, 121))
 OWN = (dhcp.IDENTITY, dhcp.HOST_NAME, dhcp.CLASS, dhcp.PARAMETERS)
 """By these a server may tell clients with one hardware address apart."""
 IP, ALL = 0x0800, 0x0003  # ETH_P_… of linux/if_ether.h; what is sent is seen by ALL only
+ATTACH_FILTER = 26  # SO_ATTACH_FILTER
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -50,15 +52,15 @@ def offered(client: Client, wanted: str = '') -> dhcp.Lease:
     options = {dhcp.PARAMETERS: PARAMETERS}
     if wanted:
         options[dhcp.WANTED] = packed(wanted)
-    others = []
+    other = None
     told = dhcp.asked(dhcp.DISCOVER, client.hardware, os.urandom(4), options)
     for answer in _answers(client, told):
         found = dhcp.lease(answer) if answer.kind == dhcp.OFFER else None
         if found and (not wanted or found.ip == packed(wanted)):
             return found
-        others += [found] if found else []
-    if others:
-        return others[0]
+        other = other or found
+    if other:
+        return other
     raise errors.Unavailable(f'no DHCP server on {client.bridge} answers for {client.mac}')
 
 
@@ -87,7 +89,9 @@ def _answers(client: Client, asking: bytes) -> Iterator[dhcp.Message]:
     network.require(client.bridge)
     with contextlib.ExitStack() as kept:
         link = kept.enter_context(_port(client.owner, client.bridge))
-        links = [link, *([kept.enter_context(opened(client.there, ALL))] if client.there else [])]
+        links = [link]
+        if client.there:
+            links.append(kept.enter_context(opened(client.there, dhcp.CLIENT, ALL)))
         limit, pause = time.monotonic() + WITHIN, FIRST
         while time.monotonic() < limit:
             send(link, frame)
@@ -112,16 +116,37 @@ def heard(links: list[socket.socket], within: float, port: int) -> Iterator[dhcp
 
 
 @contextlib.contextmanager
-def opened(interface: str, kind: int = IP) -> Iterator[socket.socket]:
-    """What comes in at `interface` (with ALL: what goes out there, too), and what is sent there."""
+def opened(interface: str, port: int, kind: int = IP) -> Iterator[socket.socket]:
+    """What comes to the UDP `port` at `interface` (with ALL: also what goes out there), and what is
+    sent there. The kernel drops the rest: a busy one's would leave no room for it."""
+    import ctypes
     import socket
 
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind)) as link:
+    code = _to(port)
+    kept = ctypes.create_string_buffer(code, len(code))
+    try:
+        # Of no protocol until it is bound: it would hear every interface, and take 15 ms to bind.
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    except OSError as error:
+        raise _mute(error) from None
+    with link:
         try:
+            link.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, struct.pack(
+                '@HP', len(code) // 8, ctypes.addressof(kept)))
             link.bind((interface, kind))
         except OSError as error:
             raise _mute(error) from None
         yield link
+
+
+def _to(port: int) -> bytes:
+    """Classic BPF: what comes by IPv4 and UDP to `port`."""
+    load_byte, load_half, load_head, load_behind, equal, end = 0x30, 0x28, 0xB1, 0x48, 0x15, 0x06
+    return b''.join(struct.pack('=HBBI', *line) for line in (
+        (load_half, 0, 0, 12), (equal, 0, 6, IP), (load_byte, 0, 0, 23), (equal, 0, 4, 17),
+        (load_head, 0, 0, 14), (load_behind, 0, 0, 14 + 2), (equal, 0, 1, port),
+        (end, 0, 0, 0xFFFF), (end, 0, 0, 0),
+    ))
 
 
 def send(link: socket.socket, frame: bytes) -> None:
@@ -146,7 +171,7 @@ def _port(owner: str, bridge: str) -> Iterator[socket.socket]:
             with contextlib.ExitStack() as kept:
                 with beyond.entered():
                     programs.run('ip', 'link', 'set', 'dev', inner, 'addrgenmode', 'none', 'up')
-                    link = kept.enter_context(opened(inner))
+                    link = kept.enter_context(opened(inner, dhcp.CLIENT))
                 network.join(port, bridge)
                 yield link
         finally:

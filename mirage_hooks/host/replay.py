@@ -67,7 +67,8 @@ def opened(stage: staging.Stage, lease: dhcp.Lease, mac: str) -> Iterator[Replay
     """The server of `lease` on `stage`."""
     with contextlib.ExitStack() as kept:
         with stage.entered():
-            link = kept.enter_context(leases.opened(stage.faces.get(lease.server, stage.wire)))
+            link = kept.enter_context(leases.opened(
+                stage.faces.get(lease.server, stage.wire), dhcp.SERVER))
         yield Replay(link, lease, mac)
 
 

@@ -40,7 +40,7 @@ print(network.port_of(client.mac, 'br0'))
 LIAR = """
 import json, sys
 from mirage_hooks.host import dhcp, leases
-with leases.opened('eth0') as link:
+with leases.opened('eth0', dhcp.SERVER) as link:
     print('here', flush=True)
     while True:
         for asked in leases.heard([link], 600, dhcp.SERVER):
@@ -152,6 +152,21 @@ def test_what_a_server_offers_is_heard_whomever_it_sends_it_to(
 CLIENT = bytes.fromhex(MAC.replace(':', ''))
 STRAY = bytes(reply(address='10.9.0.77')).replace(b'abcd', b'zzzz', 1)
 FOREIGN = bytes(reply(address='10.9.0.78')).replace(CLIENT, b'\2' * 6, 1)
+
+
+BUSY = """
+import select, socket
+from mirage_hooks.host import leases
+with leases.opened('lo', 68, leases.ALL) as link, socket.socket(type=socket.SOCK_DGRAM) as sending:
+    for port in (67, 68):
+        sending.sendto(b'x', ('127.0.0.1', port))
+        print(port, bool(select.select([link], (), (), 0)[0]))
+"""
+
+
+def test_what_else_goes_over_a_busy_interface_takes_no_room(host: Host) -> None:
+    said = act(*host.inside(host.here), sys.executable, '-Ic', BUSY)
+    assert said.split('\n') == ['67 False', '68 True', '']
 
 
 def test_what_is_not_an_answer_to_us_is_left_alone(host: Host) -> None:
