@@ -53,13 +53,12 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What a server offers: `address` with its prefix length, `router` ('' for none), for how many
-    seconds. `told` is the message in which it did, `mac` from which hardware address it came."""
+    """What a server offers: `address` with its prefix length, `router` ('' for none). `told` is the
+    message in which it did, `mac` from which hardware address it came."""
 
     address: str
     router: str
     server: str
-    seconds: int
     mac: str
     told: bytes
 
@@ -133,8 +132,7 @@ def lease(told: Message) -> Lease | None:
     edge = bits < 31 and own.ip in (network.network_address, network.broadcast_address)
     if edge or own.ip in (server, router) or told.source[0] & 1 or not any(told.source):
         return None
-    return Lease(str(own), str(router or ''), str(server), int.from_bytes(seconds, 'big'),
-                 told.source.hex(':'), told.whole)
+    return Lease(str(own), str(router or ''), str(server), told.source.hex(':'), told.whole)
 
 
 def _ip(packed: bytes) -> ipaddress.IPv4Address:

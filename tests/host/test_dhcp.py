@@ -43,7 +43,7 @@ def offered(**changed: object) -> dhcp.Lease | None:
 def test_an_offer_is_a_lease() -> None:
     told = reply()
     assert offered() == dhcp.Lease(
-        '10.9.0.50/24', '10.9.0.254', '10.9.0.9', 20, '02:00:00:00:00:fe', told)
+        '10.9.0.50/24', '10.9.0.254', '10.9.0.9', '02:00:00:00:00:fe', told)
 
 
 def test_a_lease_may_have_no_router() -> None:

@@ -59,7 +59,7 @@ from mirage_hooks.host import dhcp, leases
 from mirage_hooks.messages import errors
 leases.WITHIN = float(sys.argv[1])
 client = leases.Client('0123456789abcdef', 'br0', '02:00:00:00:00:11')
-lease = dhcp.Lease('10.9.0.50/24', '', '10.9.0.9', 20, '02:00:00:00:00:fe', b'')
+lease = dhcp.Lease('10.9.0.50/24', '', '10.9.0.9', '02:00:00:00:00:fe', b'')
 try:
     leases.renew(client, lease, dhcp.Message(b'', b'', {}))
     print('renewed')
