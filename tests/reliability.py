@@ -25,6 +25,7 @@ PARTS = {
     'All at once': ('deploying/test_concurrency.py',),
     'Under load': ('switching/test_load.py', 'switching/test_overlap.py'),
     'Under load, as an ordinary user': ('switching/test_load.py',),
+    'By DHCP': ('switching/test_leasing.py',),
     'Faults of the host': ('deploying/test_faults.py',),
     'Hostile repositories': ('whole/test_hostile.py', 'whole/test_bad_inputs.py'),
     'Fuzz': ('whole/test_fuzz.py', 'image/test_image_fuzz.py'),
@@ -35,6 +36,8 @@ ABOUT = {
     'releases are pruned at every switch.',
     'Under load': 'A visitor asks every 2 ms. By `replace` a boot lies between the end of the old '
     'release and the first answer of the new one. `overlap` boots the new one next to the old one.',
+    'By DHCP': 'A visitor asks every 2 ms, from the wire and from beyond the gateway. Between any '
+    'two switches comes an image that crashes. Each server has one address to lease.',
     'Hostile repositories': 'Every program that a push and a pull execute is traced and compared '
     'with the few that may run; all that is printed is searched for what a terminal would obey.',
 }

@@ -11,8 +11,18 @@ from msgspec import Meta
 
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
-from .network import Block, Network, Socket, Static
+from .network import Block, Direct, Network, Socket, Static
 from .watch import Watch
+
+Switch = Annotated[
+    Literal['overlap', 'replace'] | None,
+    Meta(
+        description='overlap: the new release is proved next to the old one, new '
+        'connections go to it, established ones stay; replace: the old one is stopped first; '
+        'when left out, overlap wherever it is possible (one network on a bridge, static or by '
+        'DHCP, or mode: socket with a port; no writable disk)'
+    ),
+]
 
 
 class Unikernel(Mapping, frozen=True):
@@ -84,15 +94,7 @@ class Unikernel(Mapping, frozen=True):
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')
     ] = '1s'
-    switch: Annotated[
-        Literal['overlap', 'replace'] | None,
-        Meta(
-            description='overlap: the new release is proved next to the old one, new '
-            'connections go to it, established ones stay; replace: the old one is stopped first; '
-            'when left out, overlap wherever it is possible (one static network on a bridge, or '
-            'mode: socket with a port; no writable disk)'
-        ),
-    ] = None
+    switch: Switch = None
     drain: Annotated[
         Duration,
         Meta(description='overlap: how long established connections may stay with the old release'),
@@ -105,11 +107,11 @@ class Unikernel(Mapping, frozen=True):
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
-        elif self.switch == 'overlap' and self.alone is None and not self.shares:
+        elif self.switch == 'overlap' and not (self.alone or self.leased or self.shares):
             yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
-                        'static network with bridge and ipv4 or ipv6, and no interface, such as '
-                        'network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; or mode: '
-                        'socket with a port, and no disk to write to')
+                        'network with bridge and no interface, by DHCP or static with ipv4 or '
+                        'ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; '
+                        'or mode: socket with a port, and no disk to write to')
 
     @property
     def interfaces(self) -> dict[str, Network]:
@@ -131,25 +133,39 @@ class Unikernel(Mapping, frozen=True):
     def overlapped(self) -> Static | None:
         """The network on which a new release is proved and runs next to the old one; None when
         one must end before the other begins."""
-        writable = any(not block.read_only for block in self.blocks.values())
-        if self.switch == 'replace' or (writable and self.switch is None):
-            return None
-        return self.alone
+        return self.alone if self._overlaps else None
+
+    @property
+    def leased(self) -> bool:
+        """Whether the same may be with an address by DHCP."""
+        return self._overlaps and type(self._bridged) is Direct
+
+    @property
+    def _overlaps(self) -> bool:
+        return self.switch == 'overlap' or (self.switch is None and not self._writes)
 
     @property
     def shares(self) -> bool:
         """Whether two releases may listen on its port at once: never with one disk to write to."""
-        writable = any(not block.read_only for block in self.blocks.values())
-        return self.port is not None and self.switch != 'replace' and not writable
+        return self.port is not None and self.switch != 'replace' and not self._writes
+
+    @property
+    def _writes(self) -> bool:
+        return any(not block.read_only for block in self.blocks.values())
 
     @property
     def alone(self) -> Static | None:
-        """Its only network, where two can live side by side on it."""
+        """Its only network, where two can live side by side on it with static addresses."""
+        own = self._bridged
+        return own if isinstance(own, Static) and (own.ipv4 or own.ipv6) else None
+
+    @property
+    def _bridged(self) -> Direct | None:
+        """Its only network, where each release joins a bridge with a tap of its own."""
         own = list(self.interfaces.values())
-        if len(own) != 1 or not isinstance(own[0], Static):
+        if len(own) != 1 or isinstance(own[0], Socket):
             return None
-        addressed = own[0].ipv4 or own[0].ipv6
-        return own[0] if own[0].bridge and addressed and not own[0].interface else None
+        return own[0] if own[0].bridge and not own[0].interface else None
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .. import config
 from ..state import model
 from ..state.releases import Releases, set_shared
-from ..switching import next_to, overlap, switch
+from ..switching import leasing, next_to, overlap, switch
 from .context import Context
 
 
@@ -24,7 +24,10 @@ def follow(
     if overlap.possible(old, new, wanted):
         overlap.take_over(releases, context.owner, old, new, wanted, say)
         return 0.0
-    if old and wanted.port and _listens(context, releases, old, new, wanted, trial):
+    if old is not None and leasing.concerns(wanted):
+        if _leased(context, releases, old, new, wanted):
+            return 0.0
+    elif old is not None and wanted.port and _listens(context, releases, old, new, wanted, trial):
         return 0.0
     if releases.overlap() is not None:
         releases.set_overlap(None)
@@ -34,11 +37,45 @@ def follow(
     return time.monotonic() - began - config.seconds(wanted.confirm) if old else 0.0
 
 
+def foreseen(
+    context: Context, releases: Releases, old: model.Release, new: model.Release,
+    wanted: config.Unikernel,
+) -> tuple[bool, str]:
+    """Whether `new` would serve next to `old`, and why not where that needs words."""
+    if leasing.concerns(wanted):
+        why = leasing.obstacle(releases, context.owner, old, new)
+    elif wanted.port is not None:
+        why = next_to.obstacle(releases, old, new, wanted)
+    else:
+        return overlap.possible(old, new, wanted), ''
+    return not why, why
+
+
 def proves(
     releases: Releases, old: model.Release | None, new: model.Release, wanted: config.Unikernel
 ) -> bool:
-    """Whether the switch proves `new` before anything that serves is touched."""
-    return overlap.possible(old, new, wanted) or next_to.possible(releases, old, new, wanted)
+    """Whether the switch proves `new` before anything that serves is touched, and a trial would
+    prove no more."""
+    # By DHCP both ask the same server: where the switch does not come to it, no trial does either.
+    return (overlap.possible(old, new, wanted) or next_to.possible(releases, old, new, wanted)
+            or wanted.leased)
+
+
+def _leased(
+    context: Context, releases: Releases, old: model.Release, new: model.Release,
+    wanted: config.Unikernel,
+) -> bool:
+    """Side by side with one address by DHCP; False, and said, where that cannot be."""
+    say = context.say(new.unikernel)
+    try:
+        pair = leasing.together(releases, context.owner, old, new)
+        releases.save(pair.old)
+        releases.save(pair.new)
+        overlap.take_over(releases, context.owner, pair.old, pair.new, wanted, say, pair.lease)
+    except leasing.Lost as lost:
+        say(leasing.FIRST.format(old.number, lost.reason))
+        return False
+    return True
 
 
 def _listens(

@@ -13,7 +13,8 @@ from ..git.repository import Repository
 from ..messages.report import Reporter
 from ..state import model, secret, store
 from ..state.releases import Releases, alike
-from ..switching import launcher, next_to, overlap
+from ..switching import launcher
+from . import changeover
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -78,7 +79,7 @@ def _foreseen(
     changes: tuple[Change, ...] = ()
     if current is not None:
         differs = _changes(releases, current, new, candidates.requests[new.number])
-        changes = (*differs, _mode(releases, current, new, wanted))
+        changes = (*differs, _mode(context, releases, current, new, wanted))
     before = releases.failure_of(found.blob, candidates.fingerprint(name, wanted))
     return Foreseen(
         'start' if current is None else 'switch', 0 if current is None else current.number,
@@ -132,12 +133,10 @@ def _words(plan: model.Plan) -> list[str]:
 
 
 def _mode(
-    releases: Releases, old: model.Release, new: model.Release, wanted: config.Unikernel
+    context: Context, releases: Releases, old: model.Release, new: model.Release,
+    wanted: config.Unikernel,
 ) -> Change:
     """How the one would follow the other, and why."""
-    both, why = overlap.possible(old, new, wanted), ''
-    if wanted.port is not None:
-        why = next_to.obstacle(releases, old, new, wanted)
-        both = not why
+    both, why = changeover.foreseen(context, releases, old, new, wanted)
     how = 'next to release {}, which keeps its connections' if both else 'release {} stops first'
     return Change('switch', '', ': '.join(filter(None, (how.format(old.number), why))))

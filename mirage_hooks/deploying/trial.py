@@ -13,7 +13,7 @@ from ..host import disks
 from ..messages import errors
 from ..state import model
 from ..state.releases import Releases
-from ..switching import asked, overlap, switch
+from ..switching import asked, leasing, overlap, switch
 from .context import Context
 
 SHARING = ('unix', 'virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
@@ -25,10 +25,17 @@ def held(
 ) -> bool:
     """Try `new`, planned from `request`, on a spare port, or at its own address on a stage; False
     where neither can be. Raises Refused when it does not serve there, or `judge` does."""
+    say, lease = context.say(new.unikernel), None
     spare = switch.spare_port() if wanted.port is not None else None
-    if spare is None and not overlap.possible(None, new, wanted):
+    if leasing.concerns(wanted):
+        try:
+            serving = context.state.of(new.unikernel).current()
+            new, lease = leasing.apart(context.owner, new, serving)
+        except leasing.Lost as lost:
+            say(f'not tried: {lost.reason}')
+            return False
+    elif spare is None and not overlap.possible(None, new, wanted):
         return False
-    say = context.say(new.unikernel)
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
         try:
@@ -44,7 +51,7 @@ def held(
                 releases, new, plan, asked.on_port(wanted, spare), spare, say, judge)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
-            overlap.rehearse(releases, context.owner, tried, wanted, say, judge)
+            overlap.rehearse(releases, context.owner, tried, wanted, say, lease, judge)
     return True
 
 

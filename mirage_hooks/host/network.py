@@ -212,6 +212,6 @@ def _is_ours(name: str, owner: str) -> bool:
         return False
     # Killed between making it and naming its owner, an interface has only our form of name.
     unnamed = not alias and re.fullmatch(
-        rf'.{{1,3}}[0-9a-f]{{3}}-{owner[:4]}-[0-9a-z]{{3}}|mh-{owner[:8]}-[svpwqab]', name
+        rf'.{{1,3}}[0-9a-f]{{3}}-{owner[:4]}-[0-9a-z]{{3}}|mh-{owner[:8]}-[svpwqabde]', name
     )
     return alias == f'{OWNER} {owner}' or bool(unnamed)

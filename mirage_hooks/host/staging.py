@@ -19,6 +19,7 @@ from ..state import model
 from . import interruption, namespace, neighbours, network, programs
 
 RETRY = 20  # ms; Linux asks once a second for a neighbour who still boots at the first question
+UP = 3.0  # seconds; MirageOS answers nothing for one after its start, for IPv6's sake
 ASKED, AGAIN = 0.5, 2.0  # seconds that a neighbour on the real bridge has to say who it is
 
 
@@ -38,14 +39,15 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 class Stage:
     """A staging bridge, its `port`, the `wire` in the namespace beyond it with the neighbours that
-    are `played` there, and the `real` bridge that they are on."""
+    are `played` there, and the `real` bridge that they are on. `faces` are the interfaces in the
+    namespace, by the addresses of the neighbours."""
 
     def __init__(
         self, bridge: str, port: str, wire: str, beyond: namespace.Namespace, real: str,
-        played: tuple[Neighbour, ...],
+        played: tuple[Neighbour, ...], faces: dict[str, str],
     ) -> None:
         self.bridge, self.port, self.wire, self.beyond = bridge, port, wire, beyond
-        self.real, self.played = real, played
+        self.real, self.played, self.faces = real, played, faces
 
     def entered(self) -> contextlib.AbstractContextManager[None]:
         """Whatever is asked meanwhile is asked from where the gateway is."""
@@ -73,7 +75,7 @@ class Stage:
     def mac(self, address: str) -> str:
         """The hardware address at `address` here; raises Refused when nobody has it."""
         with self.entered():
-            found = neighbours.ask(self.wire, address)
+            found = neighbours.ask(self.wire, address, UP)
         if not found:
             how = 'neighbour discovery' if ':' in address else 'ARP'
             raise errors.Refused(
@@ -85,11 +87,14 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(owner: str, static: config.Static) -> Iterator[Stage]:
-    """Set the stage of the repository `owner` for a release on the network `static`; it is gone
-    afterwards."""
+def stage(
+    owner: str, static: config.Static, others: tuple[Neighbour, ...] = ()
+) -> Iterator[Stage]:
+    """Set the stage of the repository `owner` for a release on the network `static`, with `others`
+    that it will meet there; it is gone afterwards."""
     bridge, *wires = names(owner)
     played = met(static)
+    played += tuple(one for one in others if one.address not in [two.address for two in played])
     outer = [bridge, *wires[::2]]
     with namespace.made() as beyond:
         try:
@@ -100,7 +105,9 @@ def stage(owner: str, static: config.Static) -> Iterator[Stage]:
                 # Each neighbour answers on its own interface alone.
                 Path('/proc/sys/net/ipv4/conf/all/arp_ignore').write_text('1')
                 programs.run('ip', '-batch', '-', feed=inside(owner, played))
-            yield Stage(bridge, wires[0], wires[1], beyond, static.bridge or '', played)
+            faces = {one.address: face for (_, face), one in
+                     zip(_wires(owner, played), played, strict=True)}
+            yield Stage(bridge, wires[0], wires[1], beyond, static.bridge or '', played, faces)
         finally:
             with interruption.held():
                 for name in reversed(outer):

@@ -10,7 +10,7 @@ from .. import config, image, targets
 from ..git.repository import Repository
 from ..host import devices, facts, link, network, privilege, programs, sharing
 from ..state import model, secret, store
-from ..switching import asked, conflicts, fitting, next_to, preflight
+from ..switching import asked, conflicts, fitting, leasing, next_to, preflight
 from .finding import Finding, Found, fine, looked, note, problem, refused
 
 
@@ -33,7 +33,7 @@ def of(
     if target != 'xen':
         yield from _walls(name, wanted, request.host)
         yield from _devices(name, target, wanted)
-    yield from _bridges(name, wanted)
+    yield from _bridges(name, wanted, target)
     if wanted.port is not None and target == 'unix':
         yield from _next_to(name, wanted, request.host)
     yield from _left(name, wanted)
@@ -131,7 +131,7 @@ def _device(name: str, device: str, hint: str) -> Finding:
     return fine(name, f'{device} can be opened')
 
 
-def _bridges(name: str, wanted: config.Unikernel) -> Found:
+def _bridges(name: str, wanted: config.Unikernel, target: str) -> Found:
     for one in wanted.interfaces.values():
         if isinstance(one, config.Socket):
             continue
@@ -141,7 +141,9 @@ def _bridges(name: str, wanted: config.Unikernel) -> Found:
                 f'make it: ip link add {one.bridge} type bridge && ip link set {one.bridge} up',
             )
             yield program(name, 'ip', preflight.GET['ip'])
-            if wanted.overlapped is not None:
+            if wanted.leased and target == 'unix':
+                yield note(name, f'it switches by `replace`: {leasing.CHANGES}')
+            elif wanted.overlapped or wanted.leased:
                 yield from _overlap(name, wanted)
         if one.interface:
             yield _interface(
@@ -160,6 +162,9 @@ def _overlap(name: str, wanted: config.Unikernel) -> Found:
     """What it takes that two releases serve side by side."""
     if os.geteuid() == 0:
         yield program(name, 'nft', preflight.GET['nft'])
+        if wanted.leased:
+            yield fine(name, 'it switches by `overlap` when the DHCP server leases it the same '
+                       'address again, else by `replace`; `deploy --dry-run` asks it')
     elif wanted.switch == 'overlap':
         yield looked(name, 'switch: overlap', lambda: preflight.side_by_side(name, wanted))
     else:

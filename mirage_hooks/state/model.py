@@ -94,6 +94,12 @@ class Release(msgspec.Struct, frozen=True, omit_defaults=True):
     plan: Plan
     network: config.Static | None = None  # set where it can be proved and run next to another one
     memory: int = 0
+    leased: bool = False  # whether its network was so by DHCP at the last switch, and may change
+
+    @property
+    def fixed(self) -> config.Static | None:
+        """Its network, as long as nobody but mirage.yml can change it."""
+        return None if self.leased else self.network
 
 
 class Side(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -97,8 +97,8 @@ def lasting(wanted: config.Unikernel, release: model.Release) -> tuple[config.He
 
 
 def addresses(release: model.Release) -> tuple[str, ...]:
-    """Those of its own stack, as far as they are known here."""
-    return link.addresses(release.network) if release.network is not None else ()
+    """Those of its own stack, as far as they are known here and stay: a lease may end."""
+    return link.addresses(release.fixed) if release.fixed is not None else ()
 
 
 def named_host(question: config.Health) -> str:

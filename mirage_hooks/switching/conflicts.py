@@ -81,7 +81,7 @@ def seen_by(state: store.Store, releases: Iterable[model.Release]) -> Seen:
     """What concerns `releases`, which run."""
     found = list(releases)
     on_xen = any(one.plan.target == 'xen' for one in found)
-    return look(state, [one.network for one in found], on_xen)
+    return look(state, [one.fixed for one in found], on_xen)
 
 
 def require_none(
@@ -103,7 +103,7 @@ def _ours(
     if wanted is not None:
         macs += [one.mac or '' for one in wanted.interfaces.values()
                  if isinstance(one, config.Direct)]
-    place = release.network if release else wanted.alone if wanted else None
+    place = release.fixed if release else wanted.alone if wanted else None
     return _Ours(
         name, frozenset(mac.lower() for mac in macs if mac),
         frozenset(tap.name for tap in taps), place,

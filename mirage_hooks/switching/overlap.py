@@ -14,11 +14,11 @@ from collections.abc import Iterator
 import msgspec
 
 from .. import config
-from ..host import flows, interruption, link, neighbours, network, staging
+from ..host import dhcp, flows, interruption, link, neighbours, network, replay, staging
 from ..messages import errors
 from ..state import model, proc
 from ..state.releases import Releases
-from . import asked, confirm, consoles, health, launcher, switch
+from . import asked, confirm, consoles, health, launcher, leasing, switch
 
 
 def possible(old: model.Release | None, new: model.Release, wanted: config.Unikernel) -> bool:
@@ -46,19 +46,22 @@ def located(releases: Releases, old: model.Release, new: model.Release) -> model
 
 def take_over(
     releases: Releases, owner: str, old: model.Release | None, new: model.Release,
-    wanted: config.Unikernel, say: switch.Say,
+    wanted: config.Unikernel, say: switch.Say, lease: dhcp.Lease | None = None,
 ) -> None:
     """Prove `new` next to `old`, send it what is new, point to it. Raises Refused when it does not
-    serve; what serves was not touched then, or has everything again."""
+    serve, and Lost when the server of its `lease` turns out not to agree; what serves was not
+    touched then, or has everything again."""
     known = link.side_of(releases, new)
     if known is not None and old is not None:  # still there for its connections: a quick way back
         met = staging.met(link.static(new))
         return _exchange(releases, owner, old, new, known.mac, met, wanted, say)
     network.require(new.plan.taps[0].bridge)
     say(f'starting release {new.number} on a stage')
-    with _proved(releases, owner, new, wanted, say) as (stage, mac):
+    with _proved(releases, owner, new, wanted, say, lease) as (stage, mac, server):
         say(f'release {new.number} serves there')
         met = stage.introduced()
+        if old is not None and server and server.taken:
+            leasing.renew(owner, old, new, server.lease, server.taken)
         if old is None or not _same_place(old, new):
             _join(releases, owner, old, new, mac, met, wanted, say)
         else:
@@ -67,12 +70,12 @@ def take_over(
 
 def rehearse(
     releases: Releases, owner: str, release: model.Release, wanted: config.Unikernel,
-    say: switch.Say, judge: asked.Judge | None = None,
+    say: switch.Say, lease: dhcp.Lease | None = None, judge: asked.Judge | None = None,
 ) -> None:
     """Prove `release` on a stage, and end it again; raises Refused when it does not serve there, or
     `judge` does. What serves has the same address, and never hears of it."""
     say(f'trying release {release.number} on a stage')
-    with _proved(releases, owner, release, wanted, say, judge):
+    with _proved(releases, owner, release, wanted, say, lease, judge):
         launcher.stop(releases, release)
     consoles.set_apart(releases, release)
 
@@ -80,15 +83,19 @@ def rehearse(
 @contextlib.contextmanager
 def _proved(
     releases: Releases, owner: str, new: model.Release, wanted: config.Unikernel,
-    say: switch.Say, judge: asked.Judge | None = None,
-) -> Iterator[tuple[staging.Stage, str]]:
-    """`new` on a stage, serving: the stage, its hardware address. It is ended when it does not
-    serve, or when what is done with it fails."""
+    say: switch.Say, lease: dhcp.Lease | None, judge: asked.Judge | None = None,
+) -> Iterator[tuple[staging.Stage, str, replay.Replay | None]]:
+    """`new` on a stage, serving: the stage, its hardware address, and the server there of its
+    `lease`. It is ended when it does not serve, or when what is done with it fails."""
     static, own = link.static(new), link.addresses(link.static(new))
     questions = asked.on_stage(wanted, own)
     for text in questions.said:
         say(text)
-    with staging.stage(owner, static) as stage:
+    with contextlib.ExitStack() as kept:
+        others = replay.neighbour(lease) if lease else ()
+        stage = kept.enter_context(staging.stage(owner, static, others))
+        server = kept.enter_context(
+            replay.opened(stage, lease, new.plan.taps[0].mac)) if lease else None
         for one in stage.played:
             if one.gateway and not one.mac:
                 say(f'nobody on {stage.real} answers for the gateway {one.address} yet')
@@ -96,16 +103,35 @@ def _proved(
         try:
             printed = launcher.start(releases, staged, owner)
             stage.admit()
+            gone = switch.dead(releases, new)
+            if server:
+                gone = _leased(server, questions.now[0].within, gone)
             with stage.entered():
-                health.prove(questions.now, printed, switch.dead(releases, new), own)
+                health.prove(questions.now, printed, gone, own)
                 if judge is not None:
                     judge(own[0], asked.named_port(wanted))
             macs = [stage.mac(address) for address in own]  # it answers for each of them
-            yield stage, macs[0]
+            yield stage, macs[0], server
         except BaseException:
             if not switch.is_live(releases, new):
                 launcher.stop(releases, new)
             raise
+
+
+def _leased(server: replay.Replay, within: str, gone: health.Dead) -> health.Dead:
+    """Wait until the release has taken its lease: `gone`, from now on asked with an ear for what it
+    asks the `server`."""
+    if not server.wait(config.seconds(within), gone) and not gone():
+        raise errors.Refused(
+            f'it took no address by DHCP within {within}', hint='is the image built for DHCP? '
+            'Else say mode: static in mirage.yml, with compiled_in: true where it has its address',
+        )
+
+    def hearing() -> errors.Refused | None:
+        server.answer()
+        return gone()
+
+    return hearing
 
 
 def _exchange(

@@ -1,11 +1,12 @@
-/* DHCP (RFC 2131), the client's four messages; everything is broadcast. */
+/* DHCP (RFC 2131), the client's four messages, broadcast; but of renewals every other one is sent to
+   the server alone. */
 #include "stack.h"
 
 enum { DISCOVER = 1, OFFER, REQUEST, PACK = 5, NAK };
 enum { RETRY_MS = 2000, OPTIONS_AT = 8 + 240 };
 
 static bool using, sent;
-static uint32_t offered, server, sent_at, renew_ms;
+static uint32_t offered, server, sent_at, renew_ms, renewals;
 
 static void dhcp_send(int type)
 {
@@ -31,7 +32,7 @@ static void dhcp_send(int type)
     *option = 255;
     put32(udp, 68 << 16 | 67);
     put16(udp + 4, 300 + 8); /* no checksum: UDP over IPv4 may go without */
-    ip4_send(UDP, 0xffffffff, udp, 300 + 8);
+    ip4_send(UDP, address.ip && renewals++ % 2 == 0 ? server : 0xffffffff, udp, 300 + 8);
     sent = true;
     sent_at = now();
 }

@@ -110,12 +110,32 @@ def test_releases_run_next_to_each_other_where_the_network_allows(text: str, nex
     assert (unikernel(text).overlapped is not None) == next_to
 
 
+DIRECT = 'network: {mode: direct, bridge: br0}'
+
+
+@pytest.mark.parametrize(('text', 'next_to'), [
+    (DIRECT, True),
+    (f'{DIRECT}, switch: overlap', True),
+    (f'{DIRECT}, switch: replace', False),
+    (f'{DIRECT}, blocks: {{d: {{path: /d}}}}', False),
+    (f'{DIRECT}, blocks: {{d: {{path: /d}}}}, switch: overlap', True),
+    ('network: {mode: direct, interface: tap0}', False),
+    (STATIC, False),
+    ('networks: {a: {mode: direct, bridge: br0}, b: {mode: direct, bridge: br1}}', False),
+])
+def test_releases_share_an_address_by_dhcp_where_it_is_their_only_network(
+    text: str, next_to: bool
+) -> None:
+    assert unikernel(text).leased == next_to
+
+
 def test_overlap_where_it_cannot_be_is_refused() -> None:
     with pytest.raises(errors.Refused) as refused:
-        unikernel('network: {mode: direct, bridge: br0}, switch: overlap')
+        unikernel('network: {mode: direct, interface: tap0}, switch: overlap')
     assert refused.value.reason == (
-        'f:1:68: www has switch: overlap, which wants one static network with bridge and ipv4 or '
-        'ipv6, and no interface, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}'
+        'f:1:72: www has switch: overlap, which wants one network with bridge and no interface, by '
+        'DHCP or static with ipv4 or ipv6, such as network: {mode: static, bridge: br0, ipv4: '
+        '192.0.2.10/24}; or mode: socket with a port, and no disk to write to'
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mirage_hooks import config
+from mirage_hooks.state import model
 from mirage_hooks.switching import asked
 
 OWN = ('10.0.0.2',)
@@ -112,3 +113,19 @@ def test_after_the_switch_it_is_asked_again_what_goes_over_the_network(
         image='x', network=static, health=health, arguments=('--port=80',),
     )
     assert asked.again(wanted, own, address) == found
+
+
+@pytest.mark.parametrize(('leased', 'lasting'), [
+    (False, (config.Health(tcp='10.0.0.2:80'),)), (True, ()),
+])
+def test_an_address_by_dhcp_is_not_asked_as_long_as_it_runs_for_it_may_be_another_by_now(
+    leased: bool, lasting: tuple[config.Health, ...]
+) -> None:
+    static = config.Static(bridge='br0', ipv4='10.0.0.2/24')
+    release = model.Release(
+        number=1, unikernel='www', commit='', path='', blob='', digest='', size=1, description='',
+        fingerprint='', slot='blue', created=1, plan=model.Plan(target='spt', command=()),
+        network=static, leased=leased,
+    )
+    wanted = config.Unikernel(image='x', arguments=('--port=80',))
+    assert asked.lasting(wanted, release) == lasting

@@ -101,6 +101,16 @@ def test_dhcp_pushed_served_replaced_crashed_and_removed(site: Pushed, leases: L
     assert len(leases.given()) == 3
 
 
+def test_it_is_said_why_one_release_is_stopped_before_the_other(
+    site: Pushed, leases: Leases
+) -> None:
+    site.push()
+    assert (
+        'www: release 1 is stopped first: a unix image takes another hardware address at each '
+        'start, and another lease with it\n'
+    ) in re.sub(r' +\n', '\n', site.push())
+
+
 def test_an_image_that_ends_gives_the_bridge_back_to_the_old_one(
     site: Pushed, leases: Leases
 ) -> None:

@@ -16,9 +16,10 @@ from typing import ClassVar
 import pytest
 
 from mirage_hooks.host import processes, sharing
-from tests import wired
+from tests import dhcp, wired
 from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import until
+from tests.switching import test_leasing as leasing
 from tests.wired import Wired
 
 KILLED = ROOT / 'tests' / 'killed.py'
@@ -95,11 +96,31 @@ class Bridge(Wired):
         return f'release-{self.version:04}'
 
 
-Victim = Port | Bridge
-TROUBLE = sharing.trouble()
+class Lease(leasing.Leased):
+    """The same with an address by DHCP."""
+
+    MODE = 'side by side by DHCP'
+    STRIDE, STEPS = STRIDE, 20
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, 'dnsmasq')
+
+    def set_out(self) -> None:
+        self.configure(drain='100ms', confirm='0s', keep=1)
+        self.start()
+
+    def publish_next(self, bad: bool = False) -> str:
+        self.release(leasing.bad(self.version + 1) if bad else None)
+        git(self.host, '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+        return f'release-{self.version:04}'
+
+
+Victim = Port | Bridge | Lease
+TROUBLE, LEASING = sharing.trouble(), leasing.LACKING or dhcp.missing('dnsmasq')
 NEEDED = {
     Port: (), Shared: (pytest.mark.skipif(bool(TROUBLE), reason=TROUBLE or 'nothing'),),
     Bridge: (pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing'),),
+    Lease: (pytest.mark.skipif(bool(LEASING), reason=LEASING or 'nothing'),),
 }
 QUICK = ((Port, 'a good image', 'before'), (Port, 'a rollback', 'after'),
          (Shared, 'a good image', 'after'), (Shared, 'a rollback', 'before'),
@@ -163,7 +184,7 @@ class Story:
 @pytest.mark.parametrize(('victim', 'case', 'when'), [
     pytest.param(kind, case, when, id=f'{kind.MODE}-{case}-{when}', marks=[
         *([] if (kind, case, when) in QUICK else [pytest.mark.long]), *NEEDED[kind]])
-    for kind in (Port, Shared, Bridge) for case in CASES for when in ('before', 'after')
+    for kind in (Port, Shared, Bridge, Lease) for case in CASES for when in ('before', 'after')
 ], indirect=['victim'])
 def test_killed_at_every_step(
     victim: Victim, case: str, when: str, record_property: Record
@@ -224,6 +245,7 @@ def test_interrupted_after_every_step_the_one_or_the_other_release_serves_at_onc
     pytest.param(Port, id=Port.MODE),
     pytest.param(Shared, id=Shared.MODE, marks=[*NEEDED[Shared]]),
     pytest.param(Bridge, id=Bridge.MODE, marks=[pytest.mark.long, *NEEDED[Bridge]]),
+    pytest.param(Lease, id=Lease.MODE, marks=[pytest.mark.long, *NEEDED[Lease]]),
 ], indirect=True)
 def test_killed_at_random_moments(victim: Victim, record_property: Record) -> None:
     chance, story = random.Random(7), Story(victim)
