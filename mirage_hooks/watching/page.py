@@ -92,7 +92,7 @@ def text(folders: Iterable[Path]) -> str:
     everything = [one for repository in shown for one in repository.unikernels]
     events = sorted((one for repository in shown for one in repository.events),
                     key=lambda one: one.entry.at, reverse=True)
-    made: str = _environment().get_template('page.html').render(
+    made: str = _environment().get_template('page.html.jinja').render(
         now=now, every=EVERY, version=__version__, host=os.uname().nodename, repositories=shown,
         bad=[one for one in everything if one.mark == 'bad'],
         warned=[one for one in everything if one.mark == 'warn'],
