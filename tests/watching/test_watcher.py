@@ -12,7 +12,7 @@ import pytest
 import pytest_mock
 import yaml
 
-from mirage_hooks.host import children
+from mirage_hooks.host import children, sharing
 from mirage_hooks.messages import errors
 from mirage_hooks.state import watched
 from mirage_hooks.watching.watcher import One, Watcher
@@ -152,11 +152,14 @@ def test_a_bad_image_of_today_gives_way_to_the_one_before(site: Watched) -> None
     releases.save(aged)
     site.begin()
     until(lambda: 'refused' in site.events(), pause=0.2)
-    assert [one for one in site.deployment.events() if one[0] != 'silent'] == [
-        ('deployed', 1), ('deployed', 2), ('restarted', 2), ('rolled back', 1), ('refused', 2)]
+    fresh = 2 if sharing.trouble() else 3  # an instance of its own, where both can listen
+    assert [one for one in site.deployment.events() if one[0] not in ('silent', 'drained')] == [
+        ('deployed', 1), ('deployed', 2), ('restarted', fresh), ('rolled back', 1),
+        ('refused', fresh)]
     assert site.deployment.page() == 'one'
     failure = releases.failure()
-    assert failure is not None and failure.reason.startswith('release 2 was silent: http://')
+    assert failure is not None and failure.reason.startswith(
+        f'release {fresh} was silent: http://')
     assert site.deployment.mirage('pull').returncode == 0
     assert site.deployment.page() == 'one', 'it is not tried again'
 
@@ -266,6 +269,7 @@ def test_what_is_converged_with_a_restart_is_told_too(site: Watched) -> None:
     hook = site.deployment.host / '.git/hooks/post-merge'
     hook.unlink()
     text = yaml.safe_load(site.deployment.config.read_text())
+    text['unikernels']['www']['switch'] = 'replace'
     text['unikernels']['blog'] = {'image': 'xen/latest', 'network': {'mode': 'socket'}}
     site.deployment.configure(yaml.safe_dump(text))
     stop(site.deployment)
