@@ -21,7 +21,8 @@ TROUBLE = sharing.trouble()
 pytestmark = pytest.mark.skipif(bool(TROUBLE), reason=TROUBLE or 'nothing')
 SWITCHES = 5
 
-# Answers as late as its visitor wants, and several at once; at each address.
+# Answers as late as its visitor wants, and several at once; at each address, but only once it
+# listens at all of them: what begins to listen after it was proved is tried by itself.
 SLOW = """#!{python} -IS
 import socket, sys, threading, time
 flags = dict(argument.partition('=')[::2] for argument in sys.argv[1:])
@@ -36,9 +37,11 @@ def answer(visitor):
                 return
         visitor.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n{page}')
 {before}
+servers = []
 for address in {addresses}:
     family = socket.AF_INET6 if ':' in address else socket.AF_INET
-    server = socket.create_server((address, int(flags['--port'])), family=family)
+    servers.append(socket.create_server((address, int(flags['--port'])), family=family))
+for server in servers:
     threading.Thread(target=serve, args=(server,)).start()
 {after}
 """
@@ -205,12 +208,12 @@ def test_several_ports_of_one_image_are_switched_together(deployment: Deployment
     second = free_port()
     also = (f"server = socket.create_server(('127.0.0.1', {second}))\n"
             'threading.Thread(target=serve, args=(server,)).start()')
-    deployment.publish(slow('page 1', after=also), f'{1:040x}')
+    deployment.publish(slow('page 1', also), f'{1:040x}')
     deployment.clone()
     assert deployment.mirage('deploy').returncode == 0
     with Visitors(deployment.port) as one, Visitors(second) as other:
         for number in range(2, 5):
-            said = switched(deployment, number, slow(f'page {number}', after=also))
+            said = switched(deployment, number, slow(f'page {number}', also))
             assert f'www: new connections go to release {number}' in said
     for visitors in (one, other):
         assert visitors.answers == sorted(visitors.answers)
