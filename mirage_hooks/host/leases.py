@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import struct
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..messages import errors
-from . import dhcp, namespace, network, programs
+from . import bpf, dhcp, namespace, network, programs
 
 if TYPE_CHECKING:
     import socket
@@ -119,11 +118,8 @@ def heard(links: list[socket.socket], within: float, port: int) -> Iterator[dhcp
 def opened(interface: str, port: int, kind: int = IP) -> Iterator[socket.socket]:
     """What comes to the UDP `port` at `interface` (with ALL: also what goes out there), and what is
     sent there. The kernel drops the rest: a busy one's would leave no room for it."""
-    import ctypes
     import socket
 
-    code = _to(port)
-    kept = ctypes.create_string_buffer(code, len(code))
     try:
         # Of no protocol until it is bound: it would hear every interface, and take 15 ms to bind.
         link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -131,8 +127,7 @@ def opened(interface: str, port: int, kind: int = IP) -> Iterator[socket.socket]
         raise _mute(error) from None
     with link:
         try:
-            link.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, struct.pack(
-                '@HP', len(code) // 8, ctypes.addressof(kept)))
+            bpf.attach(link, ATTACH_FILTER, _to(port))
             link.bind((interface, kind))
         except OSError as error:
             raise _mute(error) from None
@@ -140,12 +135,11 @@ def opened(interface: str, port: int, kind: int = IP) -> Iterator[socket.socket]
 
 
 def _to(port: int) -> bytes:
-    """Classic BPF: what comes by IPv4 and UDP to `port`."""
-    load_byte, load_half, load_head, load_behind, equal, end = 0x30, 0x28, 0xB1, 0x48, 0x15, 0x06
-    return b''.join(struct.pack('=HBBI', *line) for line in (
-        (load_half, 0, 0, 12), (equal, 0, 6, IP), (load_byte, 0, 0, 23), (equal, 0, 4, 17),
-        (load_head, 0, 0, 14), (load_behind, 0, 0, 14 + 2), (equal, 0, 1, port),
-        (end, 0, 0, 0xFFFF), (end, 0, 0, 0),
+    """What comes by IPv4 and UDP to `port`."""
+    return bpf.program((
+        (bpf.HALF, 0, 0, 12), (bpf.EQUAL, 0, 6, IP), (bpf.BYTE, 0, 0, 23), (bpf.EQUAL, 0, 4, 17),
+        (bpf.HEAD, 0, 0, 14), (bpf.BEHIND, 0, 0, 14 + 2), (bpf.EQUAL, 0, 1, port),
+        (bpf.RETURN, 0, 0, 0xFFFF), (bpf.RETURN, 0, 0, 0),
     ))
 
 

@@ -11,12 +11,11 @@ import contextlib
 import errno
 import os
 import socket
-import struct
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from . import sockets
+from . import bpf, sockets
 
 PIDFD_GETFD = 438  # on every processor
 ATTACH_PROGRAM = 51  # SO_ATTACH_REUSEPORT_CBPF
@@ -127,7 +126,7 @@ def steer(those: list[Listener], live: int, proved: int | None = None) -> None:
     `proved`; raises OSError."""
     for one in those:
         with _again(one) as found:
-            _attach(found, _program(live, live if proved is None else proved))
+            bpf.attach(found, ATTACH_PROGRAM, _program(live, live if proved is None else proved))
 
 
 def close(those: list[Listener]) -> None:
@@ -149,26 +148,16 @@ def _again(one: Listener) -> socket.socket:
 
 
 def _program(live: int, proved: int) -> bytes:
-    """Classic BPF: a packet from SOURCE, or from ::1 with CLASS, to `proved`, others to `live`."""
-    load_byte, load, shift, both, equal, end = 0x30, 0x20, 0x74, 0x54, 0x15, 0x06
+    """A packet from SOURCE, or from ::1 with CLASS, to `proved`, others to `live`."""
     class_bits = 0x0FC00000  # without the last two, which are the network's own
-    code = [
-        (load_byte, 0, 0, NETWORK), (shift, 0, 0, 4), (equal, 0, 2, 4),
-        (load, 0, 0, NETWORK + 12),
-        (equal, 11, 12, int.from_bytes(socket.inet_aton(SOURCE), 'big')),
-        (load, 0, 0, NETWORK), (both, 0, 0, class_bits), (equal, 0, 9, CLASS << 20),
-        (load, 0, 0, NETWORK + 8), (equal, 0, 7, 0),
-        (load, 0, 0, NETWORK + 12), (equal, 0, 5, 0),
-        (load, 0, 0, NETWORK + 16), (equal, 0, 3, 0),
-        (load, 0, 0, NETWORK + 20), (equal, 0, 1, 1),
-        (end, 0, 0, proved), (end, 0, 0, live),
-    ]
-    return b''.join(struct.pack('=HBBI', *line) for line in code)
-
-
-def _attach(found: socket.socket, code: bytes) -> None:
-    import ctypes
-
-    kept = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack('@HP', len(code) // 8, ctypes.addressof(kept))
-    found.setsockopt(socket.SOL_SOCKET, ATTACH_PROGRAM, program)
+    return bpf.program((
+        (bpf.BYTE, 0, 0, NETWORK), (bpf.SHIFT, 0, 0, 4), (bpf.EQUAL, 0, 2, 4),
+        (bpf.WORD, 0, 0, NETWORK + 12),
+        (bpf.EQUAL, 11, 12, int.from_bytes(socket.inet_aton(SOURCE), 'big')),
+        (bpf.WORD, 0, 0, NETWORK), (bpf.AND, 0, 0, class_bits), (bpf.EQUAL, 0, 9, CLASS << 20),
+        (bpf.WORD, 0, 0, NETWORK + 8), (bpf.EQUAL, 0, 7, 0),
+        (bpf.WORD, 0, 0, NETWORK + 12), (bpf.EQUAL, 0, 5, 0),
+        (bpf.WORD, 0, 0, NETWORK + 16), (bpf.EQUAL, 0, 3, 0),
+        (bpf.WORD, 0, 0, NETWORK + 20), (bpf.EQUAL, 0, 1, 1),
+        (bpf.RETURN, 0, 0, proved), (bpf.RETURN, 0, 0, live),
+    ))
