@@ -94,7 +94,8 @@ class Live:
         self.context.switched = True
         launcher.stop(releases, release)
         for side in others.sides if others is not None and not others.bridge else ():
-            if kept := releases.release(side.release):  # it has the port
+            kept = releases.release(side.release)
+            if kept is not None and kept.number != release.number:  # it has the port
                 launcher.stop(releases, kept)
         return ended.End(None, self.context.intent.reason)
 

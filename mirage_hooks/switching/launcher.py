@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +24,9 @@ from ..host import (
 from ..state import files, model, secret
 from ..state.releases import Releases, set_shared
 from . import asking, consoles
+
+if TYPE_CHECKING:
+    import psutil
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
@@ -147,16 +151,14 @@ def stop(releases: Releases, release: model.Release) -> None:
 
 def listens(folder: Path, port: int) -> bool:
     """Whether the release in `folder` listens on TCP `port`: its answers are not a stranger's."""
-    found = [process for mark, process in processes.marked(folder.parent) if mark == folder]
     # The walls were there before the image, and it takes milliseconds to look at each.
-    return any(processes.listens(process, port) for process in reversed(found))
+    return any(processes.listens(process, port) for process in reversed(_processes(folder)))
 
 
 def listening(releases: Releases, release: model.Release) -> list[listeners.Listener]:
     """The listeners of `release`; raises OSError when they cannot be reached."""
-    folder = releases.folder(release.number)
-    return listeners.of(process.pid for mark, process in processes.marked(folder.parent)
-                        if mark == folder)
+    found = _processes(releases.folder(release.number))
+    return listeners.of(process.pid for process in found)
 
 
 def all_listening(releases: Releases) -> frozenset[int]:
@@ -167,9 +169,8 @@ def all_listening(releases: Releases) -> frozenset[int]:
 
 def serves(releases: Releases, release: model.Release, port: int) -> bool:
     """Whether `release` has taken our connection from `port`."""
-    folder = releases.folder(release.number)
-    return any(processes.connected(process, port)
-               for mark, process in processes.marked(folder.parent) if mark == folder)
+    found = _processes(releases.folder(release.number))
+    return any(processes.connected(process, port) for process in found)
 
 
 def shared(releases: Releases, release: model.Release) -> model.Shared:
@@ -192,10 +193,15 @@ def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
     if tracer := _tracers.pop(str(folder), None):
         tracer.end()
-    processes.end([process for mark, process in processes.marked(folder.parent) if mark == folder])
+    processes.end(_processes(folder))
     child = _children.pop(str(folder), None)
     if child:
         child.wait()
+
+
+def _processes(folder: Path) -> list[psutil.Process]:
+    """Those of the release in `folder`."""
+    return [process for mark, process in processes.marked(folder.parent) if mark == folder]
 
 
 def _scripted(folder: Path, plan: model.Plan) -> model.Plan:
