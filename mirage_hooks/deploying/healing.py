@@ -96,7 +96,7 @@ def _restarted(
     candidates = Candidates(context)
     candidates.digest_secrets(silence.unikernel, wanted)
     same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
-    if same and changeover.proves(releases, current, current, wanted):
+    if same and changeover.foreseen(context, releases, current, current, wanted)[0]:
         try:
             return [_next_to(context, candidates, silence, releases, current, wanted)]
         except errors.Unavailable as missing:
