@@ -135,14 +135,12 @@ def _repository(folder: Path, at: str, now: float) -> Shown:
         repository = Repository(folder)
         found = rows.found(repository, '')
         state = store.opened(repository.state)
-        wanted = {} if found.wrong else store.settings(
-            repository.config_path(), state.root).unikernels
     except errors.Refused as refused:
         return Shown(str(folder), refused)
     link = _commits(repository, state)
     entries = [one for one in journal.entries(state.history) if now - one.at < watched.KEPT]
     unikernels = tuple(
-        _unikernel(f'{at}-{number}', row, state, wanted.get(row['name']), link, now)
+        _unikernel(f'{at}-{number}', row, state, found.wanted.get(row['name']), link, now)
         for number, row in enumerate(found.rows, 1))
     places = {one.row['name']: one.at for one in unikernels}
     return Shown(

@@ -24,12 +24,13 @@ Row = dict[str, Any]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What `status` found; `wrong` is what is wrong with mirage.yml, `counted` how often things
-    happened to each unikernel."""
+    """What `status` found; `wrong` is what is wrong with mirage.yml, whose unikernels are `wanted`,
+    `counted` how often things happened to each."""
 
     fields: dict[str, Any]
     wrong: errors.Refused | None
     counted: dict[str, counts.Counts] = {}
+    wanted: dict[str, config.Unikernel] = {}
 
     @property
     def rows(self) -> list[Row]:
@@ -70,7 +71,7 @@ def found(repository: Repository, only: str) -> Found:
         'left': leftover.left(state, facts.owner(state.root)), 'keeper': pipe.keeps(state.root),
         'cron': state.last_run(), 'cron_succeeded': state.last_run(well=True),
         'fetch_failed': state.trouble('pull'), 'unikernels': rows,
-    }, wrong, counted)
+    }, wrong, counted, wanted)
 
 
 def url(wanted: config.Unikernel, release: model.Release) -> str:
