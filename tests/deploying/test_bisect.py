@@ -19,7 +19,7 @@ from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import processes
 from tests.deployment import Deployment, git, run, web
 from tests.patience import PATIENCE, until
-from tests.whole.test_killed import KILLED
+from tests.whole.test_killed import KILLED, steps_of
 
 CRASHES = 'sys.exit(2)'
 ASK = """
@@ -373,8 +373,7 @@ def test_killed_at_every_step_it_leaves_nothing(
         # Walls that were just being built may take a moment to fall.
         until(lambda: {mark for mark, _ in processes.marked(root)} == {folder})
         assert not (root / 'gate').exists()
-        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
-        if through and int(through[1]) < step:
+        if (through := steps_of(done)) and through < step:
             break
         ended += done.returncode == (-signal.SIGKILL if signalled == 'SIGKILL' else 130)
         step += 1

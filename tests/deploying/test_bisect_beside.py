@@ -3,7 +3,6 @@ of what serves, which is asked all the while from the wire and from the host."""
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from tests import wired
 from tests.deploying.test_bisect import steps, verdicts
 from tests.deployment import git, run
 from tests.switching.test_overlap import NOTHING, Load, costs
-from tests.whole.test_killed import BAD, KILLED
+from tests.whole.test_killed import BAD, KILLED, steps_of
 from tests.wired import Wired
 
 pytestmark = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
@@ -110,8 +109,7 @@ def test_killed_on_the_way_it_leaves_nothing_on_the_host(
         assert published.links() == links
         assert not (published.state().root / 'gate').exists()
         published.alone(2)
-        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
-        if through and int(through[1]) < step:
+        if (through := steps_of(done)) and through < step:
             break
         ended += done.returncode == (-signal.SIGKILL if signalled == 'SIGKILL' else 130)
         step += 3

@@ -181,6 +181,12 @@ class Story:
         self.before, self.serves = self.serves, self.victim.publish_next()
 
 
+def steps_of(done: subprocess.CompletedProcess[str]) -> int:
+    """How many steps there were, as KILLED says when it got through; 0 when it did not."""
+    found = re.search(r'^steps: (\d+)$', done.stdout, re.M)
+    return int(found[1]) if found else 0
+
+
 @pytest.mark.parametrize(('victim', 'case', 'when'), [
     pytest.param(kind, case, when, id=f'{kind.MODE}-{case}-{when}', marks=[
         *([] if (kind, case, when) in QUICK else [pytest.mark.long]), *NEEDED[kind]])
@@ -197,15 +203,14 @@ def test_killed_at_every_step(
             str(victim.host), *command.split(), cwd=victim.folder,
         )
         story.check(case)
-        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
         # After a step that fails there is nothing to be killed after: it goes on.
-        if through and int(through[1]) < step:
+        if (through := steps_of(done)) and through < step:
             break
         killed += done.returncode == -signal.SIGKILL
         step += victim.STRIDE
     assert killed > victim.STEPS / victim.STRIDE, done.stdout
     # A switch back to what is drained still takes fewer steps than one to what has drained.
-    assert victim.STRIDE > 1 or killed >= int(through[1]), 'a step went by'
+    assert victim.STRIDE > 1 or killed >= through, 'a step went by'
     record_property(f'SIGKILL {when} every step of {case}, {victim.MODE}',
                     f'{killed} kills, all recovered')
 
@@ -228,9 +233,9 @@ def test_interrupted_after_every_step_the_one_or_the_other_release_serves_at_onc
         )
         until(lambda: victim.page() in (story.before, story.serves))
         story.check(case)
-        through = re.search(r'^steps: (\d+)$', done.stdout, re.M)
+        through = steps_of(done)
         assert through, done.stderr
-        if int(through[1]) < step:
+        if through < step:
             break
         # After a step that fails there is nothing to be interrupted after: it goes on.
         assert (done.returncode == 130) == ('at the step\n' in done.stdout), done.stderr
