@@ -116,8 +116,9 @@ def begin(
     gone = dead(releases, release)
     _introduce(release, gone)
     health.prove(health.questions(wanted), printed, gone)
-    launcher.let_go(releases, release)
     health.watch(config.seconds(wanted.confirm), gone)
+    # Not before: who answers on its first port may be about to listen on its second.
+    launcher.let_go(releases, release)
 
 
 def _introduce(release: model.Release, gone: health.Dead) -> None:

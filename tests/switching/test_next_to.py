@@ -220,6 +220,20 @@ def test_several_ports_of_one_image_are_switched_together(deployment: Deployment
         assert set(visitors.answers) == {f'page {number}' for number in range(1, 5)}
 
 
+def test_a_port_that_is_opened_while_the_first_release_is_watched_is_shared_too(
+    deployment: Deployment
+) -> None:
+    deployment.configure(confirm='3s')
+    late = f"time.sleep(0.5); serve(socket.create_server(('127.0.0.1', {free_port()})))"
+    deployment.publish(slow('page 1', after=late), f'{1:040x}')
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    deployment.configure()
+    assert 'www: new connections go to release 2' in switched(
+        deployment, 2, slow('page 2', after=late))
+    assert deployment.page() == 'page 2'
+
+
 def test_after_a_rollback_in_time_nothing_is_started(slowly: Deployment) -> None:
     switched(slowly, 2)
     switched(slowly, 3)
