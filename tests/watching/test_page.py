@@ -108,9 +108,10 @@ def test_the_story_of_a_day_is_the_one_that_status_tells(twice: Deployment) -> N
     second = twice.current()
     for minutes, value in ((90, watched.SILENT), (30, 4), (20, 8)):
         watched.note(releases.root, now - 60 * minutes, value)
+    at = journal.now()
     for event, reason in (('silent', 'no answer, 3 times in a row'), ('restarted', 'no answer')):
         journal.append(twice.state().history, journal.Entry(
-            at=journal.now(), unikernel='www', event=event, trigger='watcher', release=2,
+            at=at, unikernel='www', event=event, trigger='watcher', release=2,
             commit=second.commit, reason=reason, gap=0.25 * (event == 'restarted')))
     twice.publish(web('three', "print('<b>it fails</b>', flush=True); sys.exit(2)"), 'c' * 40)
     git(twice.host, 'pull', '-q', f'file://{twice.hub}', 'master')
