@@ -24,6 +24,16 @@ Switch = Annotated[
     ),
 ]
 
+TWO_WRITERS = (
+    'has switch: overlap and a disk that both releases would write to at once: leave switch out, '
+    'or give the disk read_only: true (unix, virtio and Xen)'
+)
+APART = (
+    'has switch: overlap, which wants one network with bridge and no interface, by DHCP or static '
+    'with ipv4 or ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; or '
+    'mode: socket with a port'
+)
+
 
 class Unikernel(Mapping, frozen=True):
     """A named thing that should run."""
@@ -107,11 +117,10 @@ class Unikernel(Mapping, frozen=True):
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
-        elif self.switch == 'overlap' and not (self.alone or self.leased or self.shares):
-            yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
-                        'network with bridge and no interface, by DHCP or static with ipv4 or '
-                        'ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; '
-                        'or mode: socket with a port, and no disk to write to')
+        elif self.switch == 'overlap' and self.writes:
+            yield Wrong(('switch', 'blocks'), TWO_WRITERS)
+        elif self.switch == 'overlap' and not (self.overlapped or self.leased or self.shares):
+            yield Wrong(('switch', 'network', 'networks'), APART)
 
     @property
     def interfaces(self) -> dict[str, Network]:
@@ -138,29 +147,30 @@ class Unikernel(Mapping, frozen=True):
     @property
     def leased(self) -> bool:
         """Whether the same may be with an address by DHCP."""
-        return self._overlaps and type(self._bridged) is Direct
+        return self._overlaps and type(self.bridged) is Direct
 
     @property
     def _overlaps(self) -> bool:
-        return self.switch == 'overlap' or (self.switch is None and not self._writes)
+        # Never with a disk to write to: one disk has one writer.
+        return self.switch != 'replace' and not self.writes
 
     @property
     def shares(self) -> bool:
-        """Whether two releases may listen on its port at once: never with one disk to write to."""
-        return self.port is not None and self.switch != 'replace' and not self._writes
+        """Whether two releases may listen on its port at once."""
+        return self.port is not None and self._overlaps
 
     @property
-    def _writes(self) -> bool:
+    def writes(self) -> bool:
         return any(not block.read_only for block in self.blocks.values())
 
     @property
     def alone(self) -> Static | None:
         """Its only network, where two can live side by side on it with static addresses."""
-        own = self._bridged
+        own = self.bridged
         return own if isinstance(own, Static) and (own.ipv4 or own.ipv6) else None
 
     @property
-    def _bridged(self) -> Direct | None:
+    def bridged(self) -> Direct | None:
         """Its only network, where each release joins a bridge with a tap of its own."""
         own = list(self.interfaces.values())
         if len(own) != 1 or isinstance(own[0], Socket):

@@ -29,6 +29,8 @@ def follow(
             return 0.0
     elif old is not None and wanted.port and _listens(context, releases, old, new, wanted, trial):
         return 0.0
+    if old is not None and (why := overlap.obstacle(wanted)):
+        say(leasing.FIRST.format(old.number, why))
     if releases.overlap() is not None:
         releases.set_overlap(None)
         context.tidy(sweep=False)
@@ -47,7 +49,7 @@ def foreseen(
     elif wanted.port is not None:
         why = next_to.obstacle(releases, old, new, wanted)
     else:
-        return overlap.possible(old, new, wanted), ''
+        return overlap.possible(old, new, wanted), overlap.obstacle(wanted)
     return not why, why
 
 

@@ -204,7 +204,7 @@ class Deployment:
     def _tried(self, serving: model.Release | None, new: model.Release) -> None:
         """Try `new` apart from what serves, unless the gate has, or the switch itself will."""
         proves_itself = changeover.proves(self.releases, serving, new, self.wanted)
-        if not self.candidates.passed_gate(new) and trial.needed(self.wanted, proves_itself):
+        if not proves_itself and not self.candidates.passed_gate(new):
             request = self.candidates.requests[new.number]
             trial.held(self.context, self.releases, self.wanted, new, request)
 

@@ -34,7 +34,7 @@ def held(
         except leasing.Lost as lost:
             say(f'not tried: {lost.reason}')
             return False
-    elif spare is None and not overlap.possible(None, new, wanted):
+    elif spare is None and not overlap.staged(wanted):
         return False
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
@@ -53,12 +53,6 @@ def held(
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(releases, context.owner, tried, wanted, say, lease, judge)
     return True
-
-
-def needed(wanted: config.Unikernel, next_to: bool) -> bool:
-    """Whether a new release is to be tried: `next_to` what serves it proves itself on its way, but
-    with the disks that it would then write to."""
-    return not next_to or any(not block.read_only for block in wanted.blocks.values())
 
 
 def _apart(

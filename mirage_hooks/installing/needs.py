@@ -10,7 +10,7 @@ from .. import config, image, targets
 from ..git.repository import Repository
 from ..host import devices, facts, link, network, privilege, programs, sharing
 from ..state import model, secret, store
-from ..switching import asked, conflicts, fitting, leasing, next_to, preflight
+from ..switching import asked, conflicts, fitting, leasing, next_to, overlap, preflight
 from .finding import Finding, Found, fine, looked, note, problem, refused
 
 
@@ -145,6 +145,8 @@ def _bridges(name: str, wanted: config.Unikernel, target: str) -> Found:
                 yield note(name, f'it switches by `replace`: {leasing.CHANGES}')
             elif wanted.overlapped or wanted.leased:
                 yield from _overlap(name, wanted)
+            elif why := overlap.obstacle(wanted):
+                yield note(name, f'it switches by `replace`: {why}')
         if one.interface:
             yield _interface(
                 name, f'interface {one.interface}', one.interface,
@@ -189,7 +191,7 @@ def _next_to(name: str, wanted: config.Unikernel, host: model.Host) -> Found:
 
 def _left(name: str, wanted: config.Unikernel) -> Found:
     """The questions that no trial answers, where one is held."""
-    static = wanted.overlapped if os.geteuid() == 0 else None
+    static = wanted.alone if overlap.staged(wanted) else None
     if wanted.port is not None:
         found = asked.on_port(wanted, wanted.port)
     elif static is not None:

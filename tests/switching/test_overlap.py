@@ -321,13 +321,13 @@ def test_what_the_stage_cannot_be_asked_is_asked_after_the_switch_and_gives_ever
 
 
 @pytest.mark.skipif(not shutil.which('bwrap'), reason='bubblewrap is missing')
-def test_a_bad_image_does_not_write_to_the_disk_that_the_releases_will_share(
+def test_with_a_disk_to_write_to_a_release_is_tried_with_a_copy_and_then_the_old_one_stopped(
     site: Wired, tmp_path: Path
 ) -> None:
     disk = tmp_path / 'disk.img'
     disk.write_bytes(b'.' * 8192)
     disk.chmod(0o666)
-    site.configure(switch='overlap', blocks={'storage': {'path': str(disk)}})
+    site.configure(blocks={'storage': {'path': str(disk)}})
     site.release(web('', "open('/storage', 'r+b').write(b'bad'); sys.exit(2)").replace(
         b"elif key not in ('--ipv4', '--message'):", b'elif False:'))
     done = site.mirage('pull')
@@ -336,6 +336,13 @@ def test_a_bad_image_does_not_write_to_the_disk_that_the_releases_will_share(
     assert disk.read_bytes() == b'.' * 8192
     assert site.page() == 'release-0001'
     site.alone(1)
+    first = 'release 1 (stops|is stopped) first: both would write to its disk'
+    site.release()
+    act('git', '-C', str(site.host), '-c', 'core.hooksPath=/dev/null', 'pull', '-q')
+    assert re.search(first, site.mirage('deploy', '--dry-run').stdout)
+    assert 'it switches by `replace`: both would write to its disk' in site.mirage('check').stdout
+    assert re.search(first, site.mirage('deploy').stdout)
+    site.alone(3)
 
 
 def test_a_release_that_ends_while_it_is_watched_gives_everything_back(site: Wired) -> None:
