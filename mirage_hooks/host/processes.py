@@ -93,7 +93,7 @@ def ask(
     try:
         return programs.ask(command, timeout, **{MARK: str(release)})
     finally:
-        end([process for folder, process in marked(release.parent) if folder == release])
+        end_of(release)
 
 
 def identity(pid: int) -> model.Run | None:
@@ -155,6 +155,25 @@ def _has(
         return any(alike(one) for one in found('tcp'))
     except psutil.Error:
         return False  # it has ended, or is none of ours
+
+
+def of(release: Path) -> list[psutil.Process]:
+    """The living processes of the release in the folder `release`."""
+    return [process for mark, process in marked(release.parent) if mark == release]
+
+
+def end_of(release: Path, child: subprocess.Popen[bytes] | None = None) -> None:
+    """End every process of the release in the folder `release`, and `child`, as which we started
+    it: the kernel shows no mark yet of what has just been executed. Raises as `end` does."""
+    found = of(release)
+    if child and child.poll() is None and child.pid not in {one.pid for one in found}:
+        import psutil
+
+        found.append(psutil.Process(child.pid))
+    end(found)
+    end(of(release))  # what they were starting just then
+    if child:
+        child.wait()
 
 
 def end(processes: list[psutil.Process], grace: float = 5) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,9 +23,6 @@ from ..host import (
 from ..state import files, model, secret
 from ..state.releases import Releases, set_shared
 from . import asking, consoles
-
-if TYPE_CHECKING:
-    import psutil
 
 _children: dict[str, subprocess.Popen[bytes]] = {}
 """What this process started, by release folder: only a parent learns the exit code."""
@@ -152,12 +148,12 @@ def stop(releases: Releases, release: model.Release) -> None:
 def listens(folder: Path, port: int) -> bool:
     """Whether the release in `folder` listens on TCP `port`: its answers are not a stranger's."""
     # The walls were there before the image, and it takes milliseconds to look at each.
-    return any(processes.listens(process, port) for process in reversed(_processes(folder)))
+    return any(processes.listens(process, port) for process in reversed(processes.of(folder)))
 
 
 def listening(releases: Releases, release: model.Release) -> list[listeners.Listener]:
     """The listeners of `release`; raises OSError when they cannot be reached."""
-    found = _processes(releases.folder(release.number))
+    found = processes.of(releases.folder(release.number))
     return listeners.of(process.pid for process in found)
 
 
@@ -169,7 +165,7 @@ def all_listening(releases: Releases) -> frozenset[int]:
 
 def serves(releases: Releases, release: model.Release, port: int) -> bool:
     """Whether `release` has taken our connection from `port`."""
-    found = _processes(releases.folder(release.number))
+    found = processes.of(releases.folder(release.number))
     return any(processes.connected(process, port) for process in found)
 
 
@@ -193,15 +189,7 @@ def end(folder: Path) -> None:
     """End every process of the release in `folder`."""
     if tracer := _tracers.pop(str(folder), None):
         tracer.end()
-    processes.end(_processes(folder))
-    child = _children.pop(str(folder), None)
-    if child:
-        child.wait()
-
-
-def _processes(folder: Path) -> list[psutil.Process]:
-    """Those of the release in `folder`."""
-    return [process for mark, process in processes.marked(folder.parent) if mark == folder]
+    processes.end_of(folder, _children.pop(str(folder), None))
 
 
 def _scripted(folder: Path, plan: model.Plan) -> model.Plan:
