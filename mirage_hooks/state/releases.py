@@ -71,10 +71,14 @@ class Releases(Notes):
         files.write(self.folder(release.number) / 'release.json', release)
 
     def point(self, number: int) -> None:
-        """Make `number` the live release, and remember which one it came after."""
-        current = self.current()
+        """Make `number` the live release, and remember which one it came after; another instance of
+        the same image after none of these, of which all but the last are gone one day."""
+        current, new = self.current(), self.release(number)
+        before = current.number if current else 0
+        if current is not None and new is not None and alike(current, new):
+            before = files.read(self.folder(before) / 'served', int) or 0
         if not (self.folder(number) / 'served').exists():
-            files.write(self.folder(number) / 'served', current.number if current else 0)
+            files.write(self.folder(number) / 'served', before)
         with files.writing(self.root):
             fresh = self.root / 'current.new'
             fresh.unlink(missing_ok=True)
