@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .certificate import Pair
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
@@ -33,6 +34,13 @@ APART = (
     'with ipv4 or ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; or '
     'mode: socket with a port'
 )
+
+Secrets = Annotated[
+    dict[Key, File],
+    Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
+         "outside the repository and not readable by everybody",
+         examples=[{'token': '/etc/mirage-hooks/token'}]),
+]
 
 
 class Unikernel(Mapping, frozen=True):
@@ -76,12 +84,8 @@ class Unikernel(Mapping, frozen=True):
         tuple[str, ...], Meta(description="the application's own arguments, as --key=value",
                               examples=[['--message=hello']])
     ] = ()
-    secrets: Annotated[
-        dict[Key, File],
-        Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
-             "outside the repository and not readable by everybody",
-             examples=[{'tls-key': '/etc/mirage-hooks/tls.key'}]),
-    ] = msgspec.field(default_factory=dict)
+    secrets: Secrets = msgspec.field(default_factory=dict)
+    certificate: Pair = None
     cpu: Annotated[
         Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
         Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
@@ -121,6 +125,8 @@ class Unikernel(Mapping, frozen=True):
             yield Wrong(('switch', 'blocks'), TWO_WRITERS)
         elif self.switch == 'overlap' and not (self.overlapped or self.leased or self.shares):
             yield Wrong(('switch', 'network', 'networks'), APART)
+        if self.certificate is not None:
+            yield from self.certificate.twice(self.blocks, self.secrets, self.arguments)
 
     @property
     def interfaces(self) -> dict[str, Network]:

@@ -10,39 +10,20 @@ from .. import config, image, targets
 from ..git import tree
 from ..host import devices, facts
 from ..messages import errors
-from ..state import files, journal, model, secret
+from ..state import files, journal, model
 from ..state.releases import Releases, alike
-from ..switching import fitting, preflight
+from ..switching import filling, fitting, preflight
 from .context import Context
+from .given import Given
 
 
-class Candidates:
+class Candidates(Given):
     """The releases that one converge makes."""
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context)
         self.lacking: dict[str, errors.Unavailable] = {}  # of a dry run, by unikernel
-        self.fingerprints: dict[str, str] = {}
         self.requests: dict[int, targets.Request] = {}
-
-    def digest_secrets(self, name: str, wanted: config.Unikernel) -> None:
-        """Let the fingerprint of `name` change with its secrets too."""
-        if wanted.secrets:
-            for file in wanted.secrets.values():
-                self.context.seen.file(Path(file))
-            secret.check(wanted, (self.context.repository.folder, self.context.repository.git_dir))
-            secrets = secret.digest(wanted, self.context.state.key())
-            self.fingerprints[name] = f'{wanted.fingerprint[:8]}{secrets[:8]}'
-
-    def fingerprint(self, name: str, wanted: config.Unikernel) -> str:
-        return self.fingerprints.get(name, wanted.fingerprint)
-
-    def same(
-        self, current: model.Release, name: str, wanted: config.Unikernel, found: tree.Found
-    ) -> bool:
-        """Whether `current` is the image that is wanted, started as it is wanted."""
-        known = (current.blob, current.fingerprint)
-        return known == (found.blob, self.fingerprint(name, wanted))
 
     def staged(
         self, releases: Releases, name: str, wanted: config.Unikernel, found: tree.Found,
@@ -70,6 +51,7 @@ class Candidates:
                 plan=targets.plan(request), network=wanted.alone,
                 memory=wanted.memory,
             )
+            filling.require_startable(release.plan)
             releases.save(release)
         except BaseException:
             releases.discard(number)
