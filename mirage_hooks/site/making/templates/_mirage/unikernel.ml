@@ -34,6 +34,7 @@ let hsts =
 (* The certificate chain and its key. *)
 
 let ( let* ) = Result.bind
+let about part = Result.map_error (fun (`Msg text) -> `Msg (part ^ ": " ^ text))
 let is_der text = String.starts_with ~prefix:"\x30" text
 
 (* A certificate as DER begins with 30 82, and its length in two bytes. *)
@@ -68,9 +69,12 @@ let config chain key =
   | None, Some _ -> Error (`Msg "a key, and no certificate")
   | Some _, None -> Error (`Msg "a certificate, and no key")
   | Some chain, Some key ->
-      let* chain = decoded_chain chain in
-      let* key = decoded_key key in
-      let* config = Tls.Config.server ~certificates:(`Single (chain, key)) () in
+      let* chain = about "certificate" (decoded_chain chain) in
+      let* key = about "key" (decoded_key key) in
+      let* config =
+        about "certificate and key"
+          (Tls.Config.server ~certificates:(`Single (chain, key)) ())
+      in
       Ok (Some config)
 
 (* What is asked over HTTP and not a page. *)
@@ -188,18 +192,19 @@ struct
 
   let secret secrets given name =
     match given with
-    | Some text -> Lwt.return (Result.map Option.some (Base64.decode text))
+    | Some text ->
+        Base64.decode text |> Result.map Option.some |> Lwt.return
     | None ->
         Secrets.get secrets (Mirage_kv.Key.v name) >|= function
         | Ok text -> Ok (Some text)
         | Error (`Not_found _) -> Ok None
-        | Error error -> Error (`Msg (Format.asprintf "%s: %a" name Secrets.pp_error error))
+        | Error error -> Error (`Msg (Format.asprintf "%a" Secrets.pp_error error))
 
   let tls secrets =
     secret secrets (tls_certificate ()) "server.pem" >>= fun chain ->
     secret secrets (tls_key ()) "server.key" >|= fun key ->
-    let* chain = chain in
-    let* key = key in
+    let* chain = about "certificate" chain in
+    let* key = about "key" key in
     config chain key
 
   let start pages secrets conduit =
