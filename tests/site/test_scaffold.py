@@ -35,7 +35,7 @@ PAGES = ('404.md', '_config.yml', '_layouts/default.html', 'index.md')
 # Stands in for `mirage`: notes how it is called, and makes what the real one makes, by name.
 RECORDING = """#!/bin/sh
 [ "$1" = configure ] || {{ echo 4.11.1; exit; }}
-echo "$(basename "$PWD"): ADDR=${{ADDR-}} GWS=${{GWS-}} mirage $*" >> {log}
+echo "$(basename "$PWD"): ADDR=${{ADDR-}} GWS=${{GWS-}}${{TLS:+ TLS=$TLS}} mirage $*" >> {log}
 while [ $# -gt 0 ]; do [ "$1" = -t ] && target=$2; shift; done
 case $target in unix) image=dist/mortio ;; *) image=dist/mortio.$target ;; esac
 printf 'depends:\\n\\techo depends >> {log}\\nbuild:\\n\\techo build >> {log}\\n' > Makefile
@@ -456,6 +456,8 @@ STATIC = 'ADDR=46.43.42.137/28 GWS=46.43.42.129'
     (('configure.hvt', 'ADDR=192.0.2.5/24', 'GWS=192.0.2.1', 'FLAGS=--utcp -vv'),
      '_mirage: ADDR=192.0.2.5/24 GWS=192.0.2.1 mirage configure -t hvt --net direct --no-dhcp '
      '--utcp -vv'),
+    (('configure.spt', 'TLS=disk'),
+     f'_mirage: {STATIC} TLS=disk mirage configure -t spt --net direct --no-dhcp'),
 ])
 def test_every_target_configures_as_it_says(
     site: Path, log: Path, arguments: tuple[str, ...], called: str
@@ -560,6 +562,13 @@ def test_ocaml_can_read_config_and_unikernel(site: Path) -> None:
     for name in ('config.ml', 'unikernel.ml'):
         done = run('ocamlc', '-stop-after', 'parsing', '-impl', name, cwd=site / '_mirage')
         assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_the_readme_tells_the_options_of_the_unikernel(site: Path) -> None:
+    readme = (site / 'README.md').read_text().partition('## The road')[0]
+    known = re.findall(r'option Arg.*? "([a-z-]+)"', (site / '_mirage/unikernel.ml').read_text())
+    told = set(re.findall(r'`--([\w-]+)', readme)) - {'ipv4', 'ipv4-gateway'}
+    assert told == set(known) - {'port', 'https-port'}
 
 
 def clean(log: Path, tmp_path: Path, **more: str) -> dict[str, str]:

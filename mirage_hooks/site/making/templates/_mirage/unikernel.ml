@@ -13,13 +13,95 @@ let https_port = option Arg.int 443 "https-port" "Port of the HTTPS server."
 
 let tls_certificate =
   option Arg.(some string) None "tls-certificate"
-    "Certificate chain, PEM in base64, in place of tls/server.pem at build time."
+    "Certificate chain in base64, of PEM or of one DER after the other, in place of tls/server.pem."
 
 let tls_key =
   option Arg.(some string) None "tls-key"
-    "Private key, PEM in base64, in place of tls/server.key at build time."
+    "Private key in base64, of PEM or of PKCS8 as DER, in place of tls/server.key."
 
-let ok = function Ok value -> value | Error (`Msg text) -> failwith text
+let acme_thumbprint =
+  option Arg.(some string) None "acme-thumbprint"
+    "Thumbprint of the ACME account whose challenges are answered over HTTP."
+
+let redirect =
+  option Arg.bool false "redirect"
+    "Send who asks over HTTP to HTTPS, once there is a certificate."
+
+let hsts =
+  option Arg.int 0 "hsts"
+    "Seconds for which a browser shall come by HTTPS alone (HSTS); 0: nothing is said."
+
+(* The certificate chain and its key. *)
+
+let ( let* ) = Result.bind
+let about part = Result.map_error (fun (`Msg text) -> `Msg (part ^ ": " ^ text))
+let is_der text = String.starts_with ~prefix:"\x30" text
+
+(* A certificate as DER begins with 30 82, and its length in two bytes. *)
+let rec split der =
+  let whole = String.length der in
+  let length =
+    if whole > 4 && String.starts_with ~prefix:"\x30\x82" der then
+      min whole (4 + String.get_uint16_be der 2)
+    else whole
+  in
+  if whole = 0 then []
+  else String.sub der 0 length :: split (String.sub der length (whole - length))
+
+let rec certificates = function
+  | [] -> Ok []
+  | der :: others ->
+      let* certificate = X509.Certificate.decode_der der in
+      let* certificates = certificates others in
+      Ok (certificate :: certificates)
+
+let decoded_chain text =
+  if is_der text then certificates (split text)
+  else X509.Certificate.decode_pem_multiple text
+
+let decoded_key text =
+  if is_der text then X509.Private_key.decode_der text
+  else X509.Private_key.decode_pem text
+
+let config chain key =
+  match (chain, key) with
+  | None, None -> Ok None
+  | None, Some _ -> Error (`Msg "a key, and no certificate")
+  | Some _, None -> Error (`Msg "a certificate, and no key")
+  | Some chain, Some key ->
+      let* chain = about "certificate" (decoded_chain chain) in
+      let* key = about "key" (decoded_key key) in
+      let* config =
+        about "certificate and key"
+          (Tls.Config.server ~certificates:(`Single (chain, key)) ())
+      in
+      Ok (Some config)
+
+(* What is asked over HTTP and not a page. *)
+
+(* RFC 8555, 8.3: the answer to a challenge is made of its token, base64url, and of the account. *)
+let challenge path =
+  let prefix = "/.well-known/acme-challenge/" in
+  let of_token = function
+    | 'A' .. 'Z' | 'a' .. 'z' | '0' .. '9' | '-' | '_' -> true
+    | _ -> false
+  in
+  match acme_thumbprint () with
+  | Some thumbprint when String.starts_with ~prefix path ->
+      let start = String.length prefix in
+      let token = String.sub path start (String.length path - start) in
+      let length = String.length token in
+      if 0 < length && length <= 128 && String.for_all of_token token then
+        Some (token ^ "." ^ thumbprint)
+      else None
+  | _ -> None
+
+(* Where HTTP is sent to, if the visitor says by which name the site was found. *)
+let over_https uri =
+  let port = match https_port () with 443 -> None | port -> Some port in
+  match Uri.host uri with
+  | Some host when host <> "" -> Some (Uri.with_port (Uri.with_scheme uri (Some "https")) port)
+  | _ -> None
 
 module Main
     (Pages : Mirage_kv.RO)
@@ -66,57 +148,86 @@ struct
     if String.ends_with ~suffix:"/" path then [ path ^ "index.html" ]
     else [ path; path ^ ".html"; path ^ "/index.html" ]
 
-  let respond status (path, body) =
+  let respond headers status (path, body) =
     let kind = Magic_mime.lookup path in
     let text = String.starts_with ~prefix:"text/" kind in
     let headers =
-      Cohttp.Header.init_with "content-type"
+      Cohttp.Header.add headers "content-type"
         (if text then kind ^ "; charset=utf-8" else kind)
     in
     Http.respond_string ~status ~headers ~body ()
 
-  let serve pages _connection request _body =
-    let path = Uri.pct_decode (Uri.path (Cohttp.Request.uri request)) in
+  let serve pages headers path =
     Logs.info (fun log -> log "%S" path);
     let path = if path = "" then "/" else path in
     first pages (files path) >>= function
-    | Some page -> respond `OK page
+    | Some page -> respond headers `OK page
     | None -> (
         first pages [ "/404.html" ] >>= function
-        | Some page -> respond `Not_found page
-        | None -> Http.respond_not_found ())
+        | Some page -> respond headers `Not_found page
+        | None -> Http.respond_string ~headers ~status:`Not_found ~body:"" ())
 
-  let pem secrets given name =
+  let asked request =
+    let uri = Cohttp.Request.uri request in
+    (uri, Uri.pct_decode (Uri.path uri))
+
+  let over_tls pages _connection request _body =
+    let headers =
+      match hsts () with
+      | 0 -> Cohttp.Header.init ()
+      | seconds ->
+          Cohttp.Header.init_with "strict-transport-security"
+            ("max-age=" ^ string_of_int seconds)
+    in
+    serve pages headers (snd (asked request))
+
+  let plainly pages elsewhere _connection request _body =
+    let uri, path = asked request in
+    match (challenge path, elsewhere uri) with
+    | Some body, _ -> Http.respond_string ~status:`OK ~body ()
+    | None, Some uri ->
+        let headers = Cohttp.Header.init_with "location" (Uri.to_string uri) in
+        Http.respond_string ~headers ~status:`Moved_permanently ~body:"" ()
+    | None, None -> serve pages (Cohttp.Header.init ()) path
+
+  let secret secrets given name =
     match given with
-    | Some text -> Lwt.return_some (ok (Base64.decode text))
-    | None -> Secrets.get secrets (Mirage_kv.Key.v name) >|= Result.to_option
+    | Some text ->
+        Base64.decode text |> Result.map Option.some |> Lwt.return
+    | None ->
+        Secrets.get secrets (Mirage_kv.Key.v name) >|= function
+        | Ok text -> Ok (Some text)
+        | Error (`Not_found _) -> Ok None
+        | Error error -> Error (`Msg (Format.asprintf "%a" Secrets.pp_error error))
 
   let tls secrets =
-    pem secrets (tls_certificate ()) "server.pem" >>= fun chain ->
-    pem secrets (tls_key ()) "server.key" >|= fun key ->
-    match (chain, key) with
-    | Some chain, Some key ->
-        let chain = ok (X509.Certificate.decode_pem_multiple chain) in
-        let key = ok (X509.Private_key.decode_pem key) in
-        Some (ok (Tls.Config.server ~certificates:(`Single (chain, key)) ()))
-    | None, None -> None
-    | _ -> failwith "HTTPS wants both a certificate and its key"
+    secret secrets (tls_certificate ()) "server.pem" >>= fun chain ->
+    secret secrets (tls_key ()) "server.key" >|= fun key ->
+    let* chain = about "certificate" chain in
+    let* key = about "key" key in
+    config chain key
 
   let start pages secrets conduit =
-    tls secrets >>= fun config ->
-    let http port =
-      let server = Http.make ~callback:(serve pages) () in
+    let listen port callback =
+      let server = Http.make ~callback () in
       Conduit.listen conduit port (fun flow ->
           Http.callback server { Flow.flow; unanswered = 0 })
     in
-    let plain () =
+    let plain elsewhere =
       Logs.info (fun log -> log "listening on %d/TCP" (port ()));
-      http (`TCP (port ()))
+      listen (`TCP (port ())) (plainly pages elsewhere)
     in
-    match config with
-    | None -> plain ()
-    | Some config ->
+    tls secrets >>= function
+    | Error (`Msg reason) ->
+        (* What starts it tells a wrong pair from a crash: 78 is EX_CONFIG of sysexits.h. *)
+        prerr_endline ("tls: " ^ reason);
+        exit 78
+    | Ok None -> plain (fun _ -> None)
+    | Ok (Some config) ->
         Logs.info (fun log -> log "listening on %d/TCP for HTTPS" (https_port ()));
         Lwt.join
-          [ plain (); http (`TLS (config, `TCP (https_port ()))) ]
+          [
+            plain (if redirect () then over_https else fun _ -> None);
+            listen (`TLS (config, `TCP (https_port ()))) (over_tls pages);
+          ]
 end
