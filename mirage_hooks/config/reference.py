@@ -7,7 +7,20 @@ from typing import Any
 
 import msgspec
 
-from . import Block, Direct, Health, Notify, Settings, Socket, Static, Trust, Unikernel, Watch
+from . import (
+    Block,
+    Certificate,
+    Direct,
+    Health,
+    Notify,
+    Options,
+    Settings,
+    Socket,
+    Static,
+    Trust,
+    Unikernel,
+    Watch,
+)
 from .health import KINDS
 
 
@@ -43,6 +56,8 @@ def reference() -> str:
         ('Network `mode: direct`', 'unikernels.NAME.network', Direct),
         ('Network `mode: static`', 'unikernels.NAME.network', Static),
         ('A disk', 'unikernels.NAME.blocks.DEVICE', Block),
+        ('A certificate', 'unikernels.NAME.certificate', Certificate),
+        ('The options that take it', 'unikernels.NAME.certificate.arguments', Options),
         ('Health', 'unikernels.NAME.health', Health),
         ('Watch', 'unikernels.NAME.watch', Watch),
         ('Trust', 'trust', Trust),

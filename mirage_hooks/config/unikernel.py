@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .certificate import Certificate
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
@@ -72,6 +73,13 @@ class Unikernel(Mapping, frozen=True):
              "outside the repository and not readable by everybody",
              examples=[{'tls-key': '/etc/mirage-hooks/tls.key'}]),
     ] = msgspec.field(default_factory=dict)
+    certificate: Annotated[
+        Certificate | None,
+        Meta(description='the certificate and the key that it serves HTTPS with; a renewed pair is '
+             'taken at the next cron run, and at once by `mirage-hooks deploy NAME`',
+             examples=[{'chain': '/etc/letsencrypt/live/example.org/fullchain.pem',
+                        'key': '/etc/letsencrypt/live/example.org/privkey.pem'}]),
+    ] = None
     cpu: Annotated[
         Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
         Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
@@ -112,6 +120,19 @@ class Unikernel(Mapping, frozen=True):
                         'network with bridge and no interface, by DHCP or static with ipv4 or '
                         'ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; '
                         'or mode: socket with a port, and no disk to write to')
+        if self.certificate is not None:
+            yield from self._twice(self.certificate)
+
+    def _twice(self, own: Certificate) -> Iterator[Wrong]:
+        if own.form == 'disk' and own.disk in self.blocks:
+            yield Wrong(('blocks', 'certificate'), f'has a disk {own.disk} of its own, and one of '
+                        'its certificate: rename one, such as certificate: {disk: certificate}')
+        for option in own.options:
+            if option in self.secrets or any(
+                one.partition('=')[0] == f'--{option}' for one in self.arguments
+            ):
+                yield Wrong(('arguments', 'secrets', 'certificate'), f'gives --{option} twice, '
+                            'once by certificate: drop the other one')
 
     @property
     def interfaces(self) -> dict[str, Network]:

@@ -34,5 +34,5 @@ def _same(
     """Whether `current` was started as is `wanted` now: else other questions may be asked of it."""
     if wanted is None:
         return False
-    refusals.candidates.digest_secrets(name, wanted)
+    refusals.candidates.read(name, wanted)
     return current.fingerprint == refusals.candidates.fingerprint(name, wanted)

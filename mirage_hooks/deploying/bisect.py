@@ -144,7 +144,7 @@ class Bisect:
     def _verdict(self, one: tree.Found) -> Verdict:
         context, releases = self.context, self.context.state.of(self.name)
         proof, candidates = context.state.proof(self.name), Candidates(context)
-        candidates.digest_secrets(self.name, self.wanted)
+        candidates.read(self.name, self.wanted)
         try:
             found = shared.find(
                 context.repository, releases, self.settings, self.name, one.commit)

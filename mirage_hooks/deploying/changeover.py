@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .. import config
 from ..state import model
 from ..state.releases import Releases, set_shared
-from ..switching import leasing, next_to, overlap, switch
+from ..switching import certified, filling, launcher, leasing, next_to, overlap, switch
 from .context import Context
 
 
@@ -19,6 +19,9 @@ def follow(
     """Prove `new`, send it what is new, point to it: side by side with `old` where both can be,
     one after the other elsewhere: after a `trial`, where that turns out late. For how many seconds
     nobody served, 0 where nobody did before."""
+    filling.require_startable(new.plan)
+    wanted = (certified.running if launcher.alive(releases, new) else certified.starting)(
+        wanted, releases, new)
     context.switched = True
     say = context.say(new.unikernel)
     if overlap.possible(old, new, wanted):

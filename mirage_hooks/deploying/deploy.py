@@ -18,7 +18,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, changeover, decided, ended, fastpath, others, refusal, trial
+from . import again, changeover, decided, ended, fastpath, others, refusal, renewal, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live
@@ -120,13 +120,15 @@ class Deployment:
             return decided.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
-        if (pinned := decided.pinned(
-            self.live, self.name, self.releases, self.wanted, found
-        )) is not None:
-            return pinned
-        if (unchanged := self._unchanged(found)) is not None:
-            return self._accepted(tip, unchanged)
-        new = self._staged(found)
+        old = renewal.due(self.candidates, self.releases, self._kept(), self.wanted, found)
+        if old is None:
+            if (pinned := decided.pinned(
+                self.live, self.name, self.releases, self.wanted, found
+            )) is not None:
+                return pinned
+            if (unchanged := self._unchanged(found)) is not None:
+                return self._accepted(tip, unchanged)
+        new = self._staged(found, old)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
         serving = self._serving()
@@ -134,7 +136,7 @@ class Deployment:
             serving = self._predecessor(serving, new)
             (tried := functools.partial(self._tried, serving, new))()
             gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)
-        return self._accepted(tip, self._deployed(new, gap))
+        return self._accepted(tip, self._deployed(new, gap, old))
 
     def _trusted_tip(self) -> model.Floor:
         """The branch, and the commit whose tree says what should run."""
@@ -148,7 +150,7 @@ class Deployment:
         """The image in the tree of `tip`; what led to it, the next hook is to look at."""
         repository, seen = self.context.repository, self.context.seen
         found = shared.find(repository, self.releases, self.settings, self.name, tip.commit)
-        self.candidates.digest_secrets(self.name, self.wanted)
+        self.candidates.read(self.name, self.wanted)
         revision = repository.revision(tip.branch)
         seen.lines(revision, found.read)
         if self.settings.trust is not None:
@@ -165,13 +167,16 @@ class Deployment:
         self.releases.set_failure(None)
         return outcome
 
-    def _staged(self, found: tree.Found) -> model.Release:
-        """The new release: unpacked, identified and planned, with nothing started."""
-        fingerprint = self.candidates.fingerprint(self.name, self.wanted)
-        refusal.not_again(self.releases, fingerprint, found)
+    def _staged(self, found: tree.Found, old: model.Release | None) -> model.Release:
+        """The new release: unpacked, identified and planned, with nothing started; the same image
+        again as `old` where only its certificate was renewed."""
+        known_by = self.candidates.known_by(self.name, self.wanted)
+        refusal.not_again(self.releases, known_by, found)
         if found.notice:
             self.context.report.step(self.name, found.notice)
         self.releases.forget_console()
+        if old is not None:
+            return self.candidates.again(self.releases, self.name, self.wanted, old)
         limit = self.settings.unpacked_limit
         return self.candidates.staged(self.releases, self.name, self.wanted, found, limit)
 
@@ -179,7 +184,7 @@ class Deployment:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
         old = self._kept()
-        if old is None or not alike(old, new):
+        if old is None or not alike(old, new) or self.candidates.renewed(old):
             return None
         self.releases.discard(new.number)
         kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
@@ -217,12 +222,15 @@ class Deployment:
             ended.explain(refused, self.releases, new)
             raise
 
-    def _deployed(self, new: model.Release, gap: float) -> model.Outcome:
+    def _deployed(
+        self, new: model.Release, gap: float, old: model.Release | None
+    ) -> model.Outcome:
+        reason = renewal.over(self.releases, old, new)
         self.releases.set_failure(None)
         self.releases.prune(self.wanted.keep)
         took = time.monotonic() - self.began
-        self.context.note(self.name, 'deployed', new, took=took, gap=gap)
-        return model.Outcome(self.name, 'deployed', new)
+        self.context.note(self.name, 'deployed', new, reason, took, gap)
+        return model.Outcome(self.name, 'deployed', new, reason)
 
     def _accepted(self, tip: model.Floor, outcome: model.Outcome) -> model.Outcome:
         """`outcome`; trust goes on from `tip` now."""

@@ -11,10 +11,10 @@ from .. import config, targets
 from ..git import shared
 from ..git.repository import Repository
 from ..messages.report import Reporter
-from ..state import model, secret, store
+from ..state import model, pair, secret, store
 from ..state.releases import Releases, alike
 from ..switching import launcher
-from . import changeover
+from . import changeover, renewal
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -68,19 +68,23 @@ def _foreseen(
     commit = context.commit(wanted, settings)
     context.require_trust(releases, wanted, settings, commit)
     found = shared.find(context.repository, releases, settings, name, commit)
-    candidates.digest_secrets(name, wanted)
+    candidates.read(name, wanted)
     if current is not None and candidates.same(current, name, wanted, found):
         return _kept(releases, current)
     limit = settings.unpacked_limit
     new = candidates.staged(releases, name, wanted, found, limit, dry=True)
     releases.discard(new.number)
-    if current is not None and alike(current, new):
+    renewed = current is not None and candidates.renewed(current)
+    if current is not None and alike(current, new) and not renewed:
         return _kept(releases, current)
     changes: tuple[Change, ...] = ()
     if current is not None:
         differs = _changes(releases, current, new, candidates.requests[new.number])
+        if renewed:
+            after = candidates.certificates[name]
+            differs.append(Change('certificate', *_certificates(releases, current, after)))
         changes = (*differs, _mode(context, releases, current, new, wanted))
-    before = releases.failure_of(found.blob, candidates.fingerprint(name, wanted))
+    before = releases.failure_of(found.blob, candidates.known_by(name, wanted))
     return Foreseen(
         'start' if current is None else 'switch', 0 if current is None else current.number,
         new.description, new.commit, changes, secret.masked(new.plan),
@@ -115,6 +119,14 @@ def _changes(
             gone, come = ' '.join(words[0][start:end]), ' '.join(words[1][begin:stop])
             found.append(Change('command', gone, come))
     return [one for one in found if one.before != one.after]
+
+
+def _certificates(
+    releases: Releases, old: model.Release, after: model.Served
+) -> tuple[str, str]:
+    before = renewal.served(releases, old)
+    names = [pair.named(one) if one.digest else '' for one in (before, after)]
+    return names[0], names[1]
 
 
 def _image(release: model.Release) -> str:

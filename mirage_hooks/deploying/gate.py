@@ -87,13 +87,13 @@ class Gate:
             )
         self.context.require_trust(releases, wanted, settings, commit)
         found = shared.find(self.context.repository, releases, settings, name, commit)
-        self.candidates.digest_secrets(name, wanted)
+        self.candidates.read(name, wanted)
         current, pin = releases.current(), releases.pin()
         if pin is not None and pin.blob == found.blob:
             return  # turned down by a rollback, which goes on holding
         if current is not None and self.candidates.same(current, name, wanted, found):
             return
-        refusal.not_again(releases, self.candidates.fingerprint(name, wanted), found)
+        refusal.not_again(releases, self.candidates.known_by(name, wanted), found)
         new = self.candidates.staged(proof, name, wanted, found, settings.unpacked_limit)
         if current is None or not alike(current, new):
             request = self.candidates.requests[new.number]

@@ -94,7 +94,7 @@ def _restarted(
 ) -> list[model.Outcome]:
     """By a fresh instance next to it where two can live side by side, else in its place."""
     candidates = Candidates(context)
-    candidates.digest_secrets(silence.unikernel, wanted)
+    candidates.read(silence.unikernel, wanted)
     same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
     if same and changeover.foreseen(context, releases, current, current, wanted)[0]:
         try:

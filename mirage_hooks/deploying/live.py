@@ -7,7 +7,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..state import model, store
 from ..state.releases import Releases
-from ..switching import conflicts, crashes, ended, launcher, overlap, switch
+from ..switching import certified, conflicts, crashes, ended, launcher, overlap, switch
 from . import changeover
 from .context import Context
 
@@ -109,6 +109,8 @@ class Live:
         self, name: str, releases: Releases, release: model.Release,
         wanted: config.Unikernel | None,
     ) -> None:
+        if wanted is not None:
+            wanted = certified.starting(wanted, releases, release)
         if wanted is not None and overlap.possible(None, release, wanted):
             say = self.context.say(name)
             overlap.take_over(releases, self.context.owner, None, release, wanted, say)

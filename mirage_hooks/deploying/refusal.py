@@ -45,7 +45,7 @@ class Refusals:
         """Remember the bad image, keep what serves, say why."""
         if isinstance(refused, Remembered):
             return self.kept(name, refused)
-        fingerprint = self.candidates.fingerprint(name, wanted)
+        fingerprint = self.candidates.known_by(name, wanted)
         known = releases.failure_of(key, fingerprint)
         outside = isinstance(refused, errors.Unavailable)
         found = not key.startswith(('commit ', 'no commit'))

@@ -13,7 +13,7 @@ from ..host import disks
 from ..messages import errors
 from ..state import model
 from ..state.releases import Releases
-from ..switching import asked, leasing, overlap, switch
+from ..switching import asked, certified, leasing, overlap, switch
 from .context import Context
 
 SHARING = ('unix', 'virtio', 'xen')  # what opens a disk that is `read_only` for reading alone
@@ -26,6 +26,7 @@ def held(
     """Try `new`, planned from `request`, on a spare port, or at its own address on a stage; False
     where neither can be. Raises Refused when it does not serve there, or `judge` does."""
     say, lease = context.say(new.unikernel), None
+    wanted = certified.starting(wanted, releases, new)
     spare = switch.spare_port() if wanted.port is not None else None
     if leasing.concerns(wanted):
         try:

@@ -27,7 +27,7 @@ class Seen:
         self.version = __version__
         self.head = head  # what is checked out
         self.named = named  # what git's configuration calls mirage.yml
-        self.files: dict[str, list[int]] = {}  # mirage.yml and secrets
+        self.files: dict[str, list[int]] = {}  # mirage.yml, secrets, certificates
         self.read: dict[str, list[str]] = {}  # lines of each revision's tree
         self.commits: dict[str, str] = {}  # what each revision is at, where that must be trusted
         self.runs: list[tuple[int, int, str]] = []  # processes
@@ -37,7 +37,7 @@ class Seen:
     def file(self, path: Path) -> None:
         """Remember `path` as it is, before it is read: what is changed after that is news."""
         with contextlib.suppress(OSError):  # who reads it says so
-            self.files.setdefault(str(path), _stat(path))
+            self.files.setdefault(str(path), _seen(path))
 
     def lines(self, revision: str, lines: Iterable[str]) -> None:
         """Remember `lines` of the tree of `revision`."""
@@ -57,7 +57,7 @@ def holds(git_dir: Path) -> bool:
             and pipe.keeps(git_dir / FOLDER)
             and all(Path(path).stat().st_size <= CONSOLE_LIMIT for path in known['consoles'])
             and all(_bridge(name) == bridge for name, bridge in known['ports'].items())
-            and all(_stat(Path(path)) == stat for path, stat in known['files'].items())
+            and all(_seen(Path(path)) == stat for path, stat in known['files'].items())
             and (git_dir / 'HEAD').read_text().strip() == known['head']
             and _unmoved(git_dir, known['named'], known['read'], known['commits'])
         )
@@ -150,6 +150,10 @@ def _bridge(name: str) -> str:
     return master.readlink().name if master.exists() else ''
 
 
-def _stat(path: Path) -> list[int]:
-    found = path.stat()
+def _seen(path: Path) -> list[int]:
+    """What changes when a file does; nothing of one that is not there, as a certificate may be."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return []
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]

@@ -23,6 +23,8 @@ ENDED = 'ended.json'  # how it ended, as bubblewrap reports
 SHARED = 'shared.json'  # where it listens so that another release can listen next to it
 FILTER = 'filter.bpf'  # what it runs under, where it does
 BEGAN = 'began'  # how many bytes its console had when it was started last
+CERTIFICATE = 'certificate.json'  # the certificate that it was started with
+DISK = 'tls.tar'  # that and its key, where the image takes them from a disk
 
 
 def read(path: Path, kind: type[T]) -> T | None:

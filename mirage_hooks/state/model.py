@@ -39,7 +39,7 @@ class Tap(msgspec.Struct, frozen=True, omit_defaults=True):
     user: int | None = None
 
 
-Encoding = Literal['plain', 'line', 'xl']
+Encoding = Literal['plain', 'line', 'xl', 'tar']
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -47,6 +47,33 @@ class Secret(msgspec.Struct, frozen=True):
 
     file: str
     encoding: Encoding
+
+
+class Certificate(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the certificate of a plan is taken from just before each start: the files of its chain
+    and its key, and how the image takes them ('': PEM, or DER where that is too long). The disk
+    with both is user number `user`'s (None: the one's who starts it)."""
+
+    chain: str
+    key: str
+    form: Literal['', 'pem', 'der', 'disk'] = ''
+    user: int | None = None
+
+
+class Served(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The certificate that a release was started with, and nothing of its key: `digest` changes
+    with any certificate of the chain, of which `chain` holds the SHA-256 of each, in hex, the
+    release's own first; `names` are hosts and addresses, `begins` and `ends` seconds since 1970.
+    Without a digest it was started without one, for `reason`."""
+
+    digest: str = ''
+    reason: str = ''
+    chain: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    issuer: str = ''
+    serial: str = ''
+    begins: float = 0
+    ends: float = 0
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -60,9 +87,11 @@ class Group(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a release is run, as data. `domain` is set where Xen runs it: `command` then creates it;
     else `command` is the process that lives as long as the unikernel, under the systemd unit
-    `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY. `nodes`
-    are the device nodes that are made for it: device and node; `group` is set where no unit and no
-    domain limits it; `filtered`, where it runs under the filter of `host.filters`."""
+    `unit` where there is one. \\0KEY\\0 in command and files stands for the secret KEY, or +chain,
+    +key and +disk of the `certificate`; what they stand for may take `room` bytes of the command
+    line (None: any number). `nodes` are the device nodes that are made for it: device and node;
+    `group` is set where no unit and no domain limits it; `filtered`, where it runs under the filter
+    of `host.filters`."""
 
     target: str
     command: tuple[str, ...]
@@ -74,6 +103,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     nodes: dict[str, str] = {}
     group: Group | None = None
     filtered: bool = False
+    certificate: Certificate | None = None
+    room: int | None = None
 
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):

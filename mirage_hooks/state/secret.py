@@ -10,15 +10,22 @@ import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .. import config
 from ..messages import errors
 from . import model
+from .carried import certified
+
+if TYPE_CHECKING:
+    from .x509 import Pair
 
 LIMIT = 4096  # bytes of a secret
 PLACE = re.compile('\0([^\0]+)\0')
+# An argument with a part of the certificate, and the space behind it.
+WITHOUT = re.compile(r'(?:--)?[a-z][a-z0-9-]*=\0\+(?:chain|key)\0 ?')
 
 Write = Callable[[model.Encoding, str], str]
 """A secret's text as its place wants it."""
@@ -69,19 +76,34 @@ def digest(wanted: config.Unikernel, key: bytes) -> str:
     return hmac.new(key, msgspec.json.encode(texts), hashlib.sha256).hexdigest()[:16]
 
 
-def filled(plan: model.Plan, write: Write) -> model.Plan:
-    """`plan` with every secret in its place: for the start alone, never to be kept or shown."""
+def filled(plan: model.Plan, write: Write, found: Pair | None = None) -> model.Plan:
+    """`plan` with every secret and its certificate in place, without one where none was `found`:
+    for the start alone, never to be kept or shown. Raises Refused when that is too long."""
     if not plan.secrets:
         return plan
+    own = {key: read(key, one.file) for key, one in plan.secrets.items() if key[0] != '+'}
+    room = plan.room
+    if room is not None:
+        room -= sum(len(write('line', text).encode()) for text in own.values())
+        if room < 0:
+            raise errors.Refused(
+                f'with its secrets the command line is {-room} bytes too long for the image',
+                hint='shorten `arguments:` in mirage.yml, or the secrets',
+            )
+    texts = own | (certified(plan.certificate, found, room) if plan.certificate else {})
 
     def put(place: re.Match[str]) -> str:
-        one = plan.secrets[place[1]]
-        return write(one.encoding, read(place[1], one.file))
+        encoding = plan.secrets[place[1]].encoding
+        return texts[place[1]] if encoding == 'tar' else write(encoding, texts[place[1]])
 
+    def filling(text: str) -> str:
+        return PLACE.sub(put, text if found else WITHOUT.sub('', text))
+
+    words = (word for word in plan.command if found or not WITHOUT.fullmatch(word))
     return msgspec.structs.replace(
         plan,
-        command=tuple(PLACE.sub(put, word) for word in plan.command),
-        files={name: PLACE.sub(put, text) for name, text in plan.files.items()},
+        command=tuple(filling(word) for word in words),
+        files={name: filling(text) for name, text in plan.files.items()},
     )
 
 

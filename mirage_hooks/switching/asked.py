@@ -13,7 +13,7 @@ from .. import config
 from ..host import link, ports
 from ..messages import errors
 from ..state import model
-from . import health
+from . import asking, health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
 LATER = '{} cannot be asked of a trial, only after a switch'
@@ -37,10 +37,13 @@ class Asked(msgspec.Struct, frozen=True):
         return tuple(LATER.format(one.http or one.tcp or one.ping) for one in self.left)
 
 
-def on_port(wanted: config.Unikernel, port: int) -> Asked:
-    """For a trial on `port` of this host in place of the configured one."""
+def on_port(
+    wanted: config.Unikernel, port: int, others: frozenset[int] = frozenset()
+) -> Asked:
+    """For a trial on `port` of this host in place of the configured one, which alone is reached at
+    the `others` too."""
     own = (health.host(wanted), *(() if _listens_at(wanted) else ('localhost', '::1')))
-    moved = [(one, _moved(one, wanted, port)) for one in health.questions(wanted)]
+    moved = [(one, _moved(one, wanted, port, others)) for one in health.questions(wanted)]
     return _asked(moved, own, port)
 
 
@@ -115,13 +118,17 @@ def _asked(
     return Asked(now or (config.Health(tcp=f'{health.bracketed(own[0])}:{port}'),), own, left)
 
 
-def _moved(question: config.Health, wanted: config.Unikernel, port: int) -> config.Health | None:
+def _moved(
+    question: config.Health, wanted: config.Unikernel, port: int, others: frozenset[int]
+) -> config.Health | None:
     """`question` as the release on the spare `port` is asked it, None where it cannot be."""
     if question.ping:
         return None  # this host answers, whatever the release does
     place = endpoint(question)
     if place is None:
         return question
+    if isinstance(question, asking.Certain) and place[1] in (wanted.port, *others):
+        return _at(question, health.host(wanted), port if place[1] == wanted.port else place[1])
     if place[1] == wanted.port and _here(place[0], wanted):
         return _at(question, place[0], port)
     if question.tcp or str(question.http).startswith('https:'):
@@ -154,6 +161,8 @@ def _staged(question: config.Health, own: tuple[str, ...], port: int) -> config.
     """`question` as a release that says its `port` is asked it on the stage, None where another
     may be the one to answer."""
     place = endpoint(question)
+    if isinstance(question, asking.Certain):
+        return question  # no other one has its key
     if place is None or place[0] in own or place[1] == port:
         return question
     return None

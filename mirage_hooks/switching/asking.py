@@ -21,6 +21,13 @@ Printed = Callable[[], str]
 """What the release has printed since it was started this time."""
 
 
+class Certain(config.Health, frozen=True):
+    """A question over TLS that is answered only where this very chain is presented: the SHA-256 of
+    each certificate in `presents`, in hex."""
+
+    presents: tuple[str, ...] = ()
+
+
 def ask(
     question: config.Health, printed: Printed, limit: float, own: tuple[str, ...],
     wanted: Callable[[], None], apart: bool = False,
@@ -53,7 +60,7 @@ def _ready(question: config.Health) -> None:
     """Import what `question` takes: what is imported here is not imported in each child."""
     'localhost'.encode('idna')  # every look-up of a name takes it
     import socket  # noqa: F401
-    if question.http:
+    if question.http or isinstance(question, Certain):
         from . import web  # noqa: F401
 
 
@@ -65,6 +72,8 @@ def _unanswered(question: config.Health, stuck: forked.Unanswered) -> str:
 
 def where(question: config.Health) -> str:
     """What `question` asks, for a person."""
+    if isinstance(question, Certain) and question.tcp:
+        return f'{question.tcp}, by TLS,'
     return question.http or question.tcp or question.ping or 'the console'
 
 
@@ -72,13 +81,19 @@ def _asked(
     question: config.Health, printed: Printed, own: tuple[str, ...], apart: bool
 ) -> str:
     try:
+        presents = question.presents if isinstance(question, Certain) else ()
         if question.http:
             from . import web
 
-            return web.ask(question, lambda host, port: _reach(host, port, own, apart), PAGE_LIMIT)
+            return web.ask(question, lambda host, port: _reach(host, port, own, apart), PAGE_LIMIT,
+                           named(question), presents)
         if question.tcp:
             host, _, port = question.tcp.rpartition(':')
-            _reach(host.strip('[]'), int(port), own, apart).close()
+            with _reach(host.strip('[]'), int(port), own, apart) as reached:
+                if presents:
+                    from . import web
+
+                    return web.shaken(reached, question.tcp, presents)
         elif question.ping:
             programs.run('ping', '-n', '-c', '1', '-W', '1', _host(question.ping, own))
         elif question.console and not re.search(question.console, printed(), re.M):
@@ -86,6 +101,14 @@ def _asked(
     except (OSError, ValueError, errors.Unavailable) as error:
         return f'{where(question)} did not answer ({_short(error)})'
     return ''
+
+
+def named(question: config.Health) -> str:
+    """The host whose page, and whose certificate, `question` asks for."""
+    import urllib.parse
+
+    host = f'//{question.host}' if question.host else question.http or ''
+    return str(urllib.parse.urlsplit(host).hostname or '')
 
 
 def _host(host: str, own: tuple[str, ...]) -> str:

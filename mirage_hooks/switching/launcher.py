@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .. import targets
 from ..host import (
     devices,
     filters,
@@ -21,9 +20,9 @@ from ..host import (
     supervisor,
     xen,
 )
-from ..state import files, model, secret
+from ..state import files, model
 from ..state.releases import Releases, set_shared
-from . import asking, consoles
+from . import asking, consoles, filling
 
 if TYPE_CHECKING:
     import psutil
@@ -42,7 +41,7 @@ def start(
     one may come to listen next to it, it is traced until `let_go`: `shared` are the ports that it
     shares with the one before it."""
     folder = releases.folder(release.number)
-    plan = secret.filled(release.plan, targets.write)
+    plan = filling.filled(folder, _unescaped(release.plan))
     with files.writing(folder):
         (folder / files.ENDED).unlink(missing_ok=True)
         (folder / files.SHARED).unlink(missing_ok=True)
@@ -54,9 +53,7 @@ def start(
             network.require(tap.bridge)
     for device, node in plan.nodes.items():
         devices.make(device, node)
-    for name, text in plan.files.items():
-        with files.writing(folder):
-            (folder / name).write_text(text)
+    filling.write(folder, plan)
     printed = consoles.printing(lambda: consoles.of(releases, release))
     if plan.filtered:
         with files.writing(folder):
@@ -66,23 +63,29 @@ def start(
     if plan.domain:
         xen.create(plan)
     elif plan.unit:
-        pid = supervisor.start(_scripted(folder, release.plan))
+        pid = supervisor.start(_scripted(folder, release.plan, plan))
         releases.set_run(release.number, processes.identity(pid))
     else:
-        spawn(folder, release.plan, shared)
+        _spawned(folder, plan, shared)
         releases.set_run(release.number, processes.identity(_children[str(folder)].pid))
     return printed
 
 
 @interruption.held()
-def spawn(folder: Path, plan: model.Plan, shared: frozenset[int] | None = None) -> None:
+def spawn(folder: Path, plan: model.Plan) -> None:
     """Run `plan` as the process of the release in `folder`."""
+    filled = filling.filled(folder, plan)
+    filling.write(folder, filled)
+    _spawned(folder, filled)
+
+
+def _spawned(folder: Path, plan: model.Plan, shared: frozenset[int] | None = None) -> None:
+    """Run `plan`, which has its secrets."""
     if shared is not None:
         _tracers[str(folder)] = sharing.Tracer(shared)
-    command = secret.filled(plan, targets.write).command
     with files.writing(folder):
         _children[str(folder)] = processes.spawn(
-            command, folder, folder / files.CONSOLE, folder / files.ENDED, plan.group,
+            plan.command, folder, folder / files.CONSOLE, folder / files.ENDED, plan.group,
             folder / files.FILTER if plan.filtered else None, _tracers.get(str(folder)),
         )
 
@@ -204,17 +207,26 @@ def _processes(folder: Path) -> list[psutil.Process]:
     return [process for mark, process in processes.marked(folder.parent) if mark == folder]
 
 
-def _scripted(folder: Path, plan: model.Plan) -> model.Plan:
+def _unescaped(plan: model.Plan) -> model.Plan:
+    """`plan` as its unit runs it: `$$` is systemd's."""
+    if not plan.unit:
+        return plan
+    ours = plan.command.index('--') + 1
+    words = (word.replace('$$', '$') for word in plan.command[ours:])
+    return msgspec.structs.replace(plan, command=(*plan.command[:ours], *words))
+
+
+def _scripted(folder: Path, plan: model.Plan, filled: model.Plan) -> model.Plan:
     """`plan` with what systemd cannot be told in a file of its owner: secrets, for it tells
-    everybody what a unit runs, and a filter, which is passed as an open file."""
+    everybody what a unit runs, and a filter, which is passed as an open file. `filled` is the same
+    unescaped, with its secrets."""
     if not plan.secrets and not plan.filtered:
         return plan
     ours = plan.command.index('--') + 1
-    words = tuple(word.replace('$$', '$') for word in plan.command[ours:])  # `$$` is systemd's
-    filled = secret.filled(msgspec.structs.replace(plan, command=words), targets.write)
-    line = shlex.join(filled.command)
+    words = filled.command[ours:]
+    line = shlex.join(words)
     if plan.filtered:
-        line = shlex.join((filled.command[0], '--seccomp', '9', *filled.command[1:]))
+        line = shlex.join((words[0], '--seccomp', '9', *words[1:]))
         line += f' 9<{shlex.quote(str(folder / files.FILTER))}'
     script = folder / 'start.sh'
     with files.writing(folder):

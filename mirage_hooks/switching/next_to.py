@@ -72,7 +72,8 @@ def take_over(
     own = _listening(releases, old)
     try:
         listeners.steer(own, live, proved)
-        questions = asked.on_port(wanted, wanted.port or 0)
+        places = frozenset(listeners.port(one.place) for one in own)
+        questions = asked.on_port(wanted, wanted.port or 0, places)
         for text in questions.said:
             say(text)
         if known:  # still there for its connections: a quick way back

@@ -10,7 +10,7 @@ import re
 
 from .. import config
 from ..messages import errors
-from ..state import model
+from ..state import files, model, secret
 
 # The first MirageOS release with each way of speaking to an image.
 RUN_TIME_FLAGS = (2, 7)
@@ -38,6 +38,9 @@ def flags(
         for device, one in wanted.interfaces.items():
             network += _network(one, version(wanted.mirage), taps.get(device, ''))
     own = [*map(_checked, wanted.arguments), *(f'--{k}=\0{k}\0' for k in wanted.secrets)]
+    if wanted.certificate is not None:
+        parts = zip(wanted.certificate.options, ('+chain', '+key'), strict=False)
+        own += [f'--{option}=\0{part}\0' for option, part in parts]
     # A repeated option ends the image with 64: what a person wrote wins.
     given = {argument.partition('=')[0] for argument in own}
     names = [(flag, flag.partition('=')[0]) for flag in network]
@@ -47,8 +50,15 @@ def flags(
 
 
 def secrets(wanted: config.Unikernel, encoding: model.Encoding) -> dict[str, model.Secret]:
-    """What takes the place of \\0KEY\\0 in the command or the xl file, just before the start."""
-    return {key: model.Secret(file, encoding) for key, file in wanted.secrets.items()}
+    """What takes the place of \\0KEY\\0 in the command, the xl file or the disk, just before the
+    start."""
+    found = {key: model.Secret(file, encoding) for key, file in wanted.secrets.items()}
+    if (own := wanted.certificate) is None:
+        return found
+    if own.form == 'disk':
+        return {**found, '+disk': model.Secret(own.key, 'tar')}
+    return {**found, '+chain': model.Secret(own.chain, encoding),
+            '+key': model.Secret(own.key, encoding)}
 
 
 def joins(mirage: str) -> bool:
@@ -70,6 +80,20 @@ def line(arguments: list[str], limit: int = SOLO5_LIMIT) -> str:
             hint='shorten `arguments:` in mirage.yml',
         )
     return joined
+
+
+def disk(wanted: config.Unikernel) -> dict[str, str]:
+    """The file that is its certificate's disk, where it takes it from one."""
+    own = wanted.certificate
+    return {files.DISK: '\0+disk\0'} if own is not None and own.form == 'disk' else {}
+
+
+def room(wanted: config.Unikernel, line: str, limit: int = SOLO5_LIMIT) -> int | None:
+    """The bytes that secrets and certificate may take in the command line `line`; None without any.
+    virtio and Xen cut off what is beyond, with a warning that nobody sees."""
+    if not wanted.secrets and (wanted.certificate is None or not wanted.certificate.options):
+        return None
+    return limit - 1 - len(secret.PLACE.sub('', line).encode())
 
 
 def keys(arguments: list[str]) -> str:

@@ -30,11 +30,12 @@ def plan(request: Request) -> model.Plan:
             f'{request.folder} has a space in its path: QEMU would cut the arguments there',
             hint='move the repository to a path without spaces',
         )
+    line = arguments.line(arguments.flags(wanted, {}, request.options))
     command = (
         request.tender, '-m', str(wanted.memory), '-nodefaults', '-no-user-config',
         '-machine', 'acpi=off', *_accelerator(), '-display', 'none', '-serial', 'stdio',
         '-monitor', 'none', *devices, '-device', 'isa-debug-exit', '-kernel', kernel,
-        '-append', arguments.line(arguments.flags(wanted, {}, request.options)),
+        '-append', line,
     )
     needs = _needs(request, taps, disks)
     return model.Plan(
@@ -42,7 +43,8 @@ def plan(request: Request) -> model.Plan:
         command=sandbox.walled(request, command, needs),
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line'),
-        nodes=sandbox.nodes(request, needs),
+        nodes=sandbox.nodes(request, needs), files=arguments.disk(wanted),
+        certificate=sandbox.certificate(request), room=arguments.room(wanted, line),
     )
 
 

@@ -10,7 +10,7 @@ from .. import config
 from ..config import fields
 from ..image import device
 from ..messages import errors
-from ..state import model, taps
+from ..state import files, model, taps
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -62,8 +62,15 @@ def interfaces(request: Request) -> dict[str, model.Tap]:
 
 
 def blocks(request: Request) -> dict[str, config.Block]:
-    """The disk of each of the image's block devices, by the image's device name."""
-    return _bound(request, request.wanted.blocks, 'block')
+    """The disk of each of the image's block devices, by the image's device name; that with its
+    certificate is made for each start."""
+    own, configured = request.wanted.certificate, request.wanted.blocks
+    if own is not None and own.form == 'disk':
+        # Solo5's tenders know no disk that is only read.
+        shown = request.target not in ('spt', 'hvt')
+        disk = config.Block(path=f'{request.folder}/{files.DISK}', read_only=shown)
+        configured = {**configured, own.disk: disk}
+    return _bound(request, configured, 'block')
 
 
 def _bound(request: Request, configured: dict, kind: str) -> dict:  # type: ignore[type-arg]

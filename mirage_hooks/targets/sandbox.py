@@ -12,7 +12,7 @@ import hashlib
 import msgspec
 
 from ..messages import errors
-from ..state import model
+from ..state import model, pair
 from .request import Request
 
 FIRST_USER = 1879048192
@@ -59,6 +59,12 @@ def user(request: Request) -> int | None:
         return None
     digest = hashlib.sha256(f'{request.seed}/{request.unikernel}'.encode()).hexdigest()
     return FIRST_USER + int(digest[:7], 16)
+
+
+def certificate(request: Request) -> model.Certificate | None:
+    """Where its certificate comes from; a disk with it is open to the unikernel's user."""
+    own = request.wanted.certificate
+    return pair.as_kept(own, user(request)) if own is not None else None
 
 
 def owned(request: Request, taps: dict[str, model.Tap]) -> tuple[model.Tap, ...]:

@@ -16,7 +16,7 @@ def plan(request: Request) -> model.Plan:
     taps = interfaces(request)
     disks = blocks(request)
     flags = arguments.flags(wanted, {}, request.options)
-    arguments.line(flags)  # the tender joins them: too long is refused here, before it starts
+    line = arguments.line(flags)  # the tender joins them: too long is refused before it starts
     command = (
         request.tender, f'--mem={wanted.memory}', *_devices(request, taps, disks), '--',
         sandbox.image(request), *(arguments.escaped(flag) for flag in flags),
@@ -32,7 +32,8 @@ def plan(request: Request) -> model.Plan:
         command=sandbox.walled(request, command, needs),
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line'),
-        nodes=sandbox.nodes(request, needs),
+        nodes=sandbox.nodes(request, needs), files=arguments.disk(wanted),
+        certificate=sandbox.certificate(request), room=arguments.room(wanted, line),
     )
 
 

@@ -50,5 +50,6 @@ def plan(request: Request) -> model.Plan:
         taps=sandbox.owned(request, taps),
         secrets=arguments.secrets(wanted, 'line' if arguments.joins(wanted.mirage) else 'plain'),
         nodes=sandbox.nodes(request, needs),
-        filtered=filtered,
+        filtered=filtered, files=arguments.disk(wanted),
+        certificate=sandbox.certificate(request),
     )

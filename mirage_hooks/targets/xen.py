@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..messages import errors
 from ..state import model
-from . import arguments
+from . import arguments, sandbox
 from .request import Request, blocks, interfaces
 
 
@@ -13,26 +13,33 @@ def plan(request: Request) -> model.Plan:
     # The release's number makes the name unique: a domain that cannot be destroyed must not
     # keep the next one from being created.
     domain = f'{request.unikernel}-{request.number}'
+    wanted, line = request.wanted, _line(request)
+    limit = arguments.MINIOS_LIMIT if request.style == 'pv' else arguments.SOLO5_LIMIT
     return model.Plan(
         target='xen',
         command=(request.tender, 'create', f'{request.folder}/xl.cfg'),
         domain=domain,
         taps=tuple(taps.values()),
-        files={'xl.cfg': _configuration(request, domain, taps)},
-        secrets=arguments.secrets(request.wanted, 'xl'),
+        files={'xl.cfg': _configuration(request, domain, taps, line), **arguments.disk(wanted)},
+        secrets=arguments.secrets(wanted, 'xl'),
+        certificate=sandbox.certificate(request), room=arguments.room(wanted, line, limit),
     )
 
 
-def _configuration(request: Request, domain: str, taps: dict[str, model.Tap]) -> str:
+def _line(request: Request) -> str:
+    flags = arguments.flags(request.wanted, {}, request.options)
+    return arguments.keys(flags) if request.style == 'pv' else arguments.line(flags)
+
+
+def _configuration(
+    request: Request, domain: str, taps: dict[str, model.Tap], line: str
+) -> str:
     wanted = request.wanted
-    paravirtual = request.style == 'pv'
-    flags = arguments.flags(wanted, {}, request.options)
-    extra = arguments.keys(flags) if paravirtual else arguments.line(flags)
     disks = _disks(request)
     lines = [
         ('name', quoted(domain)),
         ('kernel', quoted(request.image)),
-        ('type', quoted('pv' if paravirtual else 'pvh')),
+        ('type', quoted('pv' if request.style == 'pv' else 'pvh')),
         ('memory', str(wanted.memory)),
         ('vcpus', '1'),
         ('cap', str(wanted.cpu or '')),  # percent of one CPU
@@ -41,7 +48,7 @@ def _configuration(request: Request, domain: str, taps: dict[str, model.Tap]) ->
         ('on_reboot', quoted('destroy')),
         ('vif', _list([_vif(tap) for tap in taps.values()])),
         ('disk', _list(disks)),
-        ('extra', quoted(extra)),
+        ('extra', quoted(line)),
     ]
     return ''.join(f'{key} = {value}\n' for key, value in lines if value not in ('', '[]', "''"))
 
