@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .acme import Account
 from .certificate import Certificate
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
@@ -80,6 +81,7 @@ class Unikernel(Mapping, frozen=True):
              examples=[{'chain': '/etc/letsencrypt/live/example.org/fullchain.pem',
                         'key': '/etc/letsencrypt/live/example.org/privkey.pem'}]),
     ] = None
+    acme: Account = None
     cpu: Annotated[
         Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
         Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
@@ -122,6 +124,8 @@ class Unikernel(Mapping, frozen=True):
                         'or mode: socket with a port, and no disk to write to')
         if self.certificate is not None:
             yield from self._twice(self.certificate)
+        if self.acme is not None:
+            yield from self.acme.twice(self.secrets, self.arguments)
 
     def _twice(self, own: Certificate) -> Iterator[Wrong]:
         if own.form == 'disk' and own.disk in self.blocks:

@@ -40,7 +40,7 @@ def of(
     places = (repository.folder, repository.git_dir)
     if wanted.blocks:
         yield looked(name, 'its disks', lambda: _disks(request, places))
-    if wanted.secrets:
+    if wanted.secrets or secret.account_of(wanted):
         yield looked(name, 'its secrets', lambda: secret.check(wanted, places))
     if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
         yield looked(name, 'the image can be started as mirage.yml has it',
