@@ -44,8 +44,8 @@ class Authority:
         self, *names: str, begins: timedelta = timedelta(0), lasts: timedelta = timedelta(days=90),
         bits: int = 0, key: Key = None, by: Issued | None = None,
     ) -> Issued:
-        """For `names`, hosts and addresses, from now or `begins` later, for `lasts`; with an EC key,
-        or RSA of `bits`, or the `key`; issued `by` the intermediate."""
+        """For `names`, hosts and addresses, from now or `begins` later, for `lasts`; with an EC
+        key, or RSA of `bits`, or the `key`; issued `by` the intermediate."""
         key = key or (rsa.generate_private_key(65537, bits) if bits else None)
         names = names or ('www.example.org',)
         return _issue(names[0], by or self.intermediate, False, names, begins, lasts, key)

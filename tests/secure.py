@@ -1,5 +1,5 @@
-"""A stand-in for an image that serves HTTPS by the scaffold's arguments: HTTP at --port, and, with a
-certificate, HTTPS at --https-port."""
+"""A stand-in for an image that serves HTTPS by the scaffold's arguments: HTTP at --port, and with a
+certificate HTTPS at --https-port."""
 
 from __future__ import annotations
 
@@ -119,9 +119,11 @@ def shown(port: int) -> bytes:
     """The certificate that a visitor of `port` is shown, in DER."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(('127.0.0.1', port), PATIENCE) as plain:
-        with context.wrap_socket(plain, server_hostname='www.example.org') as secure:
-            return secure.getpeercert(binary_form=True) or b''
+    with (
+        socket.create_connection(('127.0.0.1', port), PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname='www.example.org') as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b''
 
 
 class Visitor(threading.Thread):
@@ -155,12 +157,14 @@ class Visitor(threading.Thread):
                 self.seen.append(found)
 
     def ask(self) -> str:
-        with socket.create_connection(('127.0.0.1', self.port), PATIENCE) as plain:
-            with self.context.wrap_socket(plain, server_hostname='www.example.org') as secure:
-                secure.sendall(b'GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n')
-                answer = b''
-                while piece := secure.recv(65536):
-                    answer += piece
-                if b' 200 ' not in answer[:13]:
-                    raise OSError(f'answered {answer[:20]!r}')
-                return hashlib.sha256(secure.getpeercert(binary_form=True) or b'').hexdigest()
+        with (
+            socket.create_connection(('127.0.0.1', self.port), PATIENCE) as plain,
+            self.context.wrap_socket(plain, server_hostname='www.example.org') as secure,
+        ):
+            secure.sendall(b'GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n')
+            answer = b''
+            while piece := secure.recv(65536):
+                answer += piece
+            if b' 200 ' not in answer[:13]:
+                raise OSError(f'answered {answer[:20]!r}')
+            return hashlib.sha256(secure.getpeercert(binary_form=True) or b'').hexdigest()

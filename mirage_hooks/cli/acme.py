@@ -16,7 +16,7 @@ def add(command: Callable[..., Any]) -> None:
     one = command('acme', do_acme, "what a unikernel answers an ACME client's challenges with: "
                   'find its account key on this host, and print what goes into mirage.yml',
                   json=True)
-    one.add_argument('what', choices=('thumbprint',), help='print the thumbprint of the account key')
+    one.add_argument('what', choices=('thumbprint',), help='of the account key')
     one.add_argument('file', nargs='?', type=Path, metavar='FILE',
                      help='an account key, or the folder of certbot, lego, dehydrated, uacme or '
                      'acme.sh (the usual ones)')

@@ -73,10 +73,20 @@ def _row(row: Row) -> list[str]:
         said.append(f'  {red("does not answer")}: {plain(health["wrong"])}')
     elif where and row['state'] == 'running':
         said.append(f'  {where}{since}')
+    said += _certificate(row['certificate']) if 'certificate' in row else []
     if 'silent' in row:
         silent = row['silent']
         said.append(f'  {red("SILENT")} for {age(silent["at"])}: {plain(silent["reason"])}')
     return said
+
+
+def _certificate(found: dict[str, Any]) -> list[str]:
+    """What it serves HTTPS with."""
+    if 'names' not in found:
+        return [f'  {yellow("WARNING")}: {plain(found["wrong"])}']
+    paint = red if found['days'] < 0 else yellow if 'wrong' in found else green
+    of = f'{plain(", ".join(found["names"]))}, by {plain(found["issuer"])}'
+    return [f'  certificate: {of}, {paint(found["left"])}']
 
 
 def _pictures(row: Row) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -59,3 +59,25 @@ class Certificate(Mapping, frozen=True):
     def options(self) -> tuple[str, ...]:
         """Those that it takes on the command line."""
         return () if self.form == 'disk' else (self.arguments.chain, self.arguments.key)
+
+    def twice(
+        self, blocks: Iterable[str], secrets: Iterable[str], arguments: Iterable[str]
+    ) -> Iterator[Wrong]:
+        """What the unikernel is given by another key too."""
+        given = {*(f'--{one}' for one in secrets), *(one.partition('=')[0] for one in arguments)}
+        if self.form == 'disk' and self.disk in blocks:
+            yield Wrong(('blocks', 'certificate'), f'has a disk {self.disk} of its own, and one of '
+                        'its certificate: rename one, such as certificate: {disk: certificate}')
+        for option in self.options:
+            if f'--{option}' in given:
+                yield Wrong(('arguments', 'secrets', 'certificate'), f'gives --{option} twice, '
+                            'once by certificate: drop the other one')
+
+
+Pair = Annotated[
+    Certificate | None,
+    Meta(description='the certificate and the key that it serves HTTPS with; a renewed pair is '
+         'taken at the next cron run, and at once by `mirage-hooks deploy NAME`',
+         examples=[{'chain': '/etc/letsencrypt/live/example.org/fullchain.pem',
+                    'key': '/etc/letsencrypt/live/example.org/privkey.pem'}]),
+]

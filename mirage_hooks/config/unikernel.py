@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from .acme import Account
-from .certificate import Certificate
+from .certificate import Pair
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
@@ -24,6 +24,13 @@ Switch = Annotated[
         'when left out, overlap wherever it is possible (one network on a bridge, static or by '
         'DHCP, or mode: socket with a port; no writable disk)'
     ),
+]
+
+Secrets = Annotated[
+    dict[Key, File],
+    Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
+         "outside the repository and not readable by everybody",
+         examples=[{'token': '/etc/mirage-hooks/token'}]),
 ]
 
 
@@ -68,19 +75,8 @@ class Unikernel(Mapping, frozen=True):
         tuple[str, ...], Meta(description="the application's own arguments, as --key=value",
                               examples=[['--message=hello']])
     ] = ()
-    secrets: Annotated[
-        dict[Key, File],
-        Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
-             "outside the repository and not readable by everybody",
-             examples=[{'tls-key': '/etc/mirage-hooks/tls.key'}]),
-    ] = msgspec.field(default_factory=dict)
-    certificate: Annotated[
-        Certificate | None,
-        Meta(description='the certificate and the key that it serves HTTPS with; a renewed pair is '
-             'taken at the next cron run, and at once by `mirage-hooks deploy NAME`',
-             examples=[{'chain': '/etc/letsencrypt/live/example.org/fullchain.pem',
-                        'key': '/etc/letsencrypt/live/example.org/privkey.pem'}]),
-    ] = None
+    secrets: Secrets = msgspec.field(default_factory=dict)
+    certificate: Pair = None
     acme: Account = None
     cpu: Annotated[
         Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
@@ -123,20 +119,8 @@ class Unikernel(Mapping, frozen=True):
                         'ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; '
                         'or mode: socket with a port, and no disk to write to')
         if self.certificate is not None:
-            yield from self._twice(self.certificate)
-        if self.acme is not None:
-            yield from self.acme.twice(self.secrets, self.arguments)
-
-    def _twice(self, own: Certificate) -> Iterator[Wrong]:
-        if own.form == 'disk' and own.disk in self.blocks:
-            yield Wrong(('blocks', 'certificate'), f'has a disk {own.disk} of its own, and one of '
-                        'its certificate: rename one, such as certificate: {disk: certificate}')
-        for option in own.options:
-            if option in self.secrets or any(
-                one.partition('=')[0] == f'--{option}' for one in self.arguments
-            ):
-                yield Wrong(('arguments', 'secrets', 'certificate'), f'gives --{option} twice, '
-                            'once by certificate: drop the other one')
+            yield from self.certificate.twice(self.blocks, self.secrets, self.arguments)
+        yield from self.acme.twice(self.secrets, self.arguments) if self.acme else ()
 
     @property
     def interfaces(self) -> dict[str, Network]:

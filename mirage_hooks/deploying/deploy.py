@@ -16,7 +16,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
-from ..state.releases import alike
+from ..state.releases import Releases, alike
 from ..switching import conflicts, crashes, launcher, overlap
 from . import again, changeover, decided, ended, fastpath, others, refusal, renewal, trial
 from .candidate import Candidates
@@ -120,7 +120,7 @@ class Deployment:
             return decided.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
-        old = renewal.due(self.candidates, self.releases, self._kept(), self.wanted, found)
+        old = renewal.due(self.candidates, self.releases, _kept(self.releases), self.wanted, found)
         if old is None:
             if (pinned := decided.pinned(
                 self.live, self.name, self.releases, self.wanted, found
@@ -131,7 +131,7 @@ class Deployment:
         new = self._staged(found, old)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
-        serving = self._serving()
+        serving = _serving(self.releases)
         with self._explained(new):
             serving = self._predecessor(serving, new)
             (tried := functools.partial(self._tried, serving, new))()
@@ -160,7 +160,7 @@ class Deployment:
 
     def _unchanged(self, found: tree.Found) -> model.Outcome | None:
         """The outcome when the live release is the one that should run; None when it is not."""
-        current = self._kept()
+        current = _kept(self.releases)
         if current is None or not self.candidates.same(current, self.name, self.wanted, found):
             return None
         outcome = self.live.running(self.name, self.releases, current, self.wanted)
@@ -183,7 +183,7 @@ class Deployment:
     def _same_bytes(self, new: model.Release) -> model.Outcome | None:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
-        old = self._kept()
+        old = _kept(self.releases)
         if old is None or not alike(old, new) or self.candidates.renewed(old):
             return None
         self.releases.discard(new.number)
@@ -191,10 +191,6 @@ class Deployment:
         self.releases.save(kept)
         self.releases.set_failure(None)
         return self.live.running(self.name, self.releases, kept, self.wanted)
-
-    def _serving(self) -> model.Release | None:
-        old = self.releases.current()
-        return old if old is not None and launcher.alive(self.releases, old) else None
 
     def _predecessor(
         self, serving: model.Release | None, new: model.Release
@@ -238,8 +234,14 @@ class Deployment:
             self.releases.set_floor(tip)
         return outcome
 
-    def _kept(self) -> model.Release | None:
-        """The live release, with an image that it can be started from again."""
-        current = self.releases.current()
-        there = current is not None and (self.releases.folder(current.number) / 'image').exists()
-        return current if there else None
+
+def _kept(releases: Releases) -> model.Release | None:
+    """The live release, with an image that it can be started from again."""
+    current = releases.current()
+    there = current is not None and (releases.folder(current.number) / 'image').exists()
+    return current if there else None
+
+
+def _serving(releases: Releases) -> model.Release | None:
+    old = releases.current()
+    return old if old is not None and launcher.alive(releases, old) else None

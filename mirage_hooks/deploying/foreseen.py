@@ -11,7 +11,7 @@ from .. import config, targets
 from ..git import shared
 from ..git.repository import Repository
 from ..messages.report import Reporter
-from ..state import model, pair, secret, store
+from ..state import expiry, model, secret, store
 from ..state.releases import Releases, alike
 from ..switching import launcher
 from . import changeover, renewal
@@ -125,7 +125,7 @@ def _certificates(
     releases: Releases, old: model.Release, after: model.Served
 ) -> tuple[str, str]:
     before = renewal.served(releases, old)
-    names = [pair.named(one) if one.digest else '' for one in (before, after)]
+    names = [expiry.named(one) if one.digest else '' for one in (before, after)]
     return names[0], names[1]
 
 

@@ -11,7 +11,7 @@ from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, journal, model, store
 from ..state.releases import Releases
-from ..switching import asked, asking, launcher
+from ..switching import asked, asking, certified, launcher
 from . import changeover, deploy, ended, told
 from .candidate import Candidates
 from .context import Context, Intent
@@ -50,7 +50,7 @@ def heal(repository: Repository, silence: Silence, report: Reporter) -> list[mod
         if silence.act in EVENTS:
             return [_told(context, silence, current)]
         wanted = context.settings().unikernels.get(name)
-        if wanted is None or _answers(wanted, current):
+        if wanted is None or _answers(wanted, releases, current):
             return []
         context.note(name, 'silent', current, reason=silence.reason)
         if silence.act == 'rollback':
@@ -58,8 +58,8 @@ def heal(repository: Repository, silence: Silence, report: Reporter) -> list[mod
         return _restarted(context, silence, releases, current, wanted)
 
 
-def _answers(wanted: config.Unikernel, current: model.Release) -> bool:
-    questions = asked.lasting(wanted, current)
+def _answers(wanted: config.Unikernel, releases: Releases, current: model.Release) -> bool:
+    questions = asked.lasting(certified.running(wanted, releases, current), current)
     return bool(questions) and not any(
         asking.ask(one, lambda: '', ANSWER, (), lambda: None) for one in questions)
 

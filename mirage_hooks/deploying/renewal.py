@@ -12,13 +12,13 @@ import msgspec
 from .. import config
 from ..git import tree
 from ..messages import errors
-from ..state import model, pair
+from ..state import expiry, model, pair
 from ..state.releases import Releases
 from ..switching import certified, launcher
 from .context import Context
 
 if TYPE_CHECKING:
-    from .candidate import Candidates
+    from .given import Given
 
 NONE = model.Served()
 
@@ -57,17 +57,17 @@ def served(releases: Releases, release: model.Release) -> model.Served:
 
 
 def due(
-    candidates: Candidates, releases: Releases, current: model.Release | None,
+    given: Given, releases: Releases, current: model.Release | None,
     wanted: config.Unikernel, found: tree.Found,
 ) -> model.Release | None:
     """The `current` release, where it is what should run but for its certificate, also by a
     rollback that holds; None elsewhere."""
-    if current is None or not candidates.renewed(current):
+    if current is None or not given.renewed(current):
         return None
     pin = releases.pin()
     image = pin.blob if pin is not None and pin.release == current.number else current.blob
     known = (image, current.fingerprint)
-    same = known == (found.blob, candidates.fingerprint(current.unikernel, wanted))
+    same = known == (found.blob, given.fingerprint(current.unikernel, wanted))
     return current if same else None
 
 
@@ -82,7 +82,7 @@ def over(releases: Releases, old: model.Release | None, new: model.Release) -> s
     before, after = served(releases, old), served(releases, new)
     if not after.digest:
         return 'without its certificate, by HTTP alone'
-    named = pair.named(after)
+    named = expiry.named(after)
     if not before.digest:
         return f'with a certificate: {named}'
     return f'the certificate was renewed: {named}'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import glob
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -85,8 +84,8 @@ def found(given: Path | None = None, server: str = '') -> list[Found]:
     if closed:
         raise errors.Refused(
             f'cannot look into {closed[0]}: Permission denied',
-            hint='as root: sudo mirage-hooks acme thumbprint; the thumbprint is no secret, and goes '
-            'into mirage.yml',
+            hint='as root: sudo mirage-hooks acme thumbprint; the thumbprint is no secret, and '
+            'goes into mirage.yml',
         )
     if not keys:
         where = f'below {given}' if given is not None else 'on this host'
@@ -116,17 +115,15 @@ def _of(client: Client, place: Path, closed: list[str]) -> Iterator[Found]:
     if within.is_dir() and not os.access(within, os.R_OK | os.X_OK):
         closed.append(str(within))
         return
-    paths = itertools.chain.from_iterable(
-        glob.iglob(pattern, root_dir=place) for pattern in client.keys
-    )
+    paths = itertools.chain.from_iterable(place.glob(pattern) for pattern in client.keys)
     for path in sorted(itertools.islice(paths, MOST)):
-        file = str((place / path).absolute())
+        file, server = str(path.absolute()), client.server(path.relative_to(place))
         try:
             one = account.read(file)
         except errors.Refused as refused:
-            yield Found(client.name, client.server(Path(path)), file, wrong=refused.reason)
+            yield Found(client.name, server, file, wrong=refused.reason)
         else:
-            yield Found(client.name, client.server(Path(path)), file, *one)
+            yield Found(client.name, server, file, *one)
 
 
 def _once(all_of_them: Iterable[Found]) -> Iterator[Found]:

@@ -11,6 +11,7 @@ from ..git.repository import Repository
 from ..host import devices, facts, link, network, privilege, programs, sharing
 from ..state import model, secret, store
 from ..switching import asked, conflicts, fitting, leasing, next_to, preflight
+from . import certificate
 from .finding import Finding, Found, fine, looked, note, problem, refused
 
 
@@ -42,6 +43,8 @@ def of(
         yield looked(name, 'its disks', lambda: _disks(request, places))
     if wanted.secrets or secret.account_of(wanted):
         yield looked(name, 'its secrets', lambda: secret.check(wanted, places))
+    if wanted.certificate is not None:
+        yield from certificate.findings(name, wanted, wanted.certificate, places)
     if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
         yield looked(name, 'the image can be started as mirage.yml has it',
                      lambda: targets.plan(request))

@@ -13,7 +13,7 @@ from ..messages import errors
 from ..messages.report import age
 from ..state import model, pipe, user
 from ..state.releases import as_wanted
-from ..switching import asking, crashes, launcher
+from ..switching import asking, certified, crashes, launcher
 from ..switching import health as questions
 from . import ports
 from .finding import Finding, Found, Place, fine, note, problem
@@ -104,7 +104,7 @@ def health(place: Place, name: str, wanted: config.Unikernel) -> Found:
         return
     if ports.strange(place, name, wanted):
         return
-    for question in questions.questions(wanted):
+    for question in questions.questions(certified.running(wanted, releases, release)):
         if question.console or question.alive:
             continue
         began = time.monotonic()

@@ -128,9 +128,3 @@ def as_kept(own: config.Certificate, user: int | None) -> model.Certificate:
     """`own` as a plan keeps it."""
     return model.Certificate(own.chain, own.key, own.form or '',
                              user if own.form == 'disk' else None)
-
-
-def named(served: model.Served) -> str:
-    """A certificate in a few words."""
-    until = time.strftime('%Y-%m-%d %H:%M', time.gmtime(served.ends))
-    return f'{", ".join(served.names[:3])}{" …" if served.names[3:] else ""}, until {until} UTC'

@@ -18,6 +18,7 @@ CODES = {
     63: 'it printed its help',
     64: 'it does not know one of its arguments',
     127: 'it is no program of this host',
+    78: 'its configuration is wrong',
     137: 'killed by somebody, or by the kernel for want of memory (`dmesg` tells)',
     139: 'memory fault',
     143: 'ended by somebody (SIGTERM)',
@@ -31,6 +32,8 @@ SHORT_OF_MEMORY = re.compile(
 )
 EXCEPTION = re.compile(r'^Fatal error: exception\b|^Raised (at|by) ', re.M)  # as OCaml's says
 CLOSED = re.compile(r'(/dev/\S+): (?:Permission denied|No such file)')
+PAIR = re.compile(r'^(?:.*\] )?tls: (.+)$', re.M)  # the scaffold's, perhaps behind a log's head
+SHOWN = 200  # characters of what an image says
 LAST = 40  # lines of the console in which the reason is looked for: a backtrace may follow it
 
 
@@ -57,6 +60,10 @@ def how(releases: Releases, release: model.Release, code: int | None) -> End:
     said = '\n'.join(consoles.last_words(releases, release, LAST))
     if _starved(release.plan) or SHORT_OF_MEMORY.search(said):
         return End(code, f'{_with(code)}: out of memory', _more_memory(release))
+    if found := PAIR.search(said):
+        return End(code, _with(code) + _known(code, release.plan, said), (
+            'it does not take the pair of `certificate:` in mirage.yml; it says: '
+            f'{found[1][:SHOWN]}'))
     closed = CLOSED.search(said)
     hint = f'mirage-hooks check says why it cannot be opened: {closed[1]}' if closed else ''
     return End(code, _with(code) + _known(code, release.plan, said), hint)

@@ -8,8 +8,9 @@ from ..state import model
 from . import sandbox
 from .request import Request
 
-# The tender's own errors, and cmdliner's: the same image would end so again.
-FOR_GOOD = (1, 60, 61, 62, 63, 64)
+# The tender's own errors, cmdliner's, and that of a wrong configuration (78, EX_CONFIG): the same
+# image would end so again.
+FOR_GOOD = (1, 60, 61, 62, 63, 64, 78)
 QEMU = 512  # MB that QEMU takes next to its guest's memory
 MARK = 'MIRAGE_HOOKS_RELEASE'
 

@@ -38,6 +38,10 @@ UNIKERNEL: dict[str, tuple[str, tuple[str, ...]]] = {
     'start_timestamp_seconds': ('When what runs was started; 0 where nothing runs.', ()),
     'refused': ('Whether the newest image was refused.', ()),
     'pinned': ('Whether a rollback keeps it at an older release.', ()),
+    'certificate_expiry_timestamp_seconds': (
+        'When the certificate that it serves with ends; without a value where it has none.', ()),
+    'certificate_ending': (
+        'Whether that is in two weeks, or a third of its life is left, or it has none yet.', ()),
     'deployment_duration_seconds': (
         'How long the last deployment took that came to serve; 0 before one did.', ()),
     'switch_gap_seconds': (
@@ -121,6 +125,10 @@ class _Gathered:
             self._put('release_info', (*of, str(row['release']), commit, row['target']), 1)
         self._put('deployed_timestamp_seconds', of, row.get('created', 0))
         self._put('start_timestamp_seconds', of, row.get('since', 0))
+        if 'certificate' in row:
+            self._put('certificate_ending', of, 'wrong' in row['certificate'])
+            if 'ends' in row['certificate']:
+                self._put('certificate_expiry_timestamp_seconds', of, row['certificate']['ends'])
         for name in ('silent', 'refused', 'pinned'):
             self._put(name, of, name in row)
 

@@ -163,7 +163,8 @@ def _unikernel(
     if 'refused' in row and console.exists():
         ran = console.stat().st_mtime
     # What an image prints may hold what it was told.
-    withheld = bool(ran) and (wanted is None or bool(wanted.secrets))
+    withheld = bool(ran) and (
+        wanted is None or bool(wanted.secrets) or wanted.certificate is not None)
     mark, words = _how(row)
     return Unikernel(
         at, row, mark, words, _where(row), _commit(link, row.get('commit', '')),
@@ -183,6 +184,9 @@ def _how(row: rows.Row) -> tuple[Mark, str]:
         return 'bad', 'is down'
     if 'wrong' in health:
         return 'bad', 'does not answer'
+    certificate = row.get('certificate', {})
+    if certificate.get('days', 1) < 0:
+        return 'bad', 'its certificate has expired'
     words = f'answers in {health["ms"]} ms' if health else 'runs'
     if 'silent' in row:
         return 'warn', f'{words}; was silent'
@@ -190,6 +194,9 @@ def _how(row: rows.Row) -> tuple[Mark, str]:
         return 'warn', f'{words}; an image was refused'
     if 'conflicts' in row:
         return 'warn', f'{words}; a conflict'
+    if 'wrong' in certificate:
+        ends = 'its certificate ends soon' if 'names' in certificate else 'no certificate yet'
+        return 'warn', f'{words}; {ends}'
     return 'well', words
 
 

@@ -12,9 +12,9 @@ from ..git import newer
 from ..git.repository import Repository
 from ..host import facts
 from ..messages import errors, nearest, report
-from ..state import journal, model, pipe, proc, store, watched
+from ..state import expiry, journal, model, pair, pipe, proc, store, watched
 from ..state.releases import Releases, as_wanted, began
-from ..switching import asked, conflicts, crashes, health, launcher, leftover
+from ..switching import asked, certified, conflicts, crashes, health, launcher, leftover
 from . import counts, rounds, uptime
 
 DAY = 24 * 60  # minutes
@@ -42,7 +42,7 @@ class Found(msgspec.Struct, frozen=True):
         """Whether all that should serve does, as far as anybody can tell."""
         return self.wrong is None and not any(
             row['state'] in ('down', 'none') or row.get('health', {}).get('wrong')
-            for row in self.rows)
+            or row.get('certificate', {}).get('days', 1) < 0 for row in self.rows)
 
 
 def found(repository: Repository, only: str) -> Found:
@@ -117,6 +117,8 @@ def _live(releases: Releases, release: model.Release) -> Row:
     if alive:
         row |= {'pid': run.pid} if run else {}
         row |= {'since': since} if (since := _since(releases, release, run)) else {}
+        if release.plan.certificate and (kept := pair.served(releases.folder(release.number))):
+            row['certificate'] = expiry.fields(kept, time.time())
     crashed, hint = ('', '') if alive else crashes.explain(releases, release)
     row |= {'crashed': crashed, 'hint': hint} if crashed else {}
     restarted = crashes.restarts(releases, release)
@@ -154,9 +156,10 @@ def _reached(
         if name not in wanted or release is None:
             continue
         row |= {'url': where} if (where := url(wanted[name], release)) else {}
-        known = as_wanted(wanted[name], release) and asked.lasting(wanted[name], release)
+        asked_for = certified.running(wanted[name], releases, release)
+        known = as_wanted(wanted[name], release) and asked.lasting(asked_for, release)
         if row['state'] == 'running' and known:
-            under_way[name] = rounds.round_of(wanted[name], QUICK, release, heard=True)
+            under_way[name] = rounds.round_of(asked_for, QUICK, release, heard=True)
         minutes = watched.probes(releases.root, now)
         row |= {'uptime': {
             'day': _uptime(minutes[-DAY:], 24), 'month': _uptime(minutes, 30),

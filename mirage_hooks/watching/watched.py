@@ -13,6 +13,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..state import known, model, proc, store
 from ..state.releases import Releases, began
+from ..switching import certified
 from . import policy
 
 
@@ -32,6 +33,10 @@ class Watched(msgspec.Struct, frozen=True):
     def release(self) -> model.Release | None:
         """The one that is to be asked now; None where none is to serve."""
         return None if self.releases.stopped() else self.releases.current()
+
+    def asked(self, release: model.Release) -> config.Unikernel:
+        """As it is wanted, with the certificate of `release`."""
+        return certified.running(self.wanted, self.releases, release)
 
     def down(self, release: model.Release) -> bool:
         """Whether the process of `release` is known to have ended; what Xen or systemd runs, they

@@ -95,7 +95,7 @@ class Watcher:
         one.due = now + config.seconds(one.of.rule.every)
         try:
             one.release = one.of.release()
-            if one.release is None or not asked.lasting(one.of.wanted, one.release):
+            if one.release is None or not asked.lasting(one.of.asked(one.release), one.release):
                 return
             if not as_wanted(one.of.wanted, one.release):
                 return self._tell(one, 'is not asked: mirage.yml wants it started otherwise now')
@@ -103,9 +103,9 @@ class Watcher:
                 return self._came(one, one.release, Answer(down=True))
         except errors.Refused:
             return  # damaged or not ours: whoever converges says so
-        heard = one.case.heard and one.case.release == one.release.number
         one.asleep = _asleep()
-        one.round = rounds.round_of(one.of.wanted, one.of.rule, one.release, heard)
+        one.round = rounds.round_of(one.of.asked(one.release), one.of.rule, one.release,
+                                    one.case.heard and one.case.release == one.release.number)
         self._go_on(one, None)
 
     def _take(self, one: One) -> None:

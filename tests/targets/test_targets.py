@@ -309,7 +309,7 @@ def test_systemd_keeps_a_release_as_a_transient_unit() -> None:
         '--setenv=MIRAGE_HOOKS_RELEASE=/state/3', '--property=Type=exec',
         '--property=Restart=on-failure', '--property=RestartSec=2',
         '--property=StartLimitIntervalSec=600', '--property=StartLimitBurst=10',
-        '--property=RestartPreventExitStatus=1 60 61 62 63 64', '--property=TimeoutStopSec=5',
+        '--property=RestartPreventExitStatus=1 60 61 62 63 64 78', '--property=TimeoutStopSec=5',
         '--property=TasksMax=1100', '--property=MemoryMax=256M', '--property=MemorySwapMax=0',
         '--property=CPUQuota=50%', '--property=StandardOutput=append:/state/3/console.log',
         '--property=StandardError=append:/state/3/console.log', '--', *THREADS, '/state/3/image',
