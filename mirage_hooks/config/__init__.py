@@ -11,7 +11,7 @@ from .unikernel import Unikernel
 from .watch import Watch
 
 __all__ = [
-    'Acme', 'Block', 'Certificate', 'Direct', 'Duration', 'Endpoint', 'File', 'Health', 'Interface', 'Mac',
-    'Name', 'Network', 'Notify', 'Options', 'Port', 'Settings', 'Socket', 'Static', 'Target',
-    'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
+    'Acme', 'Block', 'Certificate', 'Direct', 'Duration', 'Endpoint', 'File', 'Health',
+    'Interface', 'Mac', 'Name', 'Network', 'Notify', 'Options', 'Port', 'Settings', 'Socket',
+    'Static', 'Target', 'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
 ]
