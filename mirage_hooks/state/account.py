@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..messages import errors
+from . import sec1
 
 LIMIT = 32768  # bytes; an RSA key of 16384 bits takes 13 kB as PEM and 17 kB as JWK
 SIZES = {'P-256': 32, 'P-384': 48, 'P-521': 66, 'Ed25519': 32, 'Ed448': 57}  # bytes of a coordinate
@@ -110,7 +111,7 @@ def _of_pem(file: str, content: bytes) -> Account:
         if kind and kind[1] == b'PUBLIC':
             public: Any = reading.load_pem_public_key(content)
         else:
-            public = reading.load_pem_private_key(content, password=None).public_key()
+            public = sec1.private_key(content).public_key()
     except TypeError:  # the library's way to say it
         raise errors.Refused(
             f'the account key in {file} has a password',

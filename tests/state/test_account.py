@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -85,6 +86,28 @@ def test_every_form_of_an_ec_key_has_one_thumbprint(
         traditional(key), pkcs8(key), public(key), jwk(key), parameters + traditional(key)]
     found = {account.read(written(tmp_path, form)) for form in forms}
     assert [one.kind for one in found] == [f'EC, P-{curve.key_size}']
+
+
+@pytest.mark.parametrize('curve', [ec.SECP256R1(), ec.SECP384R1()])
+@pytest.mark.parametrize('length', [-1, 1], ids=['shorter', 'longer'])
+def test_an_ec_key_is_read_as_gnutls_writes_it(
+    tmp_path: Path, curve: ec.EllipticCurve, length: int
+) -> None:
+    """uacme's, by half with a zero in front of the number, now and then without its own."""
+    size = curve.key_size // 8
+    key = ec.derive_private_key(0xE3 << 8 * (size - 2 if length < 0 else size - 1), curve)
+    der = key.private_bytes(serialization.Encoding.DER,
+                            serialization.PrivateFormat.TraditionalOpenSSL, PLAIN)
+    own = bytes([size]) + key.private_numbers().private_value.to_bytes(size, 'big')
+    other = bytes([size + length]) + (own[2:] if length < 0 else b'\0' + own[1:])
+    assert own in der
+    body = der[2 if der[1] < 128 else 3:].replace(own, other)
+    head = b'\x30' if len(body) < 128 else b'\x30\x81'
+    lines = base64.encodebytes(head + bytes([len(body)]) + body)
+    written_so = b'-----BEGIN EC PRIVATE KEY-----\n' + lines + b'-----END EC PRIVATE KEY-----\n'
+    with pytest.raises(ValueError, match='private key value'):
+        serialization.load_pem_private_key(written_so, password=None)
+    assert account.read(written(tmp_path, written_so)) == account.read(written(tmp_path, jwk(key)))
 
 
 def test_every_form_of_an_rsa_key_has_one_thumbprint(tmp_path: Path) -> None:
