@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,21 +28,22 @@ NAME = 'www.example.org'
 PAGE = ROOT / 'docs' / 'tls.md'
 
 
-def needed(*clients: str) -> list[pytest.MarkDecorator]:
+def needed(*clients: str) -> pytest.MarkDecorator:
     """What skips a test that lacks one of them. uacme knows no other certificate authorities than
     the system's, in whose place others are mounted."""
     wanted = (*PROGRAMS, *clients, *(('unshare', 'mount') if 'uacme' in clients else ()))
     missing = [one for one in wanted if shutil.which(one, path=os.environ['PATH']) is None]
     missing += ['libbearssl-dev'] if not TLS.exists() else []
     missing += ['root'] if 'uacme' in clients and os.geteuid() != 0 else []
-    return [pytest.mark.skipif(bool(missing), reason=f'needs {" and ".join(missing)}')]
+    return pytest.mark.skipif(bool(missing), reason=f'needs {" and ".join(missing)}')
 
 
 class Pebble:
     """An ACME server on this host, which takes every name for 127.0.0.1 and asks HTTP there at
-    `port`. Its certificates last 20 days: whoever renews 30 days before the end always does."""
+    `port`, or asks the name server `dns`. Its certificates last 20 days: whoever renews 30 days
+    before the end always does."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, dns: str = '') -> None:
         self.folder = folder
         folder.mkdir()
         self.place, self.dns, self.answers = (f'127.0.0.1:{free_port()}' for _ in range(3))
@@ -58,13 +61,13 @@ class Pebble:
             'httpPort': port, 'tlsPort': free_port(), 'ocspResponderURL': '',
             'certificateValidityPeriod': 20 * 86400, 'externalAccountBindingRequired': False,
         }}))  # fmt: skip
-        self.running = [
+        self.running = [] if dns else [
             self._started('pebble-challtestsrv', '-dns01', self.dns, '-http01', '', '-https01', '',
                           '-tlsalpn01', '', '-management', self.answers,
                           '-defaultIPv4', '127.0.0.1', '-defaultIPv6', ''),
-            self._started('pebble', '-config', str(folder / 'pebble.json'), '-strict',
-                          '-dnsserver', self.dns),
         ]  # fmt: skip
+        self.running.append(self._started('pebble', '-config', str(folder / 'pebble.json'),
+                                          '-strict', '-dnsserver', dns or self.dns))
         until(lambda: b'newNonce' in self._got(self.directory))
         self.root = folder / 'root.pem'  # of what it issues
         self.root.write_bytes(self._got(f'https://{self.management}/roots/0'))
@@ -93,20 +96,21 @@ class Operator:
     """Somebody who follows docs/tls.md on a host of their own: what belongs to /etc, /var and /srv
     lies in a folder, and the clients order from `pebble`."""
 
-    def __init__(self, deployment: Deployment, pebble: Pebble) -> None:
+    def __init__(self, deployment: Deployment, pebble: Pebble, resolver: str = '') -> None:
         self.deployment, self.pebble = deployment, pebble
         self.host, self.https = deployment.folder / 'root', free_port()
         self.programs = deployment.folder / 'programs'
         self.programs.mkdir()
         own = (sys.executable, '-I', '-m', 'mirage_hooks')
         self._program('mirage-hooks', f'exec {" ".join(own)} "$@"')
-        self._clients(pebble.directory)
+        apart = f'--dns.resolvers {resolver} --dns.disable-cp' if resolver else ''
+        self._clients(pebble.directory, apart)
         self.environment = {
             'PATH': f'{self.programs}:{os.environ["PATH"]}', 'CURL_HOME': str(self.host),
             'REQUESTS_CA_BUNDLE': str(pebble.own), 'LEGO_CA_CERTIFICATES': str(pebble.own),
         }
 
-    def _clients(self, server: str) -> None:
+    def _clients(self, server: str, names: str) -> None:
         etc = self.host / 'etc'
         for folder in ('etc/dehydrated/conf.d', 'etc/ssl', 'var/lib/dehydrated/acme-challenges'):
             (self.host / folder).mkdir(parents=True)
@@ -116,11 +120,12 @@ class Operator:
                            + self.pebble.own.read_bytes())
         self._program('certbot', f'exec /usr/bin/certbot "$@" --server {server} --config-dir '
                       f'{etc}/letsencrypt --work-dir {self.host}/work --logs-dir {self.host}/logs')
-        self._program('lego', f'exec /usr/bin/lego --server {server} "$@"')
-        self._program('dehydrated', f'exec /usr/bin/dehydrated "$@" --config {etc}/dehydrated/config')
+        self._program('lego', f'exec /usr/bin/lego --server {server} {names} "$@"')
+        settings = etc / 'dehydrated/config'
+        self._program('dehydrated', f'exec /usr/bin/dehydrated "$@" --config {settings}')
         shipped = Path('/etc/dehydrated/config')
         if shipped.exists():
-            (etc / 'dehydrated/config').write_text(self.here(shipped.read_text()) + '\n'.join(
+            settings.write_text(self.here(shipped.read_text()) + '\n'.join(
                 ('', f'CA={server}', f'CURL_OPTS="--cacert {self.pebble.own}"', '')))
         self._program('uacme', f'export PEBBLE={server} CONFDIR={etc}/ssl/uacme\n'
                       f'exec unshare --mount sh -c \'mount --bind {bundle} {trusted} && exec '
@@ -168,18 +173,47 @@ class Operator:
         found = self.run(f'mirage-hooks acme thumbprint {folder} --json')
         return str(json.loads(found)[0]['thumbprint'])
 
-    def configure(self, client: str) -> None:
+    def configure(self, client: str, **keys: Any) -> None:
         """The page's mirage.yml, with the pair of the `client`'s section."""
         chain, key = (self.here(one) for one in pair(client))
-        self.deployment.configure(
-            network={'mode': 'socket', 'port': self.deployment.port, 'ipv4': '127.0.0.1/8'},
-            arguments=[f'--https-port={self.https}', '--redirect=true'], drain='1s',
-            acme={'thumbprint': self.thumbprint(client)}, certificate={'chain': chain, 'key': key},
-            health={'http': f'https://127.0.0.1:{self.https}/', 'host': NAME},
-        )
+        if 'acme' not in keys:
+            keys['acme'] = {'thumbprint': self.thumbprint(client)}
+        self.deployment.configure(**{
+            'network': {'mode': 'socket', 'port': self.deployment.port, 'ipv4': '127.0.0.1/8'},
+            'arguments': [f'--https-port={self.https}', '--redirect=true'], 'drain': '1s',
+            'certificate': {'chain': chain, 'key': key},
+            'health': {'http': f'https://127.0.0.1:{self.https}/', 'host': NAME}, **keys,
+        })
 
     def visitor(self) -> secure.Visitor:
         return secure.Visitor(self.https, self.pebble.root)
+
+
+class Knot:
+    """A name server for example.org, whose configuration is the page's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.place = folder, f'127.0.0.1:{free_port()}'
+        self.secret = base64.b64encode(os.urandom(32)).decode()
+
+    def __enter__(self) -> Knot:
+        self.folder.mkdir()
+        (self.folder / 'example.org.zone').write_text(
+            '@ 60 SOA ns hostmaster 1 60 60 600 60\n@ 60 NS ns\nns 60 A 127.0.0.1\n')
+        (self.folder / 'knot.conf').write_text(
+            f'server:\n  listen: {self.place.replace(":", "@")}\n  rundir: {self.folder}\n'
+            f'database:\n  storage: {self.folder}\n'
+            f'template:\n  - id: default\n    storage: {self.folder}\n'
+            + by_dns()[0].replace('secret: …', f'secret: {self.secret}'))
+        with (self.folder / 'log').open('wb') as log:
+            self.server = subprocess.Popen(
+                ('knotd', '-c', str(self.folder / 'knot.conf')), stdout=log, stderr=log)
+        until(lambda: 'TCP' in (self.folder / 'log').read_text() or self.server.poll() is not None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.terminate()
+        self.server.wait()
 
 
 CERTBOT = 'certbot -q renew --no-random-sleep-on-renew'
@@ -193,6 +227,12 @@ def section(client: str) -> str:
 def commands(client: str) -> list[str]:
     """The ```sh blocks of the client's section."""
     return re.findall(r'^```sh\n(.*?)^```$', section(client), re.MULTILINE | re.DOTALL)
+
+
+def by_dns() -> list[str]:
+    """The blocks of that section."""
+    text = PAGE.read_text().partition('\n## By DNS\n')[2].partition('\n## ')[0]
+    return re.findall(r'^```\w+\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
 
 
 def cron(client: str) -> str:
