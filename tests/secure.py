@@ -14,7 +14,7 @@ from tests.deployment import PYTHON, Deployment, free_port
 from tests.patience import PATIENCE
 
 IMAGE = """#!{python} -IS
-import base64, os, socket, ssl, sys, threading
+import base64, os, socket, ssl, sys, tarfile, threading
 given = dict(one.lstrip('-').partition('=')[::2] for one in sys.argv[1:])
 unknown = set(given) - {{'port', 'https-port', 'ipv4', 'message', 'tls-certificate', 'tls-key'}}
 if unknown:
@@ -34,13 +34,20 @@ def pem(data, kind):
     return ''.join('-----BEGIN %s-----\\n%s-----END %s-----\\n' % (
         kind, base64.encodebytes(one).decode(), kind) for one in ders(data))
 
+def pair():
+    if os.path.exists('/tls'):
+        with tarfile.open('/tls') as found:
+            return [found.extractfile(name).read() for name in found.getnames()]
+    if 'tls-certificate' in given:
+        return [base64.b64decode(given[name]) for name in ('tls-certificate', 'tls-key')]
+
 def secured():
-    decoded = base64.b64decode(given['tls-certificate'])
+    decoded, key = pair()
     print('tls form', 'pem' if decoded.startswith(b'-----') else 'der', flush=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     memory = os.memfd_create('pair')
     os.write(memory, (pem(decoded, 'CERTIFICATE')
-                      + pem(base64.b64decode(given['tls-key']), 'PRIVATE KEY')).encode())
+                      + pem(key, 'PRIVATE KEY')).encode())
     {before}
     try:
         context.load_cert_chain('/proc/self/fd/%d' % memory)
@@ -68,7 +75,7 @@ def served(port, context=None):
         visitor, _ = server.accept()
         threading.Thread(target=answered, args=(visitor, context), daemon=True).start()
 
-if 'tls-certificate' in given:
+if pair():
     threading.Thread(
         target=served, args=(given['https-port'], secured()), daemon=True).start()
 else:

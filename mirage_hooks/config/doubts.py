@@ -30,6 +30,7 @@ def _asked_elsewhere(one: Unikernel, there: tuple[str, int]) -> Iterator[str]:
         place = question.http or (f'//{question.tcp}' if question.tcp else '')
         found = urllib.parse.urlsplit(place)
         port = found.port or {'http': 80, 'https': 443}.get(found.scheme, there[1])
-        named = any(str(port) in argument for argument in one.arguments)
+        named = any(str(port) in argument for argument in one.arguments) or (
+            found.scheme == 'https' and one.certificate is not None)
         if found.hostname in (*HERE, there[0]) and port != there[1] and not named:
             yield f'health: asks port {port}, but network: has port {there[1]}'

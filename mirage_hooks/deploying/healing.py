@@ -94,8 +94,11 @@ def _restarted(
 ) -> list[model.Outcome]:
     """By a fresh instance next to it where two can live side by side, else in its place."""
     candidates = Candidates(context)
-    candidates.read(silence.unikernel, wanted)
-    same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
+    try:
+        candidates.read(silence.unikernel, wanted)
+        same = candidates.fingerprint(silence.unikernel, wanted) == current.fingerprint
+    except errors.Refused:  # a secret or a certificate: that must not keep it from a restart
+        same = False
     if same and changeover.foreseen(context, releases, current, current, wanted)[0]:
         try:
             return [_next_to(context, candidates, silence, releases, current, wanted)]

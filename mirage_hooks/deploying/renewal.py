@@ -39,7 +39,7 @@ def believed(
         if current is not None and now.digest:
             raise errors.Refused(
                 f'{gone} is gone, and release {current.number} serves with that certificate',
-                hint='have it issued again; to serve without, take certificate: out of mirage.yml',
+                hint=pair.GONE,
             )
         context.say(releases.root.name)(
             f'no certificate yet: {gone} is not there. It serves by HTTP alone until it is')

@@ -37,6 +37,12 @@ def held(
             return False
     elif spare is None and not overlap.possible(None, new, wanted):
         return False
+    secure, others = certified.port(request.wanted) if spare is not None else None, {}
+    if secure is not None and spare is not None:
+        # Its second port, which the release that serves has; the first is `spare` now.
+        others = {secure: switch.spare_port(spare), wanted.port or 0: spare}
+        moved = certified.moved(request.wanted, others[secure])
+        request = msgspec.structs.replace(request, wanted=moved)
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
         try:
@@ -49,7 +55,7 @@ def held(
             return False
         if spare is not None:
             switch.rehearse(
-                releases, new, plan, asked.on_port(wanted, spare), spare, say, judge)
+                releases, new, plan, asked.on_port(wanted, spare, others), spare, say, judge)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(releases, context.owner, tried, wanted, say, lease, judge)

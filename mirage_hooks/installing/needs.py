@@ -44,7 +44,8 @@ def of(
     if wanted.secrets or secret.account_of(wanted):
         yield looked(name, 'its secrets', lambda: secret.check(wanted, places))
     if wanted.certificate is not None:
-        yield from certificate.findings(name, wanted, wanted.certificate, places)
+        yield from certificate.findings(
+            name, wanted, wanted.certificate, store.opened(repository.state).of(name), places)
     if took and took.target in targets.TABLE and (request.host.sandbox or not request.host.root):
         yield looked(name, 'the image can be started as mirage.yml has it',
                      lambda: targets.plan(request))

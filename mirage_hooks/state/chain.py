@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import ssl
+import warnings
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -105,12 +106,14 @@ def _name(one: library.Certificate) -> str:
 def _known(one: library.Certificate) -> bool:
     """Whether who issued it is a root that this host trusts."""
     places = (ssl.get_default_verify_paths().cafile, *STORES)
-    for place in places:
-        if place and Path(place).is_file():
-            for block in CERTIFICATE.findall(Path(place).read_bytes()):
-                try:
-                    if issued(one, library.load_pem_x509_certificate(block)):
-                        return True
-                except ValueError:  # one that this version of the library does not read
-                    continue
-    return False
+    with warnings.catch_warnings():  # some root is always odd, and none of a person's business
+        warnings.simplefilter('ignore')
+        return any(_issued_by(one, block) for place in places if place and Path(place).is_file()
+                   for block in CERTIFICATE.findall(Path(place).read_bytes()))
+
+
+def _issued_by(one: library.Certificate, block: bytes) -> bool:
+    try:
+        return issued(one, library.load_pem_x509_certificate(block))
+    except ValueError:  # one that this version of the library does not read
+        return False

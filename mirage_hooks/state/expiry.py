@@ -26,7 +26,8 @@ def left(served: model.Served, now: float) -> str:
     seconds = served.ends - now
     size, unit = next((size, unit) for least, size, unit in UNITS if abs(seconds) >= least)
     number = int(abs(seconds) // size)
-    return f'{number} {unit} left' if seconds >= 0 else f'expired {number} {unit} ago'
+    told = f'{number} {unit if number != 1 else unit[:-1]}'
+    return f'{told} left' if seconds >= 0 else f'expired {told} ago'
 
 
 def ending(served: model.Served, now: float) -> bool:

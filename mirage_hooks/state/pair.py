@@ -21,6 +21,7 @@ CHAIN_LIMIT, KEY_LIMIT = 65536, 16384  # bytes; Let's Encrypt's chains take up t
 REPLACED = 2.0  # seconds in which whoever replaces one of the two replaces the other
 PAUSE = 0.05  # seconds between two looks
 
+GONE = 'have it issued again; to serve without, take certificate: out of mirage.yml'
 WAITS = 'what serves goes on; it is looked at again by each cron run, and by mirage-hooks deploy'
 
 
@@ -96,11 +97,12 @@ def _bytes(what: str, file: str, most: int) -> bytes | None:
             'another user have a deploy hook of the ACME client copy both to a folder of that user',
         ) from None
     try:
-        with os.fdopen(descriptor, 'rb') as stream:
-            mode = os.fstat(descriptor).st_mode
-            content = stream.read(most + 1) if stat.S_ISREG(mode) else b''
+        mode = os.fstat(descriptor).st_mode
+        content = os.read(descriptor, most + 1) if stat.S_ISREG(mode) else b''
     except OSError as error:
         raise errors.Unavailable(f'cannot read {file}: {error.strerror}') from None
+    finally:
+        os.close(descriptor)
     _require_believable(what, file, mode)
     if not 0 < len(content) <= most:
         raise errors.Refused(

@@ -71,10 +71,10 @@ class Releases(Notes):
         files.write(self.folder(release.number) / 'release.json', release)
 
     def point(self, number: int) -> None:
-        """Make `number` the live release, and remember which one it came after."""
-        current = self.current()
+        """Make `number` the live release, and remember which one it came after; another instance of
+        the same image after none of these, of which all but the last are gone one day."""
         if not (self.folder(number) / 'served').exists():
-            files.write(self.folder(number) / 'served', current.number if current else 0)
+            files.write(self.folder(number) / 'served', _before(self, number))
         with files.writing(self.root):
             fresh = self.root / 'current.new'
             fresh.unlink(missing_ok=True)
@@ -170,6 +170,14 @@ class Releases(Notes):
 def alike(one: model.Release, other: model.Release) -> bool:
     """Whether both are the same image, started the same way."""
     return (one.digest, one.fingerprint) == (other.digest, other.fingerprint)
+
+
+def _before(releases: Releases, number: int) -> int:
+    """The release that `number`, which is to take over, comes after; 0 for none."""
+    current, new = releases.current(), releases.release(number)
+    if current is None or new is None or not alike(current, new):
+        return current.number if current is not None else 0
+    return files.read(releases.folder(current.number) / 'served', int) or 0
 
 
 def as_wanted(wanted: config.Unikernel, release: model.Release) -> bool:

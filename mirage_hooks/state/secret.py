@@ -17,7 +17,6 @@ import msgspec
 from .. import config
 from ..messages import errors
 from . import account, model
-from .carried import certified
 
 if TYPE_CHECKING:
     from .x509 import Pair
@@ -108,7 +107,11 @@ def filled(plan: model.Plan, write: Write, found: Pair | None = None) -> model.P
                 f'with its secrets the command line is {-room} bytes too long for the image',
                 hint='shorten `arguments:` in mirage.yml, or the secrets',
             )
-    texts = own | (certified(plan.certificate, found, room) if plan.certificate else {})
+    texts = own
+    if plan.certificate is not None:
+        from .carried import certified
+
+        texts = own | certified(plan.certificate, found, room)
 
     def put(place: re.Match[str]) -> str:
         encoding = plan.secrets[place[1]].encoding

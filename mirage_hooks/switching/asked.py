@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -17,6 +17,8 @@ from . import asking, health
 
 WITHIN = '5s'  # what a release that has served gets to answer the same again
 LATER = '{} cannot be asked of a trial, only after a switch'
+
+EMPTY: Mapping[int, int] = {}
 
 Judge = Callable[[str, int | None], None]
 """Asks a trial, at its address and its port (None where mirage.yml names none), what no question
@@ -38,10 +40,10 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def on_port(
-    wanted: config.Unikernel, port: int, others: frozenset[int] = frozenset()
+    wanted: config.Unikernel, port: int, others: Mapping[int, int] = EMPTY
 ) -> Asked:
-    """For a trial on `port` of this host in place of the configured one, which alone is reached at
-    the `others` too."""
+    """For a trial on `port` of this host in place of the configured one, and on `others`, by the
+    configured ones."""
     own = (health.host(wanted), *(() if _listens_at(wanted) else ('localhost', '::1')))
     moved = [(one, _moved(one, wanted, port, others)) for one in health.questions(wanted)]
     return _asked(moved, own, port)
@@ -84,6 +86,8 @@ def require_in_front(wanted: config.Unikernel) -> None:
         address = '127.0.0.1' if host == 'localhost' else host
         if wanted.port in (None, port) or address not in ('127.0.0.1', '::1'):
             continue
+        if isinstance(one, asking.Certain):
+            continue  # its own port, which the release before may have without a certificate
         if ports.holder(address, port) is None:
             raise errors.Refused(
                 f'health: asks {one.http or one.tcp}, where nobody listens; the port in network: '
@@ -119,7 +123,7 @@ def _asked(
 
 
 def _moved(
-    question: config.Health, wanted: config.Unikernel, port: int, others: frozenset[int]
+    question: config.Health, wanted: config.Unikernel, port: int, others: Mapping[int, int]
 ) -> config.Health | None:
     """`question` as the release on the spare `port` is asked it, None where it cannot be."""
     if question.ping:
@@ -127,8 +131,8 @@ def _moved(
     place = endpoint(question)
     if place is None:
         return question
-    if isinstance(question, asking.Certain) and place[1] in (wanted.port, *others):
-        return _at(question, health.host(wanted), port if place[1] == wanted.port else place[1])
+    if isinstance(question, asking.Certain) and place[1] in others:
+        return _at(question, health.host(wanted), others[place[1]])
     if place[1] == wanted.port and _here(place[0], wanted):
         return _at(question, place[0], port)
     if question.tcp or str(question.http).startswith('https:'):

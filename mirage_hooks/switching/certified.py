@@ -11,6 +11,8 @@ from ..state import model, pair
 from ..state.releases import Releases
 from . import asking, health
 
+PORT = '--https-port='
+
 
 def starting(
     wanted: config.Unikernel, releases: Releases, release: model.Release
@@ -25,9 +27,11 @@ def starting(
 def running(
     wanted: config.Unikernel, releases: Releases, release: model.Release
 ) -> config.Unikernel:
-    """`wanted`, asked for the certificate with which `release` was started."""
+    """`wanted`, asked for the certificate with which `release` was started; where it was started
+    without, what wants another one's is left out."""
     if release.plan.certificate is None:
-        return wanted
+        left = tuple(one for one in wanted.health if not isinstance(one, asking.Certain))
+        return msgspec.structs.replace(wanted, health=left)
     served = pair.served(releases.folder(release.number))
     return wanted if served is None else asked(wanted, served)
 
@@ -45,7 +49,7 @@ def asked(wanted: config.Unikernel, served: model.Served) -> config.Unikernel:
         plain = plain or health.questions(wanted, address)
         secure = [config.Health(tcp=f'{health.bracketed(address)}:{number}')]
     certain = tuple(one if one.insecure else asking.Certain(
-        **msgspec.structs.asdict(one), presents=served.chain) for one in secure)
+        **{**msgspec.structs.asdict(one), 'presents': served.chain}) for one in secure)
     return msgspec.structs.replace(wanted, health=(*plain, *certain))
 
 
@@ -56,12 +60,19 @@ def hosts(wanted: config.Unikernel) -> tuple[str, ...]:
 
 def port(wanted: config.Unikernel) -> int | None:
     """The port for HTTPS that the arguments name, as the scaffold's do."""
-    ports = [one.partition('=')[2] for one in wanted.arguments if one.startswith('--https-port=')]
+    ports = [one.partition('=')[2] for one in wanted.arguments if one.startswith(PORT)]
     return int(ports[0]) if ports and ports[0].isdigit() else None
 
 
+def moved(wanted: config.Unikernel, to: int) -> config.Unikernel:
+    """`wanted`, with the port `to` for HTTPS in place of the one that its arguments name."""
+    return msgspec.structs.replace(wanted, arguments=tuple(
+        f'{PORT}{to}' if one.startswith(PORT) else one for one in wanted.arguments))
+
+
 def _secure(question: config.Health) -> bool:
-    return bool(question.http) and str(question.http).startswith('https:')
+    https = str(question.http or '').startswith('https:')
+    return https or isinstance(question, asking.Certain)
 
 
 def _address(wanted: config.Unikernel) -> str:

@@ -72,8 +72,8 @@ def take_over(
     own = _listening(releases, old)
     try:
         listeners.steer(own, live, proved)
-        places = frozenset(listeners.port(one.place) for one in own)
-        questions = asked.on_port(wanted, wanted.port or 0, places)
+        ports = {number: number for one in own if (number := listeners.port(one.place))}
+        questions = asked.on_port(wanted, wanted.port or 0, ports)
         for text in questions.said:
             say(text)
         if known:  # still there for its connections: a quick way back

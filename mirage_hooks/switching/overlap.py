@@ -18,7 +18,7 @@ from ..host import dhcp, flows, interruption, link, neighbours, network, replay,
 from ..messages import errors
 from ..state import model, proc
 from ..state.releases import Releases
-from . import asked, confirm, consoles, health, launcher, leasing, switch
+from . import asked, certified, confirm, consoles, health, launcher, leasing, switch
 
 
 def possible(old: model.Release | None, new: model.Release, wanted: config.Unikernel) -> bool:
@@ -144,15 +144,17 @@ def _exchange(
     before = releases.overlap() or link.overlap(old, (here,))
     others = [side for side in before.sides if side.release not in (old.number, new.number)]
     devices = (here.device, there.device)
+    # `old` has another certificate, where that is what changes.
+    before_it = certified.running(wanted, releases, old)
     with confirm.places(owner, new, mac, met, devices, say) as places:
         guard = link.steering(
             before, here, [*others, *([there] if link.side_of(releases, new) else [])])
         # First that all is as it is, by rules: nothing may change when the new one joins.
         if not _pinnable(owner, old, guard, say):
-            places = confirm.answered(places, old, wanted, say)
+            places = confirm.answered(places, old, before_it, say)
             return _swap(releases, old, here, new, there, places, wanted)
         link.pin(here)
-        places = confirm.answered(places, old, wanted, say)
+        places = confirm.answered(places, old, before_it, say)
         network.join(there.device, before.bridge)
         try:
             took = _turn(owner, link.steering(before, there, [*others, here]), above=True)

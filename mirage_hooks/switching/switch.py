@@ -26,17 +26,17 @@ HEARD = 3.0  # seconds in which a release on a bridge should be heard
 Say = Callable[[str], None]
 
 
-def spare_port() -> int:
-    """A TCP port of this host that is free now, and that the kernel gives to no connection
-    meanwhile; where there is none of these, any. The image takes it some time later: what else
-    seeks one now has another process number, and so finds another."""
+def spare_port(but: int = 0) -> int:
+    """A TCP port of this host that is free now, another one than `but`, and that the kernel gives
+    to no connection meanwhile; where there is none of these, any. The image takes it some time
+    later: what else seeks one now has another process number, and so finds another."""
     import socket
 
     lowest = int(EPHEMERAL.read_text().split()[0])
     below = range(LOW, lowest)
     first = os.getpid() + FAR * NUMBERED.stat().st_ino
     own = [below[(first + step) % len(below)] for step in range(0, 50_000, 1000) if below]
-    for port in (*own, 0):
+    for port in (*(one for one in own if one != but), 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(('127.0.0.1', port))
             return int(probe.getsockname()[1])
