@@ -180,7 +180,7 @@ class Operator:
             keys['acme'] = {'thumbprint': self.thumbprint(client)}
         self.deployment.configure(**{
             'network': {'mode': 'socket', 'port': self.deployment.port, 'ipv4': '127.0.0.1/8'},
-            'arguments': [f'--https-port={self.https}', '--redirect=true'], 'drain': '1s',
+            'arguments': [f'--https-port={self.https}', '--redirect=true'], 'drain': '10s',
             'certificate': {'chain': chain, 'key': key},
             'health': {'http': f'https://127.0.0.1:{self.https}/', 'host': NAME}, **keys,
         })

@@ -3,7 +3,9 @@ server, and a unikernel that answers it by itself."""
 
 from __future__ import annotations
 
+import http.client
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from tests import guests, pebble, secure
 from tests.deployment import Deployment, git, run
 from tests.guests.scene import CACHE
+from tests.patience import PATIENCE
 from tests.pebble import Operator, Pebble
 
 
@@ -36,7 +39,41 @@ def made(operator: Operator, client: str) -> None:
     operator.configure(client)
     operator.run('mirage-hooks -C /srv/www-deployment deploy www')
     assert operator.deployment.page() == '1 \n'  # by HTTP, and nothing is redirected
-    operator.order(client)
+    with Plain(operator.deployment.port) as plain:
+        operator.order(client)
+    assert (plain.failed, plain.statuses) == ([], [200, 308])
+
+
+class Plain(threading.Thread):
+    """Asks `port` over HTTP all the time while its block runs, and follows no redirect."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port, self.over = port, threading.Event()
+        self.failed: list[str] = []
+        self.statuses: list[int] = []  # as they change
+
+    def __enter__(self) -> Plain:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self.over.wait(0.002):
+            visitor = http.client.HTTPConnection('127.0.0.1', self.port, timeout=PATIENCE)
+            try:
+                visitor.request('GET', '/', headers={'Host': pebble.NAME})
+                status = visitor.getresponse().status
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(str(error))
+                continue
+            finally:
+                visitor.close()
+            if status not in self.statuses[-1:]:
+                self.statuses.append(status)
 
 
 @pytest.mark.parametrize('client', [
