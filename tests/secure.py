@@ -168,7 +168,7 @@ class Visitor(threading.Thread):
             socket.create_connection(('127.0.0.1', self.port), PATIENCE) as plain,
             self.context.wrap_socket(plain, server_hostname='www.example.org') as secure,
         ):
-            secure.sendall(b'GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n')
+            secure.sendall(b'GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n')
             answer = b''
             while piece := secure.recv(65536):
                 answer += piece

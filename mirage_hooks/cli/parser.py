@@ -12,7 +12,7 @@ from typing import Any
 from .. import __version__
 from ..messages import nearest, terminal
 from ..site import commands as site
-from . import arguments, asking, bisecting, configuring, written
+from . import acme, arguments, asking, bisecting, configuring, written
 from . import commands as acts
 
 Command = Callable[..., Any]
@@ -152,6 +152,7 @@ def _asking(command: Command) -> None:
     command('watch', acts.do_watch, 'ask what runs for as long as it runs, restart what is silent, '
             'and show what is seen')
     bisecting.add(command, arguments.name)
+    acme.add(command)
 
 
 def _changing(command: Command) -> None:

@@ -1,6 +1,7 @@
 """What mirage.yml may say, as frozen data; `reading` makes it from YAML. Knows nothing of this host
 and of git, and touches the one file that it is given."""
 
+from .acme import Acme
 from .certificate import Certificate, Options
 from .fields import Duration, Endpoint, File, Interface, Mac, Name, Port, Target, Url, seconds
 from .health import Health
@@ -10,7 +11,7 @@ from .unikernel import Unikernel
 from .watch import Watch
 
 __all__ = [
-    'Block', 'Certificate', 'Direct', 'Duration', 'Endpoint', 'File', 'Health', 'Interface', 'Mac',
-    'Name', 'Network', 'Notify', 'Options', 'Port', 'Settings', 'Socket', 'Static', 'Target',
-    'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
+    'Acme', 'Block', 'Certificate', 'Direct', 'Duration', 'Endpoint', 'File', 'Health',
+    'Interface', 'Mac', 'Name', 'Network', 'Notify', 'Options', 'Port', 'Settings', 'Socket',
+    'Static', 'Target', 'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from . import (
+    Acme,
     Block,
     Certificate,
     Direct,
@@ -36,6 +37,7 @@ def schema() -> dict[str, Any]:
     # What the types' __post_init__ says in Python.
     kinds['Unikernel']['not'] = {'required': ['network', 'networks']}
     kinds['Health']['oneOf'] = _required(*KINDS)
+    kinds['Acme']['oneOf'] = _required('thumbprint', 'account')
     kinds['Trust']['anyOf'] = _required('signers', 'keyring')
     kinds['Notify']['anyOf'] = _required('command', 'webhook')
     return found
@@ -58,6 +60,7 @@ def reference() -> str:
         ('A disk', 'unikernels.NAME.blocks.DEVICE', Block),
         ('A certificate', 'unikernels.NAME.certificate', Certificate),
         ('The options that take it', 'unikernels.NAME.certificate.arguments', Options),
+        ('ACME', 'unikernels.NAME.acme', Acme),
         ('Health', 'unikernels.NAME.health', Health),
         ('Watch', 'unikernels.NAME.watch', Watch),
         ('Trust', 'trust', Trust),

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from .acme import Account
 from .certificate import Pair
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
@@ -86,6 +87,7 @@ class Unikernel(Mapping, frozen=True):
     ] = ()
     secrets: Secrets = msgspec.field(default_factory=dict)
     certificate: Pair = None
+    acme: Account = None
     cpu: Annotated[
         Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
         Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
@@ -127,6 +129,7 @@ class Unikernel(Mapping, frozen=True):
             yield Wrong(('switch', 'network', 'networks'), APART)
         if self.certificate is not None:
             yield from self.certificate.twice(self.blocks, self.secrets, self.arguments)
+        yield from self.acme.twice(self.secrets, self.arguments) if self.acme else ()
 
     @property
     def interfaces(self) -> dict[str, Network]:

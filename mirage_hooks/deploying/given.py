@@ -24,8 +24,8 @@ class Given:
         """Read the secrets of `name`, with which its fingerprint changes too, and its certificate;
         raises Refused when one of them is unfit."""
         places = (self.context.repository.folder, self.context.repository.git_dir)
-        if wanted.secrets:
-            for file in wanted.secrets.values():
+        if told := tuple(filter(None, (*wanted.secrets.values(), secret.account_of(wanted)))):
+            for file in told:
                 self.context.seen.file(Path(file))
             secret.check(wanted, places)
             secrets = secret.digest(wanted, self.context.state.key())

@@ -41,7 +41,7 @@ def of(
     places = (repository.folder, repository.git_dir)
     if wanted.blocks:
         yield looked(name, 'its disks', lambda: _disks(request, places))
-    if wanted.secrets:
+    if wanted.secrets or secret.account_of(wanted):
         yield looked(name, 'its secrets', lambda: secret.check(wanted, places))
     if wanted.certificate is not None:
         yield from certificate.findings(

@@ -16,15 +16,16 @@ import msgspec
 
 from .. import config
 from ..messages import errors
-from . import model
+from . import account, model
 
 if TYPE_CHECKING:
     from .x509 import Pair
 
 LIMIT = 4096  # bytes of a secret
 PLACE = re.compile('\0([^\0]+)\0')
-# An argument with a part of the certificate, and the space behind it.
-WITHOUT = re.compile(r'(?:--)?[a-z][a-z0-9-]*=\0\+(?:chain|key)\0 ?')
+ACCOUNT = '+account'  # stands for the thumbprint of the ACME client's account key
+# An argument with what an image can do without, and the space behind it.
+WITHOUT = re.compile(r'(?:--)?[a-z][a-z0-9-]*=\0(\+(?:chain|key|account))\0 ?')
 
 Write = Callable[[model.Encoding, str], str]
 """A secret's text as its place wants it."""
@@ -43,6 +44,19 @@ def check(wanted: config.Unikernel, repository: tuple[Path, ...]) -> None:
                 f'--{key} is both an argument and a secret', hint='drop one of them in mirage.yml'
             )
         read(key, file)
+    if file := account_of(wanted):
+        if any(Path(file).resolve().is_relative_to(folder) for folder in repository):
+            raise errors.Refused(
+                f'the account key of acme: is in the repository: {file}',
+                hint='keep it elsewhere, and have the client make another: whoever clones the '
+                'repository can have certificates issued for your names',
+            )
+        account.read(file)
+
+
+def account_of(wanted: config.Unikernel) -> str:
+    """The file of the account key that it is told the thumbprint of at each start, '' for none."""
+    return (wanted.acme.account if wanted.acme else None) or ''
 
 
 def read(key: str, file: str) -> str:
@@ -72,6 +86,8 @@ def read(key: str, file: str) -> str:
 def digest(wanted: config.Unikernel, key: bytes) -> str:
     """Changes when a secret's text changes; tells nothing to those who have not `key`."""
     texts = {name: read(name, file) for name, file in sorted(wanted.secrets.items())}
+    if file := account_of(wanted):
+        texts[ACCOUNT] = account.read(file).thumbprint
     return hmac.new(key, msgspec.json.encode(texts), hashlib.sha256).hexdigest()[:16]
 
 
@@ -81,6 +97,8 @@ def filled(plan: model.Plan, write: Write, found: Pair | None = None) -> model.P
     if not plan.secrets:
         return plan
     own = {key: read(key, one.file) for key, one in plan.secrets.items() if key[0] != '+'}
+    if ACCOUNT in plan.secrets and (thumbprint := account.usable(plan.secrets[ACCOUNT].file)):
+        own[ACCOUNT] = thumbprint
     room = plan.room
     if room is not None:
         room -= sum(len(write('line', text).encode()) for text in own.values())
@@ -100,12 +118,12 @@ def filled(plan: model.Plan, write: Write, found: Pair | None = None) -> model.P
         return texts[place[1]] if encoding == 'tar' else write(encoding, texts[place[1]])
 
     def filling(text: str) -> str:
-        return PLACE.sub(put, text if found else WITHOUT.sub('', text))
+        return PLACE.sub(put, WITHOUT.sub(lambda one: one[0] if one[1] in texts else '', text))
 
-    words = (word for word in plan.command if found or not WITHOUT.fullmatch(word))
+    words = [(word, filling(word)) for word in plan.command]
     return msgspec.structs.replace(
         plan,
-        command=tuple(filling(word) for word in words),
+        command=tuple(now for word, now in words if now or not word),
         files={name: filling(text) for name, text in plan.files.items()},
     )
 

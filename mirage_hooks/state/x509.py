@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from ..messages import errors
 from ..messages.report import plain
-from . import model
+from . import model, sec1
 from .pair import WAITS
 
 MOST = 10  # certificates of one chain
@@ -78,7 +78,7 @@ def _chain(file: str, text: bytes) -> list[x509.Certificate]:
 
 def _key(file: str, text: bytes) -> Any:
     try:
-        found = serialization.load_pem_private_key(text, password=None)
+        found = sec1.private_key(text)
     except TypeError:  # the library's way to say it
         raise errors.Refused(
             f'the key in {file} wants a password, which nobody can type at a start',

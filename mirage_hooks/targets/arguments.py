@@ -18,6 +18,8 @@ CIDR_FLAGS = (3, 0)
 JOINED_ARGV = (3, 3)
 DUAL_STACK = (3, 10)
 
+PLACE_OF_ACCOUNT = f'\0{secret.ACCOUNT}\0'
+
 SOLO5_LIMIT = 8192  # bytes, the tenders' and PVH's command line
 MINIOS_LIMIT = 1024  # bytes, Mini-OS's command line
 
@@ -41,6 +43,8 @@ def flags(
     if wanted.certificate is not None:
         parts = zip(wanted.certificate.options, ('+chain', '+key'), strict=False)
         own += [f'--{option}=\0{part}\0' for option, part in parts]
+    if wanted.acme is not None:
+        own.append(f'--{wanted.acme.argument}={wanted.acme.thumbprint or PLACE_OF_ACCOUNT}')
     # A repeated option ends the image with 64: what a person wrote wins.
     given = {argument.partition('=')[0] for argument in own}
     names = [(flag, flag.partition('=')[0]) for flag in network]
@@ -53,6 +57,8 @@ def secrets(wanted: config.Unikernel, encoding: model.Encoding) -> dict[str, mod
     """What takes the place of \\0KEY\\0 in the command, the xl file or the disk, just before the
     start."""
     found = {key: model.Secret(file, encoding) for key, file in wanted.secrets.items()}
+    if wanted.acme is not None and wanted.acme.account is not None:
+        found[secret.ACCOUNT] = model.Secret(wanted.acme.account, encoding)
     if (own := wanted.certificate) is None:
         return found
     if own.form == 'disk':
@@ -91,7 +97,8 @@ def disk(wanted: config.Unikernel) -> dict[str, str]:
 def room(wanted: config.Unikernel, line: str, limit: int = SOLO5_LIMIT) -> int | None:
     """The bytes that secrets and certificate may take in the command line `line`; None without any.
     virtio and Xen cut off what is beyond, with a warning that nobody sees."""
-    if not wanted.secrets and (wanted.certificate is None or not wanted.certificate.options):
+    certificate = wanted.certificate is not None and wanted.certificate.options
+    if not (wanted.secrets or certificate or (wanted.acme and wanted.acme.account)):
         return None
     return limit - 1 - len(secret.PLACE.sub('', line).encode())
 

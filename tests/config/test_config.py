@@ -33,7 +33,7 @@ ONLY_THE_PARSER_KNOWS = ('stands twice', 'length of its prefix', 'takes an addre
                          'regular', 'cannot be asked', 'has the tag', 'switch: overlap',
                          'a key is', 'a second or more', 'nothing can answer',
                          'has one file as chain and as key', 'both options by one name',
-                         'twice, once by certificate', 'one of its certificate')
+                         'twice, once by', 'one of its certificate')
 """What a JSON schema cannot say: addresses, regular expressions, what YAML drops."""
 
 

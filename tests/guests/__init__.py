@@ -1,6 +1,7 @@
 """The project's own test guest: one small web server, built in each shape of a MirageOS image.
 
     socket   ./IMAGE --ipv4=127.0.0.1/24 --port=8080
+    tls      the same, with --tls-certificate= --tls-key= [--https-port=443] [--redirect=true]
     direct   ./IMAGE --interface=TAP [--ipv4=CIDR [--ipv4-gateway=A]] [--mac=MAC]; else by DHCP
     virtio   qemu-system-x86_64 … -device isa-debug-exit -kernel IMAGE -append '--ipv4=CIDR …'
     pvh, pv  xl create, with `type` as the shape's name; `extra` as above, for pv without dashes
@@ -11,12 +12,17 @@ speak IPv6 as well (ndp.c), beyond the link through `--ipv6-gateway=A`; they tak
 advertisements. `--detect-duplicates=true` makes them serve nothing for a second before that, as
 MirageOS does.
 
+`tls` is the contract of the scaffold's image: both are base64 of PEM, or of DER (concatenated
+certificates; a key of PKCS8); without them it serves HTTP alone, with a wrong pair it says
+`tls: REASON` and ends with exit code 78. `--redirect=true` sends HTTP to HTTPS. All answer
+/.well-known/acme-challenge/ where they are given `--acme-thumbprint=`.
+
 All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long the first
-request waits for its answer (options.c); the first two shapes also `--threads=N`, whose stacks
+request waits for its answer (options.c); the first three shapes also `--threads=N`, whose stacks
 count against `prlimit --data`. They answer `/`, `/slow?ms=N`, `/args`, the arguments as they
 arrived, one to a line, `/crash`, and `/eat?mb=N`, which keeps so much memory, or dies as
 `--fail=memory` does. SHAPES says what each is compiled from: gcc for x86-64 is enough, no library
-but the host's C library for the first two.
+but the host's C library for the unix shapes, and BearSSL for `tls`.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
-APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c')
+APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c', 'acme.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
 STACK = (
     *('stack.c', 'ethernet.c', 'ip.c', 'arp.c', 'ip4.c', 'ndp.c', 'ip6.c'),
@@ -48,8 +54,14 @@ BARE = (
     *('-fno-tree-loop-distribute-patterns', '-fno-asynchronous-unwind-tables', '-nostdlib'),
     *('-static', '-Wl,--build-id=none', '-Wl,--no-warn-rwx-segments', 'libc.c'),
 )
+TLS = Path('/usr/include/bearssl.h')
+"""What the shape `tls` is compiled with."""
 SHAPES: dict[str, tuple[str, ...]] = {
     'socket': (*APPLICATION, 'unix.c', '-pthread', 'socket.c', '-DUNIX_SHAPE=SHAPE_SOCKET'),
+    'tls': (
+        *(*APPLICATION, 'unix.c', '-pthread', 'socket.c', 'tls.c', 'pair.c'),
+        *('-DUNIX_SHAPE=SHAPE_TLS', '-l:libbearssl.a'),
+    ),
     'direct': (*APPLICATION, *STACK, 'unix.c', '-pthread', 'direct.c', '-DUNIX_SHAPE=SHAPE_DIRECT'),
     'virtio': (
         *('-m32', *BARE, '-Wl,-T,bare.ld', 'multiboot.S'),

@@ -3,7 +3,8 @@
    options.c  the command line: values.c     web.c     the pages
    stack.c    the network: ethernet.c, ip.c, arp.c, ip4.c, dhcp.c, ndp.c, ip6.c
    tcp.c      the server
-   socket.c   the host's sockets instead of our own stack
+   acme.c     challenges, the redirect to HTTPS
+   socket.c   the host's sockets instead of our own stack, with TLS: tls.c, pair.c
    direct.c, virtio.c, netfront.c            one network device each */
 #ifndef GUEST_H
 #define GUEST_H
@@ -28,10 +29,11 @@ int vsnprintf(char *to, size_t room, const char *format, va_list values);
 
 enum { LINE_MAX_BYTES = 8192, ARGS_MAX = 256 };
 
-/* As MirageOS: an exception that nobody takes, `--help`, a bad command line. */
-enum { EXIT_EXCEPTION = 2, EXIT_HELP = 63, EXIT_USAGE = 64 };
+/* As MirageOS: an exception that nobody takes, `--help`, a bad command line;
+   and as the scaffold's image, a certificate that cannot be served with. */
+enum { EXIT_EXCEPTION = 2, EXIT_HELP = 63, EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
-enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8 };
+enum shape { SHAPE_SOCKET = 1, SHAPE_DIRECT = 2, SHAPE_BARE = 4, SHAPE_PV = 8, SHAPE_TLS = 16 };
 
 enum fail { FAIL_NOT, FAIL_EXIT, FAIL_CRASH, FAIL_HANG, FAIL_SILENT, FAIL_FLOOD, FAIL_LATE,
             FAIL_DEAF, FAIL_MEMORY };
@@ -55,6 +57,9 @@ struct options {
     uint32_t fail_value; /* exit: the code; late: milliseconds */
     uint32_t first_ms;   /* how long the first request waits for its answer */
     uint32_t threads;
+    const char *tls_certificate, *tls_key, *acme_thumbprint; /* NULL: none given */
+    bool redirect;
+    int https_port;
 };
 
 /* split.c: Solo5's rules, in place. The number of tokens, or -1: an unterminated quote. */
@@ -70,9 +75,17 @@ bool mac_read(const char *text, uint8_t *mac);
 int guest_main(enum shape shape, char *line); /* `line`: the arguments, yet to be split */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void flood(void); /* does nothing unless --fail=flood */
-struct reply { const char *bytes; size_t length; uint32_t after_ms; };
-/* Whether `request` is complete; if so, what to answer and when. */
-bool answer(const char *request, size_t length, struct reply *reply);
+struct reply { const char *bytes; size_t length; uint32_t after_ms; bool keep; };
+enum { ROOM = 768 };
+/* Whether `request` is complete; if so, what to answer and when, which may be in `room`. `tls`:
+   whether it came so; then the connection may be kept for another. */
+bool answer(const char *request, size_t length, bool tls, char room[ROOM], struct reply *reply);
+
+/* acme.c: before what web.c answers. PLAIN_CHALLENGE has its answer in `text`, PLAIN_REDIRECT the
+   new address. */
+enum plain { PLAIN_ORDINARY, PLAIN_MISSING, PLAIN_CHALLENGE, PLAIN_REDIRECT };
+void acme_open(const struct options *options);
+enum plain acme_answer(const char *request, size_t length, char text[ROOM]);
 
 /* stack.c or socket.c: prints that the stack is up, then serves until the end of the world. */
 int serve(const struct options *options);

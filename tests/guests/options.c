@@ -94,6 +94,37 @@ static bool read_threads(struct options *o, const char *v)
     return whole_number(v, 10000, &o->threads);
 }
 
+static bool read_certificate(struct options *o, const char *v)
+{
+    o->tls_certificate = v;
+    return true;
+}
+
+static bool read_key(struct options *o, const char *v)
+{
+    o->tls_key = v;
+    return true;
+}
+
+static bool read_https_port(struct options *o, const char *v)
+{
+    uint32_t port;
+    bool good = whole_number(v, 65535, &port) && port > 0;
+    o->https_port = (int)port;
+    return good;
+}
+
+static bool read_thumbprint(struct options *o, const char *v)
+{
+    o->acme_thumbprint = v;
+    return strlen(v) == 43; /* SHA-256 in base64url */
+}
+
+static bool read_redirect(struct options *o, const char *v)
+{
+    return truth_read(v, &o->redirect);
+}
+
 static bool read_neighbours(struct options *o, const char *v)
 {
     o->keep = strcmp(v, "keep") == 0;
@@ -117,7 +148,8 @@ static bool read_fail(struct options *o, const char *v)
     return false;
 }
 
-enum { OWN_STACK = SHAPE_DIRECT | SHAPE_BARE | SHAPE_PV, ANY = SHAPE_SOCKET | OWN_STACK };
+enum { OWN_STACK = SHAPE_DIRECT | SHAPE_BARE | SHAPE_PV, ON_HOST = SHAPE_SOCKET | SHAPE_TLS,
+       ANY = ON_HOST | OWN_STACK };
 
 static const struct {
     const char *name, *value;
@@ -139,7 +171,12 @@ static const struct {
     { "--status", "N", ANY, read_status },
     { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf|memory", ANY, read_fail },
     { "--first", "MS", ANY, read_first },
-    { "--threads", "N", SHAPE_SOCKET | SHAPE_DIRECT, read_threads },
+    { "--threads", "N", ON_HOST | SHAPE_DIRECT, read_threads },
+    { "--acme-thumbprint", "TEXT", ANY, read_thumbprint },
+    { "--tls-certificate", "BASE64", SHAPE_TLS, read_certificate },
+    { "--tls-key", "BASE64", SHAPE_TLS, read_key },
+    { "--https-port", "N", SHAPE_TLS, read_https_port },
+    { "--redirect", "BOOL", SHAPE_TLS, read_redirect },
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
@@ -169,7 +206,7 @@ int options_read(struct options *options, enum shape shape, int count, char **to
     bool seen[KNOWN] = { false };
 
     *options = (struct options){ .port = 8080, .status = 200, .message = "", .interface = "tap0",
-                                 .fail = FAIL };
+                                 .https_port = 443, .fail = FAIL };
     for (int i = 0; i < count; i++) {
         const char *token = tokens[i], *equals = strchr(token, '=');
         int option = find(token, equals ? (size_t)(equals - token) : strlen(token), shape);

@@ -7,34 +7,38 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "guest.h"
+#include "tls.h"
 
-enum { CLIENTS = 256, REQUEST = 2048 };
+enum { CLIENTS = SESSIONS, REQUEST = 2048 };
+enum { PLAIN = CLIENTS, SECURE }; /* the listeners, behind them */
+enum { WITH_TLS = UNIX_SHAPE == SHAPE_TLS }; /* else its calls are left out, and nothing to link */
 
 static struct client {
     char request[REQUEST];
     size_t length, sent;
-    bool ready;
+    bool ready, tls, closing;
     uint32_t at;
+    char room[ROOM];
     struct reply reply;
 } clients[CLIENTS];
-static struct pollfd polled[CLIENTS + 1]; /* the last is the listener */
+static struct pollfd polled[CLIENTS + 2];
 
-static int listen_on(const struct options *options)
+static int listen_on(const struct options *options, int port, const char *what)
 {
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_in address = {
         .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)options->port),
+        .sin_port = htons((uint16_t)port),
         .sin_addr.s_addr = htonl(options->ipv4), /* none given: 0, every address */
     };
 
     /* SO_REUSEADDR only, as MirageOS: two versions cannot share a port */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 128) < 0) {
-        say("port %d: %s\n", options->port, strerror(errno));
+        say("port %d: %s\n", port, strerror(errno));
         return -1;
     }
+    say("listening on %d/TCP%s\n", port, what);
     return fd;
 }
 
@@ -44,17 +48,31 @@ static void forget(int i)
     polled[i].fd = -1;
 }
 
-static void welcome(int listener)
+static void welcome(int listener, bool tls)
 {
     for (int i = 0; i < CLIENTS; i++) {
         if (polled[i].fd >= 0)
             continue;
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = accept4(polled[listener].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
-        clients[i] = (struct client){ .ready = false };
+        clients[i] = (struct client){ .tls = tls };
         polled[i] = (struct pollfd){ .fd = fd, .events = POLLIN };
+        if (WITH_TLS && tls)
+            tls_begin(i);
     }
+}
+
+static void hear(struct client *c, size_t n)
+{
+    c->length += n;
+    c->ready = answer(c->request, c->length, c->tls, c->room, &c->reply);
+    c->at = now() + c->reply.after_ms;
+}
+
+static bool due(const struct client *c)
+{
+    return c->ready && (int32_t)(now() - c->at) >= 0;
 }
 
 static void receive(int i)
@@ -66,11 +84,9 @@ static void receive(int i)
         forget(i);
         return;
     }
-    c->length += (size_t)n;
-    c->ready = answer(c->request, c->length, &c->reply);
+    hear(c, (size_t)n);
     if (c->ready)
         polled[i].events = 0;
-    c->at = now() + c->reply.after_ms;
 }
 
 static void reply(int i)
@@ -82,6 +98,74 @@ static void reply(int i)
     polled[i].events = POLLOUT; /* wanted only when the write fell short */
     if ((n < 0 && errno != EAGAIN) || c->sent == c->reply.length)
         forget(i);
+}
+
+/* Whether `done`, of a read or a write, was more than nothing; else what is waited for, if anything
+   can be. */
+static bool moved(int i, ssize_t done, short awaited)
+{
+    if (done < 0 && errno == EAGAIN)
+        polled[i].events = awaited;
+    else if (done <= 0)
+        forget(i);
+    return done > 0;
+}
+
+/* The next thing between TLS and its application. False: there is none. */
+static bool speak(int i)
+{
+    struct client *c = &clients[i];
+    size_t n = 0;
+
+    if (!c->ready && (n = tls_read(i, c->request + c->length, REQUEST - c->length - 1)) > 0) {
+        hear(c, n);
+    } else if (due(c) && c->sent < c->reply.length) {
+        n = tls_write(i, c->reply.bytes + c->sent, c->reply.length - c->sent);
+        c->sent += n;
+    } else if (due(c) && c->reply.keep) {
+        c->ready = false;
+        c->length = c->sent = 0;
+        n = 1;
+    } else if (due(c) && !c->closing) {
+        c->closing = true;
+        tls_close(i);
+        n = 1;
+    }
+    return n > 0;
+}
+
+/* All that can be done without waiting. */
+static void converse(int i)
+{
+    size_t n;
+
+    polled[i].events = 0;
+    for (bool more = true; more;) {
+        const uint8_t *out = tls_outgoing(i, &n);
+        uint8_t *in;
+
+        if (out != NULL) {
+            ssize_t sent = write(polled[i].fd, out, n);
+            more = moved(i, sent, POLLOUT);
+            if (more)
+                tls_sent(i, (size_t)sent);
+        } else if (tls_ended(i) || clients[i].closing) {
+            forget(i);
+            return;
+        } else if (speak(i)) {
+            continue;
+        } else if (clients[i].ready && !due(&clients[i])) {
+            return; /* its time will come */
+        } else if ((in = tls_room(i, &n)) == NULL) {
+            forget(i); /* a request without an end */
+            return;
+        } else {
+            ssize_t came = read(polled[i].fd, in, n);
+            more = moved(i, came, POLLIN);
+            if (more)
+                tls_came(i, (size_t)came);
+        }
+    }
 }
 
 /* Milliseconds until the next held answer is due; -1: none is held. */
@@ -97,31 +181,46 @@ static int patience(const struct options *options)
     return least == INT32_MAX ? -1 : least;
 }
 
+static void attend(int i)
+{
+    struct client *c = &clients[i];
+    short came = polled[i].revents;
+
+    if (WITH_TLS && c->tls) {
+        if (came || (due(c) && c->sent == 0))
+            converse(i);
+        return;
+    }
+    if (c->ready ? came & (POLLERR | POLLHUP) : came)
+        c->ready ? forget(i) : receive(i);
+    if (polled[i].fd >= 0 && due(c))
+        reply(i);
+}
+
 int serve(const struct options *options)
 {
+    if (WITH_TLS && !tls_open(options))
+        return EXIT_CONFIG;
     say("Dual IPv4 and IPv6 socket stack: connect\n");
     for (uint32_t start = now(); options->fail == FAIL_LATE && now() - start < options->fail_value;)
         poll(NULL, 0, 10);
-    int listener = listen_on(options);
-    if (listener < 0)
+    for (int i = 0; i <= SECURE; i++)
+        polled[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
+    if ((polled[PLAIN].fd = listen_on(options, options->port, "")) < 0)
         return 1;
-    say("listening on %d/TCP\n", options->port);
+    if (options->tls_certificate != NULL &&
+        (polled[SECURE].fd = listen_on(options, options->https_port, " for HTTPS")) < 0)
+        return 1;
     while (options->fail == FAIL_HANG)
         pause();
-    for (int i = 0; i < CLIENTS; i++)
-        polled[i].fd = -1;
-    polled[CLIENTS] = (struct pollfd){ .fd = listener, .events = POLLIN };
     for (;;) {
-        poll(polled, CLIENTS + 1, patience(options));
-        for (int i = 0; i < CLIENTS; i++) {
-            if (polled[i].fd < 0)
-                continue;
-            if (clients[i].ready ? polled[i].revents & (POLLERR | POLLHUP) : polled[i].revents)
-                clients[i].ready ? forget(i) : receive(i);
-            if (polled[i].fd >= 0 && clients[i].ready && (int32_t)(now() - clients[i].at) >= 0)
-                reply(i);
-        }
-        welcome(listener);
+        poll(polled, SECURE + 1, patience(options));
+        for (int i = 0; i < CLIENTS; i++)
+            if (polled[i].fd >= 0)
+                attend(i);
+        welcome(PLAIN, false);
+        if (polled[SECURE].fd >= 0)
+            welcome(SECURE, true);
         flood();
     }
 }

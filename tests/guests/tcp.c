@@ -19,6 +19,7 @@ static struct connection {
     int tries;
     char request[REQUEST];
     size_t length;
+    char room[ROOM];
     struct reply reply;
 } connections[CONNECTIONS];
 
@@ -104,7 +105,7 @@ static void read_request(struct connection *c, const uint8_t *p, size_t n)
         size_t room = REQUEST - c->length;
         memcpy(c->request + c->length, p, n < room ? n : room);
         c->length += n < room ? n : room;
-        if (answer(c->request, c->length, &c->reply)) {
+        if (answer(c->request, c->length, false, c->room, &c->reply)) {
             c->state = WAITING;
             c->at = now() + c->reply.after_ms;
         }

@@ -89,7 +89,7 @@ def test_help_lists_the_options_it_has(image: str) -> None:
     assert got.returncode == 63
     assert [line.split('=')[0].strip() for line in got.stdout.splitlines()] == [
         '--ipv4', '--ipv4-only', '--port', '--message', '--status', '--fail', '--first',
-        '--threads',
+        '--threads', '--acme-thumbprint',
     ]  # fmt: skip
 
 

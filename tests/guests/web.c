@@ -4,10 +4,11 @@
 #ifndef VERSION
 #define VERSION "1"
 #endif
+#define CLOSE "Connection: close\r\n"
 
 static enum fail failure;
 static uint32_t first_ms;
-static struct reply page, args, missing;
+static struct reply page[2], args[2], missing[2]; /* the second keeps the connection */
 
 void say(const char *format, ...)
 {
@@ -28,27 +29,37 @@ void flood(void)
         console(LOG, line, sizeof line - 1);
 }
 
-static struct reply http(char *room, size_t size, int status, const char *body)
+static struct reply http(char *room, size_t size, int status, const char *more, const char *body)
 {
     int n = snprintf(room, size,
                      "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %u\r\n"
-                     "Connection: close\r\n\r\n%s",
-                     status, status == 200 ? "OK" : "Other", (unsigned)strlen(body), body);
+                     "%s\r\n%s",
+                     status, status == 200 ? "OK" : "Other", (unsigned)strlen(body), more, body);
     return (struct reply){ .bytes = room, .length = (size_t)n };
+}
+
+static void both(struct reply reply[2], int status, const char *body)
+{
+    static char rooms[6][LINE_MAX_BYTES + 512];
+    static int used;
+
+    reply[0] = http(rooms[used++], sizeof rooms[0], status, CLOSE, body);
+    reply[1] = http(rooms[used++], sizeof rooms[0], status, "", body);
+    reply[1].keep = true;
 }
 
 static void compose(const struct options *options, int count, char **tokens)
 {
-    static char body[LINE_MAX_BYTES + 256], rooms[3][LINE_MAX_BYTES + 512];
+    static char body[LINE_MAX_BYTES + 256];
     size_t n = 0;
 
     snprintf(body, sizeof body, "%s %s\n", VERSION, options->message);
-    page = http(rooms[0], sizeof rooms[0], options->status, body);
+    both(page, options->status, body);
     body[0] = '\0';
     for (int i = 0; i < count; i++)
         n += (size_t)snprintf(body + n, sizeof body - n, "%s\n", tokens[i]);
-    args = http(rooms[1], sizeof rooms[1], 200, body);
-    missing = http(rooms[2], sizeof rooms[2], 404, "not found\n");
+    both(args, 200, body);
+    both(missing, 404, "not found\n");
 }
 
 static bool ended(const char *request, size_t length)
@@ -81,26 +92,59 @@ static bool asks(const char *request, const char *path, uint32_t *value)
     return true;
 }
 
-bool answer(const char *request, size_t length, struct reply *reply)
+static struct reply pages(const char *request, bool keep)
 {
+    struct reply reply = missing[keep];
     uint32_t value;
 
-    if (!ended(request, length))
-        return false;
-    *reply = missing;
     if (strncmp(request, "GET / ", 6) == 0) {
-        *reply = page;
+        reply = page[keep];
     } else if (strncmp(request, "GET /args ", 10) == 0) {
-        *reply = args;
+        reply = args[keep];
     } else if (strncmp(request, "GET /crash ", 11) == 0) {
         crash();
     } else if (asks(request, "GET /slow?ms=", &value)) {
-        *reply = page;
-        reply->after_ms = value;
+        reply = page[keep];
+        reply.after_ms = value;
     } else if (asks(request, "GET /eat?mb=", &value)) {
         eat(value);
-        *reply = page;
+        reply = page[keep];
     }
+    return reply;
+}
+
+static struct reply plainly(const char *request, size_t length, char room[ROOM])
+{
+    static char text[ROOM], location[ROOM + 64];
+
+    switch (acme_answer(request, length, text)) {
+    case PLAIN_MISSING:
+        return missing[false];
+    case PLAIN_CHALLENGE:
+        return http(room, ROOM, 200, CLOSE, text);
+    case PLAIN_REDIRECT:
+        snprintf(location, sizeof location, "Location: %s\r\n" CLOSE, text);
+        return http(room, ROOM, 308, location, "");
+    default:
+        return pages(request, false);
+    }
+}
+
+static bool closes(const char *request, size_t length)
+{
+    static const char line[] = "\r\nConnection: close\r\n";
+
+    for (size_t i = 0; i + sizeof line <= length; i++)
+        if (memcmp(request + i, line, sizeof line - 1) == 0)
+            return true;
+    return false;
+}
+
+bool answer(const char *request, size_t length, bool tls, char room[ROOM], struct reply *reply)
+{
+    if (!ended(request, length))
+        return false;
+    *reply = tls ? pages(request, !closes(request, length)) : plainly(request, length, room);
     reply->after_ms += first_ms;
     first_ms = 0;
     return true;
@@ -130,6 +174,7 @@ int guest_main(enum shape shape, char *line)
     failure = options.fail;
     first_ms = options.first_ms;
     start_threads(options.threads);
+    acme_open(&options);
     compose(&options, count, tokens);
     return serve(&options);
 }

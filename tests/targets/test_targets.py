@@ -18,6 +18,7 @@ LIMITS = ('prlimit', '--core=0', '--fsize=67108864', '--data=268435456', '--')
 THREADS = ('prlimit', '--core=0', '--fsize=67108864', '--data=805306368', '--stack=2097152:', '--')
 COUNTED = ('prlimit', '--core=0', '--fsize=67108864', '--')
 AGAIN = ('/bin/sh', '-c', unix.AGAIN, 'sh')
+THUMBPRINT = 'LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ'
 MAC = '02:63:b2:78:f3:3d'
 OTHER_MAC = '02:f4:39:2e:e6:e9'
 USR = tuple(
@@ -319,6 +320,21 @@ def test_systemd_keeps_a_release_as_a_transient_unit() -> None:
 def test_xen_keeps_its_domains_itself() -> None:
     asked = request('xen', {'style': 'pvh', 'host': model.Host(root=True, systemd='system')})
     assert targets.plan(asked).command == ('xl', 'create', '/state/3/xl.cfg')
+
+
+@pytest.mark.parametrize('target', ['unix', 'spt', 'hvt', 'virtio', 'xen'])
+def test_every_target_is_told_the_thumbprint_or_where_to_take_it_from(target: str) -> None:
+    words = THUMBPRINT, '\0+account\0'
+    for acme, word in zip(
+        ({'thumbprint': THUMBPRINT}, {'account': '/etc/key'}), words, strict=True
+    ):
+        plan = targets.plan(request(target, {'style': 'pvh'} if target == 'xen' else {},
+                                    acme=config.Acme(**acme, argument='who')))
+        told = ' '.join((*plan.command, *plan.files.values()))
+        assert [f'--who={one}' in told for one in words] == [one == word for one in words]
+        assert {key: one.file for key, one in plan.secrets.items()} == (
+            {'+account': '/etc/key'} if 'account' in acme else {})
+
 
 
 def test_a_secret_has_a_place_in_the_plan_and_its_file_next_to_it() -> None:
