@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .. import config
 from ..state import model
 from ..state.releases import Releases, set_shared
-from ..switching import certified, filling, launcher, leasing, next_to, overlap, switch
+from ..switching import certified, filling, fitting, launcher, leasing, next_to, overlap, switch
 from .context import Context
 
 
@@ -32,7 +32,7 @@ def follow(
             return 0.0
     elif old is not None and wanted.port and _listens(context, releases, old, new, wanted, trial):
         return 0.0
-    if old is not None and (why := overlap.obstacle(wanted)):
+    if old is not None and (why := fitting.one_writer(wanted)):
         say(leasing.FIRST.format(old.number, why))
     if releases.overlap() is not None:
         releases.set_overlap(None)
@@ -52,7 +52,7 @@ def foreseen(
     elif wanted.port is not None:
         why = next_to.obstacle(releases, old, new, wanted)
     else:
-        return overlap.possible(old, new, wanted), overlap.obstacle(wanted)
+        return overlap.possible(old, new, wanted), fitting.one_writer(wanted)
     return not why, why
 
 

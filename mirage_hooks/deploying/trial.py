@@ -37,12 +37,7 @@ def held(
             return False
     elif spare is None and not overlap.staged(wanted):
         return False
-    secure, others = certified.port(request.wanted) if spare is not None else None, {}
-    if secure is not None and spare is not None:
-        # Its second port, which the release that serves has; the first is `spare` now.
-        others = {secure: switch.spare_port(spare), wanted.port or 0: spare}
-        moved = certified.moved(request.wanted, others[secure])
-        request = msgspec.structs.replace(request, wanted=moved)
+    request, others = _elsewhere(request, spare)
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
         try:
@@ -60,6 +55,19 @@ def held(
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(releases, context.owner, tried, wanted, say, lease, judge)
     return True
+
+
+def _elsewhere(
+    request: targets.Request, spare: int | None
+) -> tuple[targets.Request, dict[int, int]]:
+    """`request` with its second port, of HTTPS, which the release that serves has, on another; and
+    where each port is then, the first on `spare`."""
+    secure = certified.port(request.wanted)
+    if secure is None or spare is None:
+        return request, {}
+    others = {secure: switch.spare_port(spare), request.wanted.port or 0: spare}
+    moved = certified.moved(request.wanted, others[secure])
+    return msgspec.structs.replace(request, wanted=moved), others
 
 
 def _apart(

@@ -149,7 +149,7 @@ def _bridges(name: str, wanted: config.Unikernel, target: str) -> Found:
                 yield note(name, f'it switches by `replace`: {leasing.CHANGES}')
             elif wanted.overlapped or wanted.leased:
                 yield from _overlap(name, wanted)
-            elif why := overlap.obstacle(wanted):
+            elif why := fitting.one_writer(wanted):
                 yield note(name, f'it switches by `replace`: {why}')
         if one.interface:
             yield _interface(

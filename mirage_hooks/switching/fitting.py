@@ -114,3 +114,9 @@ def explain(refused: errors.Refused, console: tuple[str, ...]) -> None:
     """Give `refused`, where it has none, the hint that the last lines of a `console` call for."""
     found = (hint for words, hint in CALLS if any(re.search(words, line) for line in console))
     refused.hint = refused.hint or next(found, '')
+
+
+def one_writer(wanted: config.Unikernel) -> str:
+    """Why two of its releases cannot share its address where its network would let them, or ''."""
+    one_disk = wanted.bridged and wanted.writes and wanted.switch is None
+    return 'both would write to its disk' if one_disk else ''

@@ -27,12 +27,6 @@ def possible(old: model.Release | None, new: model.Release, wanted: config.Unike
     return alone and wanted.overlapped is not None and os.geteuid() == 0
 
 
-def obstacle(wanted: config.Unikernel) -> str:
-    """Why two of its releases cannot share its address where its network would let them, or ''."""
-    one_disk = wanted.bridged and wanted.writes and wanted.switch is None
-    return 'both would write to its disk' if one_disk else ''
-
-
 def staged(wanted: config.Unikernel) -> bool:
     """Whether it can be tried on a stage; `switch: replace` is for what must reach others first."""
     return wanted.alone is not None and wanted.switch != 'replace' and os.geteuid() == 0
