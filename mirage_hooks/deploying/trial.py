@@ -37,7 +37,7 @@ def held(
             return False
     elif spare is None and not overlap.staged(wanted):
         return False
-    request, others = _elsewhere(request, spare)
+    request, ports = _moved(request, spare)
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
         try:
@@ -50,24 +50,26 @@ def held(
             return False
         if spare is not None:
             switch.rehearse(
-                releases, new, plan, asked.on_port(wanted, spare, others), spare, say, judge)
+                releases, new, plan, asked.on_port(wanted, spare, ports), spare, say, judge)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(releases, context.owner, tried, wanted, say, lease, judge)
     return True
 
 
-def _elsewhere(
+def _moved(
     request: targets.Request, spare: int | None
 ) -> tuple[targets.Request, dict[int, int]]:
-    """`request` with its second port, of HTTPS, which the release that serves has, on another; and
-    where each port is then, the first on `spare`."""
-    secure = certified.port(request.wanted)
-    if secure is None or spare is None:
+    """`request` with a spare port for HTTPS, too, and which ports stand for those that it has: the
+    release that serves has these."""
+    if spare is None or request.wanted.port is None:
         return request, {}
-    others = {secure: switch.spare_port(spare), request.wanted.port or 0: spare}
-    moved = certified.moved(request.wanted, others[secure])
-    return msgspec.structs.replace(request, wanted=moved), others
+    ports, secure = {request.wanted.port: spare}, certified.port(request.wanted)
+    if secure is None or secure in ports:
+        return request, ports
+    ports[secure] = switch.spare_port(spare)
+    wanted = certified.moved(request.wanted, ports[secure])
+    return msgspec.structs.replace(request, wanted=wanted), ports
 
 
 def _apart(

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -112,14 +113,19 @@ def test_without_any_it_says_whose_were_looked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
-def test_who_may_not_look_is_told_to_ask_as_root(tmp_path: Path) -> None:
-    put(tmp_path, CERTBOT)
-    (tmp_path / 'accounts').chmod(0o700)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+def test_who_may_not_look_is_told_to_ask_as_root() -> None:
+    with tempfile.TemporaryDirectory() as name:  # nobody comes to a folder of root's pytest
+        folder = Path(name)
         folder.chmod(0o755)
-    if (child := os.fork()) == 0:
-        os._exit(_nobody_is_told(tmp_path))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        put(folder, CERTBOT)
+        (folder / 'accounts').chmod(0o700)
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                code = _nobody_is_told(folder)
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _nobody_is_told(folder: Path) -> int:
