@@ -17,15 +17,14 @@ from typing import Any
 
 import pytest
 
-from tests import secure
-from tests.deployment import ROOT, Deployment, free_port
+from tests import secure, tls_page
+from tests.deployment import Deployment, free_port
 from tests.guests import TLS
 from tests.patience import PATIENCE, until
 
 CLIENTS = ('certbot', 'lego', 'dehydrated', 'uacme')
 PROGRAMS = ('pebble', 'pebble-challtestsrv', 'openssl', 'gcc')
 NAME = 'www.example.org'
-PAGE = ROOT / 'docs' / 'tls.md'
 
 
 def needed(*clients: str) -> pytest.MarkDecorator:
@@ -156,15 +155,15 @@ class Operator:
 
     def account(self, client: str) -> None:
         """The first block of the client's section."""
-        self.run(commands(client)[0])
+        self.run(tls_page.commands(client)[0])
 
     def order(self, client: str) -> str:
         """The second."""
-        return self.run(commands(client)[1])
+        return self.run(tls_page.commands(client)[1])
 
     def renew(self, client: str) -> str:
         """As the timer or the cron line does."""
-        return self.run(CERTBOT if client == 'certbot' else cron(client))
+        return self.run(tls_page.CERTBOT if client == 'certbot' else tls_page.cron(client))
 
     def thumbprint(self, client: str) -> str:
         """What the command of the page finds in this client's folder."""
@@ -175,7 +174,7 @@ class Operator:
 
     def configure(self, client: str, **keys: Any) -> None:
         """The page's mirage.yml, with the pair of the `client`'s section."""
-        chain, key = (self.here(one) for one in pair(client))
+        chain, key = (self.here(one) for one in tls_page.pair(client))
         if 'acme' not in keys:
             keys['acme'] = {'thumbprint': self.thumbprint(client)}
         self.deployment.configure(**{
@@ -204,7 +203,7 @@ class Knot:
             f'server:\n  listen: {self.place.replace(":", "@")}\n  rundir: {self.folder}\n'
             f'database:\n  storage: {self.folder}\n'
             f'template:\n  - id: default\n    storage: {self.folder}\n'
-            + by_dns()[0].replace('secret: …', f'secret: {self.secret}'))
+            + tls_page.by_dns()[0].replace('secret: …', f'secret: {self.secret}'))
         with (self.folder / 'log').open('wb') as log:
             self.server = subprocess.Popen(
                 ('knotd', '-c', str(self.folder / 'knot.conf')), stdout=log, stderr=log)
@@ -214,41 +213,3 @@ class Knot:
     def __exit__(self, *_: object) -> None:
         self.server.terminate()
         self.server.wait()
-
-
-CERTBOT = 'certbot -q renew --no-random-sleep-on-renew'
-"""What Debian's package runs, without a terminal."""
-
-
-def section(client: str) -> str:
-    return PAGE.read_text().partition(f'\n### {client}\n')[2].partition('\n##')[0]
-
-
-def commands(client: str) -> list[str]:
-    """The ```sh blocks of the client's section."""
-    return re.findall(r'^```sh\n(.*?)^```$', section(client), re.MULTILINE | re.DOTALL)
-
-
-def by_dns() -> list[str]:
-    """The blocks of that section."""
-    text = PAGE.read_text().partition('\n## By DNS\n')[2].partition('\n## ')[0]
-    return re.findall(r'^```\w+\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
-
-
-def cron(client: str) -> str:
-    """The command of its cron line."""
-    line = re.findall(r'^```cron\n(.*?)^```$', section(client), re.MULTILINE | re.DOTALL)[0]
-    return str(line.split(maxsplit=6)[6])
-
-
-def pair(client: str) -> tuple[str, str]:
-    """Chain and key, as the page has them."""
-    if client == 'certbot':
-        found = re.findall(r'^ +(?:chain|key): (/\S+)$', PAGE.read_text(), re.MULTILINE)
-        return found[0], found[1]
-    text = re.findall(r'The pair is (.*?)\.(?:\s|$)', section(client), re.DOTALL)[0]
-    chain, key = re.findall(r'`([^`]+)`', text)[:2]
-    if not key.startswith('/'):  # only what differs is said
-        key = f'{chain.rpartition(".")[0]}{key[1:]}' if key[0] == '…' else (
-            f'{chain.rpartition("/")[0]}/{key}')
-    return chain, key

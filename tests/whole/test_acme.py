@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import guests, pebble, secure
+from tests import guests, pebble, secure, tls_page
 from tests.deployment import Deployment, git, run
 from tests.guests.scene import CACHE
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.pebble import Operator, Pebble
 
 
@@ -40,7 +40,9 @@ def made(operator: Operator, client: str) -> None:
     operator.run('mirage-hooks -C /srv/www-deployment deploy www')
     assert operator.deployment.page() == '1 \n'  # by HTTP, and nothing is redirected
     with Plain(operator.deployment.port) as plain:
+        until(lambda: plain.statuses)
         operator.order(client)
+        until(lambda: len(plain.statuses) > 1 or plain.failed)
     assert (plain.failed, plain.statuses) == ([], [200, 308])
 
 
@@ -87,8 +89,10 @@ def test_a_client_has_a_certificate_issued_and_renewed_while_visitors_come(
     made(operator, client)
     first = secure.shown(operator.https)
     with operator.visitor() as visitor:
+        until(lambda: visitor.seen)
         operator.renew(client)
         assert secure.shown(operator.https) != first
+        until(lambda: len(visitor.seen) > 1 or visitor.failed)
     assert (visitor.failed, len(visitor.seen)) == ([], 2), visitor.requests
     events = operator.deployment.events()
     assert [number for event, number in events if event == 'deployed'] == [1, 2, 3]
@@ -123,9 +127,15 @@ def test_from_an_empty_folder_to_twenty_renewals_without_a_request_lost(
     assert done.returncode == 0, done.stdout + done.stderr
     assert deployment.page() == '1 \n'
     operator.order('certbot')
+
+    def seen_by_both(number: int) -> None:
+        until(lambda: one.failed + other.failed or len(one.seen) == len(other.seen) == number)
+
     with operator.visitor() as one, operator.visitor() as other:
-        for _ in range(20):
+        for number in range(1, 21):
+            seen_by_both(number)
             operator.renew('certbot')
+        seen_by_both(21)
     print(f'{one.requests} and {other.requests} requests, {len(set(one.seen))} certificates')
     assert (one.failed, other.failed) == ([], [])
     assert (len(one.seen), one.seen) == (21, other.seen)
@@ -145,12 +155,14 @@ def test_lego_answers_by_dns_while_the_image_is_not_asked(
             operator.environment['RFC2136_NAMESERVER'] = knot.place
             operator.configure('lego', acme=None)
             operator.run('mirage-hooks -C /srv/www-deployment deploy www')
-            order = pebble.by_dns()[-1].replace('127.0.0.1:53', knot.place).replace(
+            order = tls_page.by_dns()[-1].replace('127.0.0.1:53', knot.place).replace(
                 'SECRET=…', f'SECRET={knot.secret}')
             operator.run(order)
             first = secure.shown(operator.https)
             with operator.visitor() as visitor:
+                until(lambda: visitor.seen)
                 operator.run(order.replace('run --run-hook', 'renew --days 30 --renew-hook'))
+                until(lambda: len(visitor.seen) > 1 or visitor.failed)
             assert secure.shown(operator.https) != first
             assert (visitor.failed, len(visitor.seen)) == ([], 2)
         finally:
