@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from . import Block, Direct, Health, Notify, Settings, Socket, Static, Trust, Unikernel, Watch
+from . import Block, Direct, Dns, Health, Notify, Settings, Socket, Static, Trust, Unikernel, Watch
 from .health import KINDS
 
 
@@ -44,6 +44,7 @@ def reference() -> str:
         ('Network `mode: static`', 'unikernels.NAME.network', Static),
         ('A disk', 'unikernels.NAME.blocks.DEVICE', Block),
         ('Health', 'unikernels.NAME.health', Health),
+        ('A question to a name server', 'unikernels.NAME.health.dns', Dns),
         ('Watch', 'unikernels.NAME.watch', Watch),
         ('Trust', 'trust', Trust),
         ('Notify', 'notify', Notify),

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
-from .health import Health
+from .health import Health, unplaced
 from .network import Block, Direct, Network, Socket, Static
 from .watch import Watch
 
@@ -23,6 +23,11 @@ Switch = Annotated[
         'DHCP, or mode: socket with a port; no writable disk)'
     ),
 ]
+OVERLAPS = (
+    'has switch: overlap, which wants one network with bridge and no interface, by DHCP or static '
+    'with ipv4 or ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; or '
+    'mode: socket with a port, and no disk to write to'
+)
 
 
 class Unikernel(Mapping, frozen=True):
@@ -108,10 +113,8 @@ class Unikernel(Mapping, frozen=True):
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
         elif self.switch == 'overlap' and not (self.alone or self.leased or self.shares):
-            yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
-                        'network with bridge and no interface, by DHCP or static with ipv4 or '
-                        'ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; '
-                        'or mode: socket with a port, and no disk to write to')
+            yield Wrong(('switch', 'network', 'networks'), OVERLAPS)
+        yield from unplaced(self.health, self.network.server if self.network else '')
 
     @property
     def interfaces(self) -> dict[str, Network]:

@@ -102,16 +102,20 @@ def reached(place: str) -> Iterator[int]:
         yield int(found.getsockname()[1])
 
 
-def reach(host: str, port: int, timeout: float) -> socket.socket:
-    """A connection of ours, which a program gives to the one on trial."""
+def reach(
+    host: str, port: int, timeout: float, kind: int = socket.SOCK_STREAM, apart: bool = True
+) -> socket.socket:
+    """A connection of ours, which `apart` a program gives to the one on trial; of `kind` SOCK_DGRAM
+    a socket whose datagrams it does. Raises OSError."""
     wrong = OSError(0, f'{host} has no address')
-    for family, kind, number, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+    for family, _, number, _, address in socket.getaddrinfo(host, port, 0, kind):
         found = socket.socket(family, kind, number)
         try:
             found.settimeout(timeout)
-            if family == socket.AF_INET6:
+            if apart and family == socket.AF_INET6:
                 found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CLASS)
-            found.bind(('::1' if family == socket.AF_INET6 else SOURCE, 0))
+            if apart:
+                found.bind(('::1' if family == socket.AF_INET6 else SOURCE, 0))
             found.connect(address)
             found.settimeout(None)
             return found

@@ -58,7 +58,7 @@ def rehearse(
         launcher.spawn(folder, plan)
         tried = msgspec.structs.replace(release, plan=plan)
         health.prove(questions.now, printed, _tried(releases, tried), questions.own)
-        over_tcp = any(question.http or question.tcp for question in questions.now)
+        over_tcp = any(one.http or one.tcp or one.dns for one in questions.now)
         if over_tcp and not launcher.listens(folder, spare):
             raise errors.Unavailable(
                 f'port {spare}, on which it was tried, is held by another program',
