@@ -11,9 +11,10 @@ speak IPv6 as well (ndp.c), beyond the link through `--ipv6-gateway=A`; they tak
 advertisements. `--detect-duplicates=true` makes them serve nothing for a second before that, as
 MirageOS does.
 
-All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long the first
-request waits for its answer (options.c); the first two shapes also `--threads=N`, whose stacks
-count against `prlimit --data`. They answer `/`, `/slow?ms=N`, `/args`, the arguments as they
+With `--dns=ZONE` they are a name server for that zone (dns.c), at `--port` by UDP and TCP, and
+have no pages. All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long
+the first request waits for its answer (options.c); the first two shapes also `--threads=N`, whose
+stacks count against `prlimit --data`. They answer `/`, `/slow?ms=N`, `/args`, the arguments as they
 arrived, one to a line, `/crash`, and `/eat?mb=N`, which keeps so much memory, or dies as
 `--fail=memory` does. SHAPES says what each is compiled from: gcc for x86-64 is enough, no library
 but the host's C library for the first two.
@@ -29,11 +30,11 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
-APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c')
+APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c', 'dns.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
 STACK = (
     *('stack.c', 'ethernet.c', 'ip.c', 'arp.c', 'ip4.c', 'ndp.c', 'ip6.c'),
-    *('tcp.c', 'dhcp.c'),
+    *('tcp.c', 'udp.c', 'dhcp.c'),
 )
 # STRICT_TAP: die as a real unix/direct image does when its tap's flags must be set and may not be.
 # ARP_TICK_MS, NDP_TICK_MS: until an unanswered question who has an address is repeated; made long,

@@ -3,6 +3,7 @@
    options.c  the command line: values.c     web.c     the pages
    stack.c    the network: ethernet.c, ip.c, arp.c, ip4.c, dhcp.c, ndp.c, ip6.c
    tcp.c      the server
+   dns.c      a name server in its place, by --dns; udp.c, its datagrams
    socket.c   the host's sockets instead of our own stack
    direct.c, virtio.c, netfront.c            one network device each */
 #ifndef GUEST_H
@@ -48,6 +49,7 @@ struct options {
     int port;
     int status;
     const char *message;
+    const char *dns; /* the zone of a name server; NULL: a web server */
     const char *interface;
     const char *mac;
     bool keep; /* what was learned of a neighbour, for ever */
@@ -73,6 +75,13 @@ void flood(void); /* does nothing unless --fail=flood */
 struct reply { const char *bytes; size_t length; uint32_t after_ms; };
 /* Whether `request` is complete; if so, what to answer and when. */
 bool answer(const char *request, size_t length, struct reply *reply);
+
+/* dns.c: a name server for zone `name` (false: it is none) whose text is `version` and `message`. */
+bool dns_start(const char *name, const char *version, const char *message);
+bool dns_serves(void);
+/* The answer to a datagram of `n` bytes, in `room` of 512; its length, 0: none is due. */
+size_t dns_datagram(const uint8_t *asked, size_t n, uint8_t *room);
+bool dns_stream(const char *request, size_t length, struct reply *reply); /* as `answer` */
 
 /* stack.c or socket.c: prints that the stack is up, then serves until the end of the world. */
 int serve(const struct options *options);

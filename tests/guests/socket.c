@@ -18,24 +18,41 @@ static struct client {
     uint32_t at;
     struct reply reply;
 } clients[CLIENTS];
-static struct pollfd polled[CLIENTS + 1]; /* the last is the listener */
+static struct pollfd polled[CLIENTS + 2]; /* the last are the listener, and a name server's datagrams */
 
-static int listen_on(const struct options *options)
+static int open_at(const struct options *options, int kind)
 {
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int one = 1, fd = socket(AF_INET, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_in address = {
         .sin_family = AF_INET,
         .sin_port = htons((uint16_t)options->port),
         .sin_addr.s_addr = htonl(options->ipv4), /* none given: 0, every address */
     };
 
-    /* SO_REUSEADDR only, as MirageOS: two versions cannot share a port */
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 128) < 0) {
+    /* SO_REUSEADDR only, and for streams only, as MirageOS: two versions cannot share a port */
+    if (kind == SOCK_STREAM)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        (kind == SOCK_STREAM && listen(fd, 128) < 0)) {
         say("port %d: %s\n", options->port, strerror(errno));
         return -1;
     }
     return fd;
+}
+
+/* All that wait. */
+static void answer_datagrams(int fd)
+{
+    static uint8_t asked[REQUEST], room[REQUEST];
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    ssize_t n;
+
+    while ((n = recvfrom(fd, asked, sizeof asked, 0, (struct sockaddr *)&from, &size)) >= 0) {
+        size_t length = dns_datagram(asked, (size_t)n, room);
+        if (length > 0)
+            (void)!sendto(fd, room, length, 0, (struct sockaddr *)&from, size);
+    }
 }
 
 static void forget(int i)
@@ -102,17 +119,19 @@ int serve(const struct options *options)
     say("Dual IPv4 and IPv6 socket stack: connect\n");
     for (uint32_t start = now(); options->fail == FAIL_LATE && now() - start < options->fail_value;)
         poll(NULL, 0, 10);
-    int listener = listen_on(options);
-    if (listener < 0)
+    int datagrams = dns_serves() ? open_at(options, SOCK_DGRAM) : -1;
+    int listener = open_at(options, SOCK_STREAM);
+    if (listener < 0 || (dns_serves() && datagrams < 0))
         return 1;
-    say("listening on %d/TCP\n", options->port);
+    say("listening on %d/%s\n", options->port, dns_serves() ? "UDP and TCP" : "TCP");
     while (options->fail == FAIL_HANG)
         pause();
     for (int i = 0; i < CLIENTS; i++)
         polled[i].fd = -1;
     polled[CLIENTS] = (struct pollfd){ .fd = listener, .events = POLLIN };
+    polled[CLIENTS + 1] = (struct pollfd){ .fd = datagrams, .events = POLLIN };
     for (;;) {
-        poll(polled, CLIENTS + 1, patience(options));
+        poll(polled, CLIENTS + 2, patience(options));
         for (int i = 0; i < CLIENTS; i++) {
             if (polled[i].fd < 0)
                 continue;
@@ -122,6 +141,8 @@ int serve(const struct options *options)
                 reply(i);
         }
         welcome(listener);
+        if (datagrams >= 0)
+            answer_datagrams(datagrams);
         flood();
     }
 }

@@ -85,6 +85,8 @@ bool answer(const char *request, size_t length, struct reply *reply)
 {
     uint32_t value;
 
+    if (dns_serves())
+        return dns_stream(request, length, reply);
     if (!ended(request, length))
         return false;
     *reply = missing;
@@ -129,6 +131,10 @@ int guest_main(enum shape shape, char *line)
         eat(UINT32_MAX);
     failure = options.fail;
     first_ms = options.first_ms;
+    if (options.dns != NULL && !dns_start(options.dns, VERSION, options.message)) {
+        say("option '--dns': invalid value\n");
+        return EXIT_USAGE;
+    }
     start_threads(options.threads);
     compose(&options, count, tokens);
     return serve(&options);
