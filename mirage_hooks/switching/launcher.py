@@ -36,11 +36,11 @@ _tracers: dict[str, sharing.Tracer] = {}
 
 @interruption.held()
 def start(
-    releases: Releases, release: model.Release, owner: str, shared: frozenset[int] | None = None
+    releases: Releases, release: model.Release, owner: str, shared: listeners.Ports | None = None
 ) -> asking.Printed:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot. Where another
     one may come to listen next to it, it is traced until `let_go`: `shared` are the ports that it
-    shares with the one before it."""
+    may share."""
     folder = releases.folder(release.number)
     plan = secret.filled(release.plan, targets.write)
     with files.writing(folder):
@@ -75,7 +75,7 @@ def start(
 
 
 @interruption.held()
-def spawn(folder: Path, plan: model.Plan, shared: frozenset[int] | None = None) -> None:
+def spawn(folder: Path, plan: model.Plan, shared: listeners.Ports | None = None) -> None:
     """Run `plan` as the process of the release in `folder`."""
     if shared is not None:
         _tracers[str(folder)] = sharing.Tracer(shared)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import config
-from ..host import interruption, link, neighbours, ports, xen
+from ..host import interruption, link, listeners, neighbours, ports, xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
@@ -112,7 +112,8 @@ def begin(
         ports.require_free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
     shares = wanted.shares and not release.plan.unit
-    printed = launcher.start(releases, release, owner, frozenset() if shares else None)
+    printed = launcher.start(releases, release, owner,
+                             listeners.Ports(datagrams=wanted.port or 0) if shares else None)
     gone = dead(releases, release)
     _introduce(release, gone)
     health.prove(health.questions(wanted), printed, gone)
