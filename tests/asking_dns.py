@@ -1,8 +1,9 @@
 """Asks a name server for `version.example.org TXT` all the time, until its standard input has a
 line; then prints what it found. Says `asking` when it begins.
 
-`python asking_dns.py HOST PORT udp|tcp PAUSE_MS`: a question after each pause, each once: what is
-lost stays lost. Only the standard library: it runs in bare namespaces."""
+`python asking_dns.py HOST PORT udp|tcp PAUSE_MS [FROM]`: a question after each pause, from the
+address FROM, each once: what is lost stays lost. Only the standard library: it runs in bare
+namespaces."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ PATIENCE = 60  # seconds for an answer; what is lost takes as long
 NAME = b'\x07version\x07example\x03org\x00'
 
 
-def main(host: str, port: int, way: str, pause: float) -> None:
+def main(host: str, port: int, way: str, pause: float, source: str = '') -> None:
     asked, texts, failed = 0, dict[str, int](), dict[str, int]()
     print('asking', flush=True)
     while not select.select([sys.stdin], [], [], pause)[0]:
         asked += 1
         try:
-            text = ask(host, port, way)
+            text = ask(host, port, way, (source, 0))
             texts[text] = texts.get(text, 0) + 1
         except OSError as error:
             said = f'{asked}: {error or type(error).__name__}'
@@ -30,7 +31,7 @@ def main(host: str, port: int, way: str, pause: float) -> None:
     print(json.dumps({'asked': asked, 'failed': failed, 'texts': texts}))
 
 
-def ask(host: str, port: int, way: str) -> str:
+def ask(host: str, port: int, way: str, own: tuple[str, int]) -> str:
     """The text of the first answer; raises OSError for anything else."""
     number = os.urandom(2)
     question = number + b'\x00\x00\x00\x01' + bytes(6) + NAME + b'\x00\x10\x00\x01'
@@ -38,11 +39,12 @@ def ask(host: str, port: int, way: str) -> str:
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as one:
             one.settimeout(PATIENCE)
+            one.bind(own)
             one.connect((host, port))
             one.send(question)
             answer = one.recv(4096)
     else:
-        with socket.create_connection((host, port), PATIENCE) as one:
+        with socket.create_connection((host, port), PATIENCE, own) as one:
             one.sendall(len(question).to_bytes(2, 'big') + question)
             answer = b''
             while piece := one.recv(4096):
@@ -55,4 +57,4 @@ def ask(host: str, port: int, way: str) -> str:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]) / 1000)
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]) / 1000, *sys.argv[5:])

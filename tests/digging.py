@@ -19,10 +19,13 @@ SCRIPT = Path(__file__).parent / 'asking_dns.py'
 
 
 class Visitors:
-    """At `server`, from `inside` a namespace, as `ip netns exec NAME`."""
+    """At `server`, from `inside` a namespace, as `ip netns exec NAME`, and from its address
+    `source`, where it has several."""
 
-    def __init__(self, server: str, port: int, inside: tuple[str, ...] = ()) -> None:
-        self.server, self.port, self.inside = server, port, inside
+    def __init__(
+        self, server: str, port: int, inside: tuple[str, ...] = (), source: str = ''
+    ) -> None:
+        self.server, self.port, self.inside, self.source = server, port, inside, source
         self.over = threading.Event()
         self.found: dict[str, Any] = {}
         self.dug, self.undug = 0, list[str]()
@@ -57,7 +60,8 @@ class Visitors:
     def _begun(self, way: str) -> subprocess.Popen[str]:
         begun = subprocess.Popen(
             (*self.inside, sys.executable, '-I', str(SCRIPT), self.server, str(self.port), way,
-             '3'), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             '3', *([self.source] if self.source else [])),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert begun.stdout is not None
         assert begun.stdout.readline() == 'asking\n'
         return begun
@@ -69,7 +73,8 @@ class Visitors:
             self.dug += 1
             done = subprocess.run(
                 (*self.inside, 'kdig', f'@{self.server}', '-p', str(self.port), way, '+retry=0',
-                 '+time=60', '+short', 'version.example.org', 'TXT'),
+                 '+time=60', '+short', *(['-b', self.source] if self.source else []),
+                 'version.example.org', 'TXT'),
                 capture_output=True, text=True)
             if done.returncode or not done.stdout.startswith('"release-'):
                 self.undug.append(f'kdig {way} {done.stdout}{done.stderr}')

@@ -41,7 +41,7 @@ def obstacle(
     if found.hindrance:
         return found.hindrance
     if wanted.port not in _streams(found.places):
-        return f'release {old.number} does not listen on port {wanted.port}'
+        return f'release {old.number} does not listen on TCP port {wanted.port}'
     if _user(old.plan) != _user(new.plan):  # the kernel lets no two users share a port
         return f'release {old.number} runs as another user of this host'
     return ''
