@@ -46,8 +46,10 @@ def ask(host: str, port: int, way: str, own: tuple[str, int]) -> str:
     else:
         with socket.create_connection((host, port), PATIENCE, own) as one:
             one.sendall(len(question).to_bytes(2, 'big') + question)
-            answer = b''
-            while piece := one.recv(4096):
+            answer = b''  # a name server may leave the connection open
+            while len(answer) < 2 or len(answer) < 2 + int.from_bytes(answer[:2], 'big'):
+                if not (piece := one.recv(4096)):
+                    raise OSError(f'ended after {len(answer)} bytes')
                 answer += piece
         answer = answer[2:]
     if answer[:2] != number or answer[2:4] != b'\x84\x00' or answer[6:8] != b'\x00\x01':

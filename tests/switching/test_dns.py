@@ -19,6 +19,7 @@ from tests.deployment import PYTHON, Deployment
 from tests.digging import Visitors
 from tests.patience import until
 from tests.switching.test_next_to import TROUBLE, listening
+from tests.switching.test_overlap import emulated
 from tests.wired import CACHE
 
 LONG = int(os.environ.get('MIRAGE_HOOKS_SWITCHES', '20'))
@@ -143,7 +144,8 @@ class Served(wired.Wired):
         network = {'mode': 'static', 'bridge': 'br0'}
         network |= ({'ipv4': f'{wired.ADDRESS}/24', 'gateway': wired.ROUTER} if self.family == 4
                     else {'ipv6': f'{wired.ADDRESS6}/64', 'ipv6_gateway': wired.ROUTER6})
-        super().configure(text, **{
+        tender = {} if self.kind != 'virtio' else {'tender': str(emulated(self.folder))}
+        super().configure(text, **tender, **{
             'network': network, 'arguments': ['--port=53', ZONE], 'memory': 64, 'drain': '1s',
             'health': {'dns': ASKED, 'within': '60s'}, **keys})
 
