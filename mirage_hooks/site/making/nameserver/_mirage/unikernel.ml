@@ -22,8 +22,9 @@ let key =
       & opt (some string) None
       & info [ "key" ]
           ~doc:
-            "A TSIG key, as NAME._transfer.ZONE:SHA256:BASE64: who has it may \
-             transfer ZONE, and is notified.")
+            "A TSIG key, as PRIMARY.SECONDARY._transfer.ZONE:SHA256:BASE64, both \
+             by their IPv4 addresses: that secondary may transfer ZONE, and is \
+             notified.")
 
 let keys () =
   match key () with
