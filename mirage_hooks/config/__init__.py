@@ -4,14 +4,14 @@ and of git, and touches the one file that it is given."""
 from .acme import Acme
 from .certificate import Certificate, Options
 from .fields import Duration, Endpoint, File, Interface, Mac, Name, Port, Target, Url, seconds
-from .health import Health
+from .health import Dns, Health
 from .network import Block, Direct, Network, Socket, Static
 from .settings import Notify, Settings, Trust
 from .unikernel import Unikernel
 from .watch import Watch
 
 __all__ = [
-    'Acme', 'Block', 'Certificate', 'Direct', 'Duration', 'Endpoint', 'File', 'Health',
+    'Acme', 'Block', 'Certificate', 'Direct', 'Dns', 'Duration', 'Endpoint', 'File', 'Health',
     'Interface', 'Mac', 'Name', 'Network', 'Notify', 'Options', 'Port', 'Settings', 'Socket',
     'Static', 'Target', 'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
 ]

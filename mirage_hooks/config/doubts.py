@@ -27,8 +27,8 @@ def doubts(settings: Settings) -> Iterator[str]:
 
 def _asked_elsewhere(one: Unikernel, there: tuple[str, int]) -> Iterator[str]:
     for question in one.health:
-        place = question.http or (f'//{question.tcp}' if question.tcp else '')
-        found = urllib.parse.urlsplit(place)
+        server = question.dns.server if question.dns else question.tcp
+        found = urllib.parse.urlsplit(question.http or (f'//{server}' if server else ''))
         port = found.port or {'http': 80, 'https': 443}.get(found.scheme, there[1])
         named = any(str(port) in argument for argument in one.arguments) or (
             found.scheme == 'https' and one.certificate is not None)

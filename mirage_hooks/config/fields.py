@@ -31,6 +31,12 @@ Url = Annotated[str, Meta(
 Endpoint = Annotated[str, Meta(
     pattern=r'^.+:[0-9]+$(?!\n)', examples=['192.0.2.10:53'], description='an ADDRESS:PORT',
 )]
+# Without IDNA: what is asked stands in a zone as it is asked.
+Domain = Annotated[str, Meta(
+    pattern=r'^(\.|([A-Za-z0-9_*-]{1,63}\.){0,126}[A-Za-z0-9_*-]{1,63}\.?)$(?!\n)', max_length=254,
+    examples=['www.example.org'],
+    description='a name as a zone has it: letters, digits, dashes and dots',
+)]
 Mac = Annotated[str, Meta(
     pattern=r'^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$(?!\n)', examples=['52:54:00:12:34:56'],
     description='six pairs of hexadecimal digits with colons between them',

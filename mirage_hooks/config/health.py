@@ -5,19 +5,55 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .fields import Duration, Endpoint, Mapping, Url, Wrong
+from .fields import Domain, Duration, Endpoint, Mapping, Url, Wrong
 
-KINDS = ('http', 'tcp', 'ping', 'console', 'alive')
+KINDS = ('http', 'tcp', 'ping', 'dns', 'console', 'alive')
 """Of questions, each by the key that asks it."""
+
+
+Type = Literal[
+    'A', 'AAAA', 'CAA', 'CNAME', 'DNSKEY', 'DS', 'HTTPS', 'MX', 'NS', 'PTR', 'SOA', 'SRV', 'SSHFP',
+    'SVCB', 'TLSA', 'TXT',
+]
+"""Of the records that are asked for."""
+
+
+class Dns(Mapping, frozen=True):
+    """What a name server must answer, by UDP and by TCP, each within the question's time."""
+
+    name: Annotated[Domain, Meta(description='the name that is asked for')]
+    type: Annotated[Type, Meta(description='the type of its records')] = 'A'
+    answer: Annotated[
+        str, Meta(description='the data of one of them as a zone has it, or one word of it (as the '
+                  'serial of a SOA); any, when left out', examples=['192.0.2.10'])
+    ] = ''
+    authoritative: Annotated[
+        bool, Meta(description='the answer must come with authority; false for a resolver')
+    ] = True
+    server: Annotated[
+        str, Meta(description="ADDRESS or ADDRESS:PORT that is asked; the unikernel's own address, "
+                  'and the port of mode: socket or else 53, when left out',
+                  examples=['192.0.2.53', '[2001:db8::53]:5353'])
+    ] = ''
+
+    def wrong(self) -> Iterator[Wrong]:
+        if self.server and (why := _unaskable(f'//{self.server}')):
+            yield Wrong(('server',), f'is {self.server!r}, which cannot be asked: {why}')
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host and the port of `server`."""
+        found = urllib.parse.urlsplit(f'//{self.server}')
+        return str(found.hostname), found.port or 53
 
 
 class Health(Mapping, frozen=True):
     """One question that a release must answer before it counts as serving; give one of
-    http, tcp, ping, console or alive."""
+    http, tcp, ping, dns, console or alive."""
 
     http: Annotated[Url | None, Meta(description='a URL that must answer')] = None
     status: Annotated[int, Meta(ge=100, le=599, description='http: the status wanted')] = 200
@@ -31,6 +67,10 @@ class Health(Mapping, frozen=True):
     ] = None
     ping: Annotated[str | None, Meta(description='an address that must answer a ping',
                          examples=['192.0.2.10'])] = None
+    dns: Annotated[
+        Dns | None, Meta(description='a question that a name server must answer',
+                         examples=[{'name': 'www.example.org', 'answer': '192.0.2.10'}])
+    ] = None
     console: Annotated[
         str | None, Meta(description='a regular expression that the console must come to match',
                          examples=['ready'])
@@ -41,6 +81,13 @@ class Health(Mapping, frozen=True):
     within: Annotated[
         Duration, Meta(description='how long it may take: ms, s, m or h')
     ] = '30s'
+
+    @property
+    def asks(self) -> str:
+        """What is asked over a network, for a person; '' for nothing."""
+        if self.dns:
+            return f'{self.dns.name} {self.dns.type} of {self.dns.server or "its own address"}'
+        return self.http or self.tcp or self.ping or ''
 
     def wrong(self) -> Iterator[Wrong]:
         given = tuple(kind for kind in KINDS if getattr(self, kind))
@@ -61,6 +108,14 @@ class Health(Mapping, frozen=True):
                 yield Wrong(('console',), f'is {self.console!r}, which is no regular expression '
                             f'({error}): put a backslash before what stands for itself, such as '
                             "'\\(ready\\)'")
+
+
+def unplaced(questions: tuple[Health, ...], server: str) -> Iterator[Wrong]:
+    """What is wrong with `questions` to a name server in the unikernel itself, which is at `server`
+    ('': only a person knows)."""
+    if not server and any(one.dns and not one.dns.server for one in questions):
+        yield Wrong(('health',), 'asks a name server and does not say where it is: give dns: '
+                    'a server, such as dns: {name: example.org, type: SOA, server: 192.0.2.53}')
 
 
 def _unaskable(url: str) -> str:

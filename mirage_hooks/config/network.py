@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from .fields import Device, File, Interface, Mac, Mapping, Port, Wrong
 
+EVERYWHERE = '0.0.0.0'  # noqa: S104
+
 
 class Socket(Mapping, frozen=True, tag='socket', tag_field='mode'):
     """An ordinary process on the host's own sockets (unix): no root, no tap."""
@@ -31,6 +33,12 @@ class Socket(Mapping, frozen=True, tag='socket', tag_field='mode'):
         """Where it listens; the loopback address when that is not said."""
         return (self.ipv4 or '127.0.0.1').partition('/')[0]
 
+    @property
+    def server(self) -> str:
+        """Where a name server in it is asked, as ADDRESS:PORT; '' where only a person knows."""
+        address = '127.0.0.1' if self.address == EVERYWHERE else self.address
+        return f'{address}:{self.port}' if self.port else ''
+
 
 class Direct(Mapping, frozen=True, tag='direct', tag_field='mode'):
     """Its own network stack, its address by DHCP (unix: from another MAC at each start)."""
@@ -48,6 +56,11 @@ class Direct(Mapping, frozen=True, tag='direct', tag_field='mode'):
     group: Annotated[
         str, Meta(description='the prefix of its flags, for an image with several stacks')
     ] = ''
+
+    @property
+    def server(self) -> str:
+        """Where a name server in it is asked, as ADDRESS:PORT; '' where only a person knows."""
+        return ''
 
 
 class Static(Direct, frozen=True, tag='static', tag_field='mode'):
@@ -76,6 +89,11 @@ class Static(Direct, frozen=True, tag='static', tag_field='mode'):
              'stack so, by --ipv4-only (--ipv6-only); false for an image whose stack is for one of '
              'them alone, and does not know the flag'),
     ] = True
+
+    @property
+    def server(self) -> str:
+        address = (self.ipv4 or self.ipv6 or '').partition('/')[0]
+        return f'[{address}]:53' if ':' in address else f'{address}:53' if address else ''
 
     def wrong(self) -> Iterator[Wrong]:
         yield from _cidr('ipv4', self.ipv4, 4)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from .acme import Account
 from .certificate import Pair
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
-from .health import Health
+from .health import Health, unplaced
 from .network import Block, Direct, Network, Socket, Static
 from .watch import Watch
 
@@ -25,7 +25,6 @@ Switch = Annotated[
         'DHCP, or mode: socket with a port; no writable disk)'
     ),
 ]
-
 TWO_WRITERS = (
     'has switch: overlap and a disk that both releases would write to at once: leave switch out, '
     'or give the disk read_only: true (unix, virtio and Xen)'
@@ -130,6 +129,7 @@ class Unikernel(Mapping, frozen=True):
         if self.certificate is not None:
             yield from self.certificate.twice(self.blocks, self.secrets, self.arguments)
         yield from self.acme.twice(self.secrets, self.arguments) if self.acme else ()
+        yield from unplaced(self.health, self.network.server if self.network else '')
 
     @property
     def interfaces(self) -> dict[str, Network]:

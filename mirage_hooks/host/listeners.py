@@ -1,17 +1,21 @@
-"""The listening sockets of processes of ours, reached from outside (pidfd_getfd, Linux 5.6): where
-they listen, and which of several on one port gets a new connection.
+"""The listening sockets of processes of ours, and those for datagrams, reached from outside
+(pidfd_getfd, Linux 5.6): where they listen, and which of several on one port gets what is new.
 
-The kernel numbers those that share a port in the order in which they began to listen; when one goes
-the last takes its number. A program attached to any of them (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5)
-names the number; for one that there is not, the kernel chooses."""
+The kernel numbers those that share a port in the order in which they began to listen (UDP: were
+bound); when one goes the last takes its number. A program attached to any of them
+(SO_ATTACH_REUSEPORT_CBPF, Linux 4.5) names the number; for one that there is not, the kernel
+chooses."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import select
 import socket
+import time
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,7 +28,19 @@ SOURCE = '127.77.0.1'
 """Questions that a program gives to the one on trial come from here, or have CLASS from ::1."""
 CLASS = 0x54  # a traffic class that nobody uses
 CONNECT = 2.0  # seconds
+EMPTY = 1.0  # seconds in which what waits for a process has been taken by it
+BY_UDP = ' by UDP'
 GONE = (errno.ESRCH, errno.EBADF, errno.ENOTSOCK)  # ended or closed while it was looked at
+
+
+class Ports(NamedTuple):
+    """What an image may share: the TCP ports (`streams`) on which the release before it listens,
+    and its one UDP port (0: none), which that one has as well (`held`) or which is
+    free."""
+
+    streams: frozenset[int] = frozenset()
+    datagrams: int = 0
+    held: bool = False
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -33,6 +49,10 @@ class Listener(msgspec.Struct, frozen=True):
     place: str
     pid: int
     number: int
+
+    @property
+    def datagrams(self) -> bool:
+        return self.place.endswith(BY_UDP)
 
 
 def taken(pid: int, number: int) -> socket.socket:
@@ -64,10 +84,11 @@ def duplicate(pid: int, number: int) -> int:
 def place(found: socket.socket) -> str:
     """Where `found` listens; what listens at different places is no matter to each other."""
     host, port = found.getsockname()[:2]
+    way = BY_UDP if found.type == socket.SOCK_DGRAM else ''
     if found.family != socket.AF_INET6:
-        return f'{host}:{port}'
+        return f'{host}:{port}{way}'
     both = not found.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    return f'[{host}]:{port}{" and IPv4" if both else ""}'
+    return f'[{host}]:{port}{" and IPv4" if both else ""}{way}'
 
 
 def port(place: str) -> int:
@@ -75,18 +96,20 @@ def port(place: str) -> int:
 
 
 def of(pids: Iterable[int]) -> list[Listener]:
-    """The TCP listeners of processes, each once; raises OSError when they cannot be reached."""
-    inodes = sockets.listening()
+    """The TCP listeners of processes, and their UDP sockets that share a port, each once; raises
+    OSError when they cannot be reached."""
+    inodes, bound = sockets.listening(), sockets.datagrams() or frozenset()
     if inodes is None:
         raise OSError(errno.EOPNOTSUPP, 'the kernel has no sock_diag for TCP')
     found: dict[int, Listener] = {}
     for pid in pids:
         for number, inode in sockets.of(pid):
-            if inode not in inodes or inode in found:
+            if inode not in inodes | bound or inode in found:
                 continue
             try:
                 with taken(pid, number) as one:
-                    found[inode] = Listener(place(one), pid, number)
+                    if one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) or inode in inodes:
+                        found[inode] = Listener(place(one), pid, number)
             except OSError as error:
                 if error.errno not in GONE:
                     raise
@@ -102,16 +125,20 @@ def reached(place: str) -> Iterator[int]:
         yield int(found.getsockname()[1])
 
 
-def reach(host: str, port: int, timeout: float) -> socket.socket:
-    """A connection of ours, which a program gives to the one on trial."""
+def reach(
+    host: str, port: int, timeout: float, kind: int = socket.SOCK_STREAM, apart: bool = True
+) -> socket.socket:
+    """A connection of ours, which `apart` a program gives to the one on trial; of `kind` SOCK_DGRAM
+    a socket whose datagrams it does. Raises OSError."""
     wrong = OSError(0, f'{host} has no address')
-    for family, kind, number, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+    for family, _, number, _, address in socket.getaddrinfo(host, port, 0, kind):
         found = socket.socket(family, kind, number)
         try:
             found.settimeout(timeout)
-            if family == socket.AF_INET6:
+            if apart and family == socket.AF_INET6:
                 found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CLASS)
-            found.bind(('::1' if family == socket.AF_INET6 else SOURCE, 0))
+            if apart:
+                found.bind(('::1' if family == socket.AF_INET6 else SOURCE, 0))
             found.connect(address)
             found.settimeout(None)
             return found
@@ -129,11 +156,27 @@ def steer(those: list[Listener], live: int, proved: int | None = None) -> None:
             bpf.attach(found, ATTACH_PROGRAM, _program(live, live if proved is None else proved))
 
 
-def close(those: list[Listener]) -> None:
-    """Let `those` listen no more: their process, which is about to be ended, hears of it."""
+def close(those: list[Listener]) -> bool:
+    """Let `those` listen no more: their process, which is about to be ended, hears of it. Whether
+    that could be: nobody can close a socket for datagrams from outside; what waits at it has been
+    taken by then."""
     for one in those:
         with _again(one) as found:
-            found.shutdown(socket.SHUT_RDWR)
+            if not one.datagrams:
+                found.shutdown(socket.SHUT_RDWR)
+            elif not _emptied(found):
+                raise OSError(0, f'what came to {one.place} is not taken')
+    return not any(one.datagrams for one in those)
+
+
+def _emptied(found: socket.socket) -> bool:
+    """Whether all that came to `found` is taken, soon."""
+    limit = time.monotonic() + EMPTY
+    while waiting := select.select((found,), (), (), 0)[0]:
+        if time.monotonic() > limit:
+            break
+        time.sleep(0.001)
+    return not waiting
 
 
 def _again(one: Listener) -> socket.socket:

@@ -9,18 +9,17 @@ import socket
 import struct
 from pathlib import Path
 
-from . import programs
+from . import listeners, programs
 
 YAMA = Path('/proc/sys/kernel/yama/ptrace_scope')
 SET_PTRACER, ANYBODY = 0x59616D61, -1  # of Yama's prctl(2)
 
 
 class Tracer:
-    """The child that traces what is about to be started, which may bind `ports` although the
-    release before it listens there. Killed, by `end` or by anybody, it leaves what it traced as it
-    is."""
+    """The child that traces what is about to be started, which may share `ports` with the release
+    before it. Killed, by `end` or by anybody, it leaves what it traced as it is."""
 
-    def __init__(self, ports: frozenset[int] = frozenset()) -> None:
+    def __init__(self, ports: listeners.Ports | None = None) -> None:
         import ctypes
 
         from . import tracing
@@ -36,7 +35,7 @@ class Tracer:
             try:
                 self._line.close()
                 os.close(self._report)
-                tracing.traced(self._libc, parent, told, theirs, ports)
+                tracing.traced(self._libc, parent, told, theirs, ports or listeners.Ports())
             except BaseException as fault:
                 os.write(told, f'!tracing it failed: {fault!r}\n'.encode())
             finally:

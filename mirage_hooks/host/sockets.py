@@ -1,4 +1,4 @@
-"""TCP sockets by their inodes, asked by sock_diag(7), and whose they are. /proc/net/tcp would tell
+"""Sockets by their inodes, asked by sock_diag(7), and whose they are. /proc/net/tcp would tell
 of every connection of the host, too, and take 10 ms for some thousands."""
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 SOCK_DIAG = 4  # linux/netlink.h
 DUMP, ERROR, DONE = 0x301, 2, 3  # NLM_F_REQUEST | NLM_F_DUMP; kinds of answers
 BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY of linux/sock_diag.h
-ESTABLISHED, LISTENING = 1 << 1, 1 << 10  # of linux/tcp_states.h, as one of several states
+# Of linux/tcp_states.h, each as one of several states; UDP's unconnected sockets are "closed".
+ESTABLISHED, CLOSED, LISTENING = 1 << 1, 1 << 7, 1 << 10
 HEAD = struct.Struct('=IHHII')  # nlmsghdr: length, kind, flags, number, sender
 QUESTION = struct.Struct('=BBBxI48x')  # inet_diag_req_v2: family, protocol, more, states, any
 PORT, OTHER, INODE = 4, 6, 68  # where inet_diag_msg has them: the port here, the one there
@@ -34,6 +35,12 @@ def connected(port: int) -> frozenset[int] | None:
     return _inodes(ESTABLISHED, OTHER, port)
 
 
+def datagrams() -> frozenset[int] | None:
+    """The inodes of the UDP sockets that anybody may send to, in this network namespace; None where
+    the kernel cannot be asked."""
+    return _inodes(CLOSED, PORT, None, 17)  # IPPROTO_UDP
+
+
 def of(pid: int) -> Iterator[tuple[int, int]]:
     """The descriptors of process `pid` that are sockets, and their inodes, as far as we are shown
     them."""
@@ -44,8 +51,10 @@ def of(pid: int) -> Iterator[tuple[int, int]]:
                     yield int(descriptor.name), int(found[1])
 
 
-def _inodes(state: int, where: int, port: int | None) -> frozenset[int] | None:
-    """Of the sockets in `state` that have `port` at `where` in an answer."""
+def _inodes(
+    state: int, where: int, port: int | None, protocol: int = 6  # IPPROTO_TCP
+) -> frozenset[int] | None:
+    """Of the sockets of `protocol` in `state` that have `port` at `where` in an answer."""
     import socket
 
     found: set[int] = set()
@@ -53,7 +62,7 @@ def _inodes(state: int, where: int, port: int | None) -> frozenset[int] | None:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, SOCK_DIAG) as kernel:
             kernel.settimeout(1)
             for family in (socket.AF_INET, socket.AF_INET6):
-                question = QUESTION.pack(family, socket.IPPROTO_TCP, 0, state)
+                question = QUESTION.pack(family, protocol, 0, state)
                 kernel.send(HEAD.pack(HEAD.size + len(question), BY_FAMILY, DUMP, 0, 0) + question)
                 for answer in _answers(kernel):
                     if port in (None, *struct.unpack_from('!H', answer, where)):
@@ -72,6 +81,6 @@ def _answers(kernel: socket.socket) -> Iterator[bytes]:
             if kind == DONE:
                 return
             if kind == ERROR:
-                raise OSError('the kernel has no sock_diag for TCP')
+                raise OSError('the kernel has no sock_diag for this protocol')
             yield said[HEAD.size : length]
             said = said[(length + 3) & ~3 :]

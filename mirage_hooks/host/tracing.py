@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -42,7 +43,7 @@ class Trace:
     others must be free, as ever. What it learns it writes to `told`, a line each: the place of a
     listener that is shared, or, after `!`, what hinders it."""
 
-    def __init__(self, libc: ctypes.CDLL, told: int, ports: frozenset[int]) -> None:
+    def __init__(self, libc: ctypes.CDLL, told: int, ports: listeners.Ports) -> None:
         self.libc, self.told, self.ports = libc, told, ports
         libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
         libc.ptrace.restype = ctypes.c_long
@@ -96,24 +97,29 @@ class Trace:
             call = CALLS.get((processor, number))
             if call is not None:
                 self.calls[thread] = call, descriptor & 0x7FFFFFFF
-            if call == BINDS and (port := self._port(thread, address)):
-                self._with(thread, lambda found: self._bind(found, port))
+            if call == BINDS and (place := self._named(thread, address)):
+                self._with(thread, lambda found: self._bind(found, place))
             elif call == LISTENS:
                 self._with(thread, _share)
         elif kind == EXIT and thread in self.calls:
-            call, _ = self.calls[thread]
-            if call == LISTENS and struct.unpack_from('=q', self.info, 24)[0] == 0:
-                self._with(thread, lambda found: self._tell(listeners.place(found)))
-            del self.calls[thread]
+            if struct.unpack_from('=q', self.info, 24)[0] == 0:
+                self._with(thread, self._done)
+            self.calls.pop(thread, None)
 
-    def _port(self, thread: int, address: int) -> int:
-        """The port that `thread` names at `address`, 0 where it leaves it to the kernel."""
+    def _named(self, thread: int, address: int) -> tuple[str, int] | None:
+        """The place that `thread` names at `address`; None where it leaves the port to the
+        kernel."""
         ctypes.set_errno(0)
-        word = self.libc.ptrace(PEEK, thread, address, 0)
-        family, port = struct.unpack_from('=H2s', struct.pack('=q', word))
-        if ctypes.get_errno() or family not in (socket.AF_INET, socket.AF_INET6):
-            return 0
-        return int.from_bytes(port, 'big')
+        words = [self.libc.ptrace(PEEK, thread, address + at, 0) for at in (0, 8, 16)]
+        text = struct.pack('=3q', *words)
+        family, port = struct.unpack_from('=H2s', text)
+        if family == socket.AF_INET6 and not ctypes.get_errno():
+            host = socket.inet_ntop(family, text[8:24])
+        elif family == socket.AF_INET:  # it is 16 bytes: the last word may be nobody's
+            host = socket.inet_ntop(family, text[4:8])
+        else:
+            return None
+        return (host, int.from_bytes(port, 'big')) if any(port) else None
 
     def _with(self, thread: int, act: Callable[[socket.socket], None]) -> None:
         """Call `act` with the socket of `thread`'s call, which is given back at once: a duplicate
@@ -125,11 +131,23 @@ class Trace:
         except OSError as error:
             self._tell(f'!its sockets cannot be reached: {error.strerror}')
 
-    def _bind(self, found: socket.socket, port: int) -> None:
-        if port in self.ports:
+    def _bind(self, found: socket.socket, place: tuple[str, int]) -> None:
+        port = place[1]
+        if found.type == socket.SOCK_STREAM and port in self.ports.streams:
             _share(found)
-        if found.type == socket.SOCK_DGRAM:
+        elif found.type == socket.SOCK_DGRAM and port != self.ports.datagrams:
             self._tell(f'!it also uses UDP port {port}, which two cannot share')
+        elif found.type == socket.SOCK_DGRAM and (self.ports.held or _free(found, place)):
+            # To be one of several it takes this before, as a listener does not.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        elif found.type == socket.SOCK_DGRAM:
+            self._tell(f'!UDP port {port} is held by another program')
+
+    def _done(self, found: socket.socket) -> None:
+        """Tell where `found` listens, or is sent to, from now on."""
+        shared = found.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        if shared and (found.type == socket.SOCK_DGRAM or _listens(found)):
+            self._tell(listeners.place(found))
 
     def _tell(self, text: str) -> None:
         if text not in self.known:
@@ -138,7 +156,7 @@ class Trace:
 
 
 def traced(
-    libc: ctypes.CDLL, parent: int, told: int, line: socket.socket, ports: frozenset[int]
+    libc: ctypes.CDLL, parent: int, told: int, line: socket.socket, ports: listeners.Ports
 ) -> None:
     """The whole life of the tracer, forked from `parent`, with which it dies."""
     libc.prctl(DIE_WITH_PARENT, signal.SIGKILL)
@@ -151,6 +169,23 @@ def traced(
 def _share(found: socket.socket) -> None:
     if found.type == socket.SOCK_STREAM:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _listens(found: socket.socket) -> bool:
+    return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _free(found: socket.socket, place: tuple[str, int]) -> bool:
+    """Whether `found` could be bound at `place` without sharing it."""
+    with socket.socket(found.family, socket.SOCK_DGRAM) as probe:
+        if found.family == socket.AF_INET6:
+            only = found.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        try:
+            probe.bind(place)
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # the rest is between the image and the kernel
+    return True
 
 
 def _program(thread: int) -> str:

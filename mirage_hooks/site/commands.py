@@ -28,6 +28,8 @@ def commands(command: Callable[..., Any]) -> None:
     one = command('init', init, 'make a site, its unikernel and its CI, or add what is missing')
     one.add_argument('folder', nargs='?', metavar='DIR', default='.')
     one.add_argument('--name', help='of the site and of the unikernel')
+    one.add_argument('--dns', action='store_true',
+                     help='a name server, whose zone is --name, in place of a website')
     one.add_argument('--author')
     one.add_argument('--ipv4', metavar='ADDRESS/PREFIX', help='compiled in as its static address')
     one.add_argument('--gateway', metavar='ADDRESS')
@@ -65,9 +67,10 @@ def init(given: argparse.Namespace) -> int:
 
     report = Reporter()
     folder = Path(given.repository, given.folder)
-    plan = scaffold.plan(folder)
+    plan = scaffold.plan(folder, given.dns)
     asked = {key: getattr(given, key) for key in questions.QUESTIONS}
     answers = questions.answers(folder, asked)
+    plan = scaffold.named(plan, answers.words)
     scaffold.make(folder, plan, answers.words)
     for text in advice.lines(folder, plan, answers):
         report.line(plain(text))

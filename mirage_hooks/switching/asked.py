@@ -36,7 +36,7 @@ class Asked(msgspec.Struct, frozen=True):
     @property
     def said(self) -> tuple[str, ...]:
         """What the deployment says of what is left."""
-        return tuple(LATER.format(one.http or one.tcp or one.ping) for one in self.left)
+        return tuple(LATER.format(one.asks) for one in self.left)
 
 
 def on_port(
@@ -90,7 +90,7 @@ def require_in_front(wanted: config.Unikernel) -> None:
             continue  # its own port, which the release before may have without a certificate
         if ports.holder(address, port) is None:
             raise errors.Refused(
-                f'health: asks {one.http or one.tcp}, where nobody listens; the port in network: '
+                f'health: asks {one.asks}, where nobody listens; the port in network: '
                 f'is {wanted.port}',
                 hint='ask there, or start first what stands in front of it',
             )
@@ -100,7 +100,7 @@ def lasting(wanted: config.Unikernel, release: model.Release) -> tuple[config.He
     """What `release` is asked as long as it runs: not what only a start can answer."""
     own = addresses(release)
     found = health.questions(wanted, own[0] if own else '')
-    return tuple(one for one in found if one.http or one.tcp or one.ping)
+    return tuple(one for one in found if one.asks)
 
 
 def addresses(release: model.Release) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _moved(
         return _at(question, health.host(wanted), others[place[1]])
     if place[1] == wanted.port and _here(place[0], wanted):
         return _at(question, place[0], port)
-    if question.tcp or str(question.http).startswith('https:'):
+    if question.tcp or question.dns or str(question.http).startswith('https:'):
         return None  # what stands there, and with which certificate, is not the release's to say
     return _at(question, health.host(wanted), port)
 
@@ -177,6 +177,8 @@ def endpoint(question: config.Health) -> tuple[str, int] | None:
     if question.tcp:
         host, _, port = question.tcp.rpartition(':')
         return host.strip('[]'), int(port)
+    if question.dns:
+        return question.dns.place
     if question.http:
         url = urllib.parse.urlsplit(question.http)
         return str(url.hostname), url.port or {'http': 80, 'https': 443}[url.scheme]
@@ -188,10 +190,13 @@ def _at(question: config.Health, host: str, port: int) -> config.Health:
     place = f'{health.bracketed(host)}:{port}'
     if question.tcp:
         return msgspec.structs.replace(question, tcp=place)
+    if question.dns:
+        moved = msgspec.structs.replace(question.dns, server=place)
+        return msgspec.structs.replace(question, dns=moved)
     url = urllib.parse.urlsplit(str(question.http))
-    moved = urllib.parse.urlunsplit(url._replace(netloc=place))
+    page = urllib.parse.urlunsplit(url._replace(netloc=place))
     name = question.host or url.netloc.rpartition('@')[2]
-    return msgspec.structs.replace(question, http=moved, host=name)
+    return msgspec.structs.replace(question, http=page, host=name)
 
 
 def named_port(wanted: config.Unikernel) -> int | None:

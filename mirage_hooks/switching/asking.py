@@ -37,7 +37,8 @@ def ask(
     `health.prove`."""
     _ready(question)
     try:
-        return forked.answer(lambda: _asked(question, printed, own, apart), limit, wanted)
+        return forked.answer(
+            lambda: _asked(question, printed, own, apart, limit), limit, wanted)
     except forked.Unanswered as stuck:
         return _unanswered(question, stuck)
 
@@ -45,7 +46,7 @@ def ask(
 def begin(question: config.Health, limit: float, own: tuple[str, ...]) -> forked.Asked:
     """Begin to ask `question`, one that goes over the network, as `ask` does."""
     _ready(question)
-    return forked.begin(lambda: _asked(question, lambda: '', own, False), limit)
+    return forked.begin(lambda: _asked(question, lambda: '', own, False, limit), limit)
 
 
 def heard(question: config.Health, asked: forked.Asked) -> str:
@@ -62,6 +63,8 @@ def _ready(question: config.Health) -> None:
     import socket  # noqa: F401
     if question.http or isinstance(question, Certain):
         from . import web  # noqa: F401
+    if question.dns:
+        from . import nameserver  # noqa: F401
 
 
 def _unanswered(question: config.Health, stuck: forked.Unanswered) -> str:
@@ -74,11 +77,11 @@ def where(question: config.Health) -> str:
     """What `question` asks, for a person."""
     if isinstance(question, Certain) and question.tcp:
         return f'{question.tcp}, by TLS,'
-    return question.http or question.tcp or question.ping or 'the console'
+    return question.asks or 'the console'
 
 
 def _asked(
-    question: config.Health, printed: Printed, own: tuple[str, ...], apart: bool
+    question: config.Health, printed: Printed, own: tuple[str, ...], apart: bool, limit: float
 ) -> str:
     try:
         presents = question.presents if isinstance(question, Certain) else ()
@@ -87,6 +90,12 @@ def _asked(
 
             return web.ask(question, lambda host, port: _reach(host, port, own, apart), PAGE_LIMIT,
                            named(question), presents)
+        if question.dns:
+            from . import nameserver
+
+            place = question.dns.place
+            return nameserver.ask(question.dns, where(question), limit,
+                                  lambda kind: _reach(*place, own, apart, kind))
         if question.tcp:
             host, _, port = question.tcp.rpartition(':')
             with _reach(host.strip('[]'), int(port), own, apart) as reached:
@@ -115,14 +124,11 @@ def _host(host: str, own: tuple[str, ...]) -> str:
     return host if host in own or not own else own[0]
 
 
-def _reach(host: str, port: int, own: tuple[str, ...], apart: bool) -> socket.socket:
-    import socket
-
-    if apart:
-        return listeners.reach(_host(host, own), port, CONNECT)
-    reached = socket.create_connection((_host(host, own), port), CONNECT)
-    reached.settimeout(None)  # the child is ended when its time is over
-    return reached
+def _reach(
+    host: str, port: int, own: tuple[str, ...], apart: bool, kind: int = 1  # SOCK_STREAM
+) -> socket.socket:
+    # Without a time-out afterwards: the child is ended when its time is over.
+    return listeners.reach(_host(host, own), port, CONNECT, kind, apart)
 
 
 def _short(error: Exception) -> str:

@@ -80,9 +80,11 @@ def _over(releases: Releases, side: model.Side, current: model.Release) -> bool:
 
 
 def _ended(releases: Releases, number: int, order: tuple[int, ...]) -> tuple[int, ...]:
-    """End what `number` listens on, before its process ends: who gets what is known at once."""
+    """End what `number` listens on, with its process where nothing else does: who gets what is
+    known at once. Until then what is new may come to any that is left."""
     release = releases.release(number)
     if release is None or number not in order:
         return order
-    listeners.close(launcher.listening(releases, release))
+    if not listeners.close(launcher.listening(releases, release)):
+        launcher.stop(releases, release)
     return _without(order, number)

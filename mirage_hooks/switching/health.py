@@ -6,6 +6,8 @@ import ipaddress
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from .. import config
 from ..host import programs
 from ..messages import errors, progress
@@ -22,12 +24,20 @@ def questions(wanted: config.Unikernel, address: str = '') -> tuple[config.Healt
     """The configured questions, or the best that the network allows: at `address`, where a stack
     of its own can be reached from where it is asked."""
     if wanted.health:
-        return wanted.health
+        return tuple(_placed(one, wanted) for one in wanted.health)
     if wanted.port is not None:
         return (config.Health(tcp=f'{host(wanted)}:{wanted.port}'),)
     if address:
         return at_address(wanted, address)
     return (config.Health(alive='1s'),)
+
+
+def _placed(question: config.Health, wanted: config.Unikernel) -> config.Health:
+    """`question`, with the place where a name server is asked."""
+    if question.dns is None or question.dns.server or wanted.network is None:
+        return question
+    at = msgspec.structs.replace(question.dns, server=wanted.network.server)
+    return msgspec.structs.replace(question, dns=at)
 
 
 def at_address(wanted: config.Unikernel, address: str) -> tuple[config.Health, ...]:

@@ -31,11 +31,11 @@ _tracers: dict[str, sharing.Tracer] = {}
 
 @interruption.held()
 def start(
-    releases: Releases, release: model.Release, owner: str, shared: frozenset[int] | None = None
+    releases: Releases, release: model.Release, owner: str, shared: listeners.Ports | None = None
 ) -> asking.Printed:
     """Run `release` on its interfaces; raises Refused or Unavailable when it cannot. Where another
     one may come to listen next to it, it is traced until `let_go`: `shared` are the ports that it
-    shares with the one before it."""
+    may share."""
     folder = releases.folder(release.number)
     plan = filling.filled(folder, _unescaped(release.plan))
     with files.writing(folder):
@@ -75,7 +75,7 @@ def spawn(folder: Path, plan: model.Plan) -> None:
     _spawned(folder, filled)
 
 
-def _spawned(folder: Path, plan: model.Plan, shared: frozenset[int] | None = None) -> None:
+def _spawned(folder: Path, plan: model.Plan, shared: listeners.Ports | None = None) -> None:
     """Run `plan`, which has its secrets."""
     if shared is not None:
         _tracers[str(folder)] = sharing.Tracer(shared)

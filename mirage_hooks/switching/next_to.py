@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 
 from .. import config
 from ..host import listeners
@@ -39,8 +40,8 @@ def obstacle(
         return f'release {old.number} was started without sharing its port'
     if found.hindrance:
         return found.hindrance
-    if wanted.port not in {listeners.port(place) for place in found.places}:
-        return f'release {old.number} does not listen on port {wanted.port}'
+    if wanted.port not in _streams(found.places):
+        return f'release {old.number} does not listen on TCP port {wanted.port}'
     if _user(old.plan) != _user(new.plan):  # the kernel lets no two users share a port
         return f'release {old.number} runs as another user of this host'
     return ''
@@ -106,8 +107,8 @@ def _start(
     """Return when `new` runs and listens where the old one has its `own` listeners; raises Refused
     when it ends or listens nowhere, Apart when it listens elsewhere."""
     places = {one.place for one in own}
-    ports = frozenset(listeners.port(place) for place in places)
-    printed = launcher.start(releases, new, owner, ports)
+    printed = launcher.start(releases, new, owner, listeners.Ports(
+        _streams(places), wanted.port or 0, held=any(one.datagrams for one in own)))
     gone = switch.dead(releases, new)
     within = max(config.seconds(one.within) for one in health.questions(wanted))
     limit, first = time.monotonic() + within, 0.0
@@ -133,7 +134,12 @@ def _prove(
     gone = switch.dead(releases, new)
     health.prove(questions.now, printed, gone, questions.own, apart=True)
     for one in own:
-        _reach(releases, new, one.place, gone)
+        if not one.datagrams:
+            _reach(releases, new, one.place, gone)
+    # Who takes a datagram cannot be seen: it is the new one while it has such a socket.
+    there = {one.place for one in launcher.listening(releases, new)}
+    if left := [one.place for one in own if one.place not in there]:
+        raise errors.Refused(f'it does not listen at {", ".join(left)} any more')
     launcher.let_go(releases, new)
 
 
@@ -200,6 +206,11 @@ def _require(releases: Releases, order: list[int]) -> None:
     if group.left(releases, tuple(order)) != tuple(order):
         raise errors.Unavailable('a release that kept its connections ended meanwhile',
                                  hint='it is tried again by itself')
+
+
+def _streams(places: Iterable[str]) -> frozenset[int]:
+    """The TCP ports among `places`."""
+    return frozenset(listeners.port(one) for one in places if not one.endswith(listeners.BY_UDP))
 
 
 def _user(plan: model.Plan) -> str:

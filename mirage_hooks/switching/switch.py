@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from .. import config
-from ..host import interruption, link, neighbours, ports, xen
+from ..host import interruption, link, listeners, neighbours, ports, xen
 from ..messages import errors
 from ..state import files, model
 from ..state.releases import Releases
@@ -58,7 +58,7 @@ def rehearse(
         launcher.spawn(folder, plan)
         tried = msgspec.structs.replace(release, plan=plan)
         health.prove(questions.now, printed, _tried(releases, tried), questions.own)
-        over_tcp = any(question.http or question.tcp for question in questions.now)
+        over_tcp = any(one.http or one.tcp or one.dns for one in questions.now)
         if over_tcp and not launcher.listens(folder, spare):
             raise errors.Unavailable(
                 f'port {spare}, on which it was tried, is held by another program',
@@ -112,7 +112,8 @@ def begin(
         ports.require_free(wanted.network.address, wanted.network.port)
     say(f'starting release {release.number}')
     shares = wanted.shares and not release.plan.unit
-    printed = launcher.start(releases, release, owner, frozenset() if shares else None)
+    printed = launcher.start(releases, release, owner,
+                             listeners.Ports(datagrams=wanted.port or 0) if shares else None)
     gone = dead(releases, release)
     _introduce(release, gone)
     health.prove(health.questions(wanted), printed, gone)

@@ -60,8 +60,8 @@ def test_another_port_alone_is_the_only_difference(serving: Deployment) -> None:
     serving.configure(network={'mode': 'socket', 'port': port})
     said = serving.mirage('deploy', '--dry-run').stdout.splitlines()
     assert said[1:] == [f'  - command: --port={serving.port}', f'  + command: --port={port}',
-                        '  + switch: release 1 stops first: release 1 does not listen on port '
-                        f'{port}']
+                        '  + switch: release 1 stops first: release 1 does not listen on TCP '
+                        f'port {port}']
 
 
 def test_the_same_bytes_in_another_place_are_nothing_to_do(serving: Deployment) -> None:

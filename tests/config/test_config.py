@@ -33,7 +33,8 @@ ONLY_THE_PARSER_KNOWS = ('stands twice', 'length of its prefix', 'takes an addre
                          'regular', 'cannot be asked', 'has the tag', 'switch: overlap',
                          'a key is', 'a second or more', 'nothing can answer',
                          'has one file as chain and as key', 'both options by one name',
-                         'twice, once by', 'one of its certificate')
+                         'twice, once by', 'one of its certificate',
+                         'asks a name server')
 """What a JSON schema cannot say: addresses, regular expressions, what YAML drops."""
 
 
@@ -206,3 +207,27 @@ def test_a_larger_default_for_memory_restarts_nothing() -> None:
     assert config.Unikernel(
         image='unix/latest', network=network, memory=32
     ).fingerprint != wanted.fingerprint
+
+
+@pytest.mark.parametrize(('network', 'server'), [
+    (config.Socket(port=5353), '127.0.0.1:5353'),
+    (config.Socket(port=53, ipv4='192.0.2.53/24'), '192.0.2.53:53'),
+    (config.Socket(port=53, ipv4='0.0.0.0/0'), '127.0.0.1:53'),
+    (config.Socket(), ''),
+    (config.Static(bridge='br0', ipv4='192.0.2.53/24', ipv6='2001:db8::53/64'), '192.0.2.53:53'),
+    (config.Static(bridge='br0', ipv6='2001:db8::53/64'), '[2001:db8::53]:53'),
+    (config.Static(bridge='br0', compiled_in=True), ''),
+    (config.Direct(bridge='br0'), ''),
+])
+def test_a_name_server_is_asked_where_the_unikernel_is(
+    network: config.Network, server: str
+) -> None:
+    assert network.server == server
+
+
+@pytest.mark.parametrize(('server', 'place'), [
+    ('192.0.2.53', ('192.0.2.53', 53)), ('[2001:db8::53]', ('2001:db8::53', 53)),
+    ('[2001:db8::53]:5353', ('2001:db8::53', 5353)), ('ns.example.org:54', ('ns.example.org', 54)),
+])
+def test_its_port_is_53_unless_another_is_said(server: str, place: tuple[str, int]) -> None:
+    assert config.Dns(name='example.org', server=server).place == place

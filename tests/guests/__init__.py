@@ -17,6 +17,9 @@ certificates; a key of PKCS8); without them it serves HTTP alone, with a wrong p
 `tls: REASON` and ends with exit code 78. `--redirect=true` sends HTTP to HTTPS. All answer
 /.well-known/acme-challenge/ where they are given `--acme-thumbprint=`.
 
+With `--dns=ZONE` they are a name server for that zone (dns.c), at `--port` by UDP and TCP, and
+have no pages.
+
 All take `--message=`, `--status=`, `--port=`, `--fail=` and `--first=MS`, how long the first
 request waits for its answer (options.c); the first three shapes also `--threads=N`, whose stacks
 count against `prlimit --data`. They answer `/`, `/slow?ms=N`, `/args`, the arguments as they
@@ -35,11 +38,11 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 CFLAGS = ('-O2', '-g0', '-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror')
-APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c', 'acme.c')
+APPLICATION = ('split.c', 'options.c', 'values.c', 'web.c', 'acme.c', 'dns.c')
 XEN = ('xen.c', 'xenstore.c', 'netfront.c')
 STACK = (
     *('stack.c', 'ethernet.c', 'ip.c', 'arp.c', 'ip4.c', 'ndp.c', 'ip6.c'),
-    *('tcp.c', 'dhcp.c'),
+    *('tcp.c', 'udp.c', 'dhcp.c'),
 )
 # STRICT_TAP: die as a real unix/direct image does when its tap's flags must be set and may not be.
 # ARP_TICK_MS, NDP_TICK_MS: until an unanswered question who has an address is repeated; made long,

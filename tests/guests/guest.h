@@ -4,6 +4,7 @@
    stack.c    the network: ethernet.c, ip.c, arp.c, ip4.c, dhcp.c, ndp.c, ip6.c
    tcp.c      the server
    acme.c     challenges, the redirect to HTTPS
+   dns.c      a name server in its place, by --dns; udp.c, its datagrams
    socket.c   the host's sockets instead of our own stack, with TLS: tls.c, pair.c
    direct.c, virtio.c, netfront.c            one network device each */
 #ifndef GUEST_H
@@ -50,6 +51,7 @@ struct options {
     int port;
     int status;
     const char *message;
+    const char *dns; /* the zone of a name server; NULL: a web server */
     const char *interface;
     const char *mac;
     bool keep; /* what was learned of a neighbour, for ever */
@@ -86,6 +88,13 @@ bool answer(const char *request, size_t length, bool tls, char room[ROOM], struc
 enum plain { PLAIN_ORDINARY, PLAIN_MISSING, PLAIN_CHALLENGE, PLAIN_REDIRECT };
 void acme_open(const struct options *options);
 enum plain acme_answer(const char *request, size_t length, char text[ROOM]);
+
+/* dns.c: a name server for zone `name` (false: it is none) whose text is `version` and `message`. */
+bool dns_start(const char *name, const char *version, const char *message);
+bool dns_serves(void);
+/* The answer to a datagram of `n` bytes, in `room` of 512; its length, 0: none is due. */
+size_t dns_datagram(const uint8_t *asked, size_t n, uint8_t *room);
+bool dns_stream(const char *request, size_t length, struct reply *reply); /* as `answer` */
 
 /* stack.c or socket.c: prints that the stack is up, then serves until the end of the world. */
 int serve(const struct options *options);

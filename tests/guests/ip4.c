@@ -53,6 +53,8 @@ void ip4_receive(const uint8_t *p, size_t n)
         return;
     if (p[9] == ICMP)
         ping(get32(p + 12), p + head, total - head);
+    if (p[9] == UDP && address.port != 0)
+        udp_receive(ip_of(address.ip), ip_of(get32(p + 12)), p + head, total - head);
     if (p[9] == TCP && address.port != 0)
         tcp_receive(ip_of(address.ip), ip_of(get32(p + 12)), p + head, total - head);
 }

@@ -63,6 +63,8 @@ void ip6_receive(const uint8_t *p, size_t n)
         ndp_receive(from, payload, length);
     if (ours && p[6] == ICMP6 && payload[0] == ECHO)
         ping(to, from, payload, length);
+    if (ours && p[6] == UDP && address.port != 0)
+        udp_receive(to, from, payload, length);
     if (ours && p[6] == TCP && address.port != 0)
         tcp_receive(to, from, payload, length);
 }

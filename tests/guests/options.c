@@ -71,6 +71,12 @@ static bool read_message(struct options *o, const char *v)
     return true;
 }
 
+static bool read_dns(struct options *o, const char *v)
+{
+    o->dns = v;
+    return true;
+}
+
 static bool read_interface(struct options *o, const char *v)
 {
     o->interface = v;
@@ -168,6 +174,7 @@ static const struct {
     { "--neighbours", "follow|keep", OWN_STACK, read_neighbours },
     { "--port", "N", ANY, read_port },
     { "--message", "TEXT", ANY, read_message },
+    { "--dns", "ZONE", ANY, read_dns },
     { "--status", "N", ANY, read_status },
     { "--fail", "exit:N|crash|hang|silent|flood|late:MS|deaf|memory", ANY, read_fail },
     { "--first", "MS", ANY, read_first },

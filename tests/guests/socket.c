@@ -10,7 +10,7 @@
 #include "tls.h"
 
 enum { CLIENTS = SESSIONS, REQUEST = 2048 };
-enum { PLAIN = CLIENTS, SECURE }; /* the listeners, behind them */
+enum { PLAIN = CLIENTS, SECURE, DATAGRAMS }; /* the listeners, behind them */
 enum { WITH_TLS = UNIX_SHAPE == SHAPE_TLS }; /* else its calls are left out, and nothing to link */
 
 static struct client {
@@ -21,25 +21,42 @@ static struct client {
     char room[ROOM];
     struct reply reply;
 } clients[CLIENTS];
-static struct pollfd polled[CLIENTS + 2];
+static struct pollfd polled[CLIENTS + 3];
 
-static int listen_on(const struct options *options, int port, const char *what)
+static int open_at(const struct options *options, int port, int kind, const char *what)
 {
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int one = 1, fd = socket(AF_INET, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_in address = {
         .sin_family = AF_INET,
         .sin_port = htons((uint16_t)port),
         .sin_addr.s_addr = htonl(options->ipv4), /* none given: 0, every address */
     };
 
-    /* SO_REUSEADDR only, as MirageOS: two versions cannot share a port */
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 128) < 0) {
+    /* SO_REUSEADDR only, and for streams only, as MirageOS: two versions cannot share a port */
+    if (kind == SOCK_STREAM)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        (kind == SOCK_STREAM && listen(fd, 128) < 0)) {
         say("port %d: %s\n", port, strerror(errno));
         return -1;
     }
-    say("listening on %d/TCP%s\n", port, what);
+    say("listening on %d%s\n", port, what);
     return fd;
+}
+
+/* All that wait. */
+static void answer_datagrams(int fd)
+{
+    static uint8_t asked[REQUEST], room[REQUEST];
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    ssize_t n;
+
+    while ((n = recvfrom(fd, asked, sizeof asked, 0, (struct sockaddr *)&from, &size)) >= 0) {
+        size_t length = dns_datagram(asked, (size_t)n, room);
+        if (length > 0)
+            (void)!sendto(fd, room, length, 0, (struct sockaddr *)&from, size);
+    }
 }
 
 static void forget(int i)
@@ -204,23 +221,29 @@ int serve(const struct options *options)
     say("Dual IPv4 and IPv6 socket stack: connect\n");
     for (uint32_t start = now(); options->fail == FAIL_LATE && now() - start < options->fail_value;)
         poll(NULL, 0, 10);
-    for (int i = 0; i <= SECURE; i++)
+    for (int i = 0; i <= DATAGRAMS; i++)
         polled[i] = (struct pollfd){ .fd = -1, .events = POLLIN };
-    if ((polled[PLAIN].fd = listen_on(options, options->port, "")) < 0)
+    if (dns_serves() &&
+        (polled[DATAGRAMS].fd = open_at(options, options->port, SOCK_DGRAM, "/UDP")) < 0)
+        return 1;
+    if ((polled[PLAIN].fd = open_at(options, options->port, SOCK_STREAM, "/TCP")) < 0)
         return 1;
     if (options->tls_certificate != NULL &&
-        (polled[SECURE].fd = listen_on(options, options->https_port, " for HTTPS")) < 0)
+        (polled[SECURE].fd = open_at(options, options->https_port, SOCK_STREAM,
+                                     "/TCP for HTTPS")) < 0)
         return 1;
     while (options->fail == FAIL_HANG)
         pause();
     for (;;) {
-        poll(polled, SECURE + 1, patience(options));
+        poll(polled, DATAGRAMS + 1, patience(options));
         for (int i = 0; i < CLIENTS; i++)
             if (polled[i].fd >= 0)
                 attend(i);
         welcome(PLAIN, false);
         if (polled[SECURE].fd >= 0)
             welcome(SECURE, true);
+        if (polled[DATAGRAMS].fd >= 0)
+            answer_datagrams(polled[DATAGRAMS].fd);
         flood();
     }
 }

@@ -105,7 +105,7 @@ int serve(const struct options *options)
         say("Fatal error: exception Failure(\"%s\")\n", wrong);
         fatal();
     }
-    say("listening on %d/TCP\n", options->port);
+    say("listening on %d/%s\n", options->port, dns_serves() ? "UDP and TCP" : "TCP");
     while (options->fail == FAIL_HANG)
         ignore(1000);
     address.port = options->port;

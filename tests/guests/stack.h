@@ -67,6 +67,9 @@ void ndp_tick(void);
 void tcp_receive(struct ip own, struct ip from, const uint8_t *segment, size_t n);
 bool tcp_tick(void); /* whether there is any connection */
 
+/* udp.c */
+void udp_receive(struct ip own, struct ip from, const uint8_t *datagram, size_t n);
+
 /* dhcp.c: both do nothing when the address was given. */
 void dhcp_receive(const uint8_t *udp, size_t n);
 void dhcp_tick(void);

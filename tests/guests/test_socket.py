@@ -88,7 +88,7 @@ def test_help_lists_the_options_it_has(image: str) -> None:
     got = subprocess.run((image, '--help=plain'), capture_output=True, text=True)
     assert got.returncode == 63
     assert [line.split('=')[0].strip() for line in got.stdout.splitlines()] == [
-        '--ipv4', '--ipv4-only', '--port', '--message', '--status', '--fail', '--first',
+        '--ipv4', '--ipv4-only', '--port', '--message', '--dns', '--status', '--fail', '--first',
         '--threads', '--acme-thumbprint',
     ]  # fmt: skip
 

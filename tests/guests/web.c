@@ -142,6 +142,8 @@ static bool closes(const char *request, size_t length)
 
 bool answer(const char *request, size_t length, bool tls, char room[ROOM], struct reply *reply)
 {
+    if (dns_serves())
+        return dns_stream(request, length, reply);
     if (!ended(request, length))
         return false;
     *reply = tls ? pages(request, !closes(request, length)) : plainly(request, length, room);
@@ -173,6 +175,10 @@ int guest_main(enum shape shape, char *line)
         eat(UINT32_MAX);
     failure = options.fail;
     first_ms = options.first_ms;
+    if (options.dns != NULL && !dns_start(options.dns, VERSION, options.message)) {
+        say("option '--dns': invalid value\n");
+        return EXIT_USAGE;
+    }
     start_threads(options.threads);
     acme_open(&options);
     compose(&options, count, tokens);

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mirage_hooks.host import processes, sharing
+from mirage_hooks.host import listeners, processes, sharing
 from tests.deployment import free_port
 from tests.patience import until
 
@@ -39,8 +39,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a program on `port`, traced."""
     tracers, started = [], []
 
-    def begin(port: int, before: str = '', *ports: int) -> sharing.Tracer:
-        tracer = sharing.Tracer(frozenset(ports))
+    def begin(
+        port: int, before: str = '', *ports: int, datagrams: int = 0, held: bool = False
+    ) -> sharing.Tracer:
+        tracer = sharing.Tracer(listeners.Ports(frozenset(ports), datagrams, held))
         tracers.append(tracer)
         program = LISTENS.format(port=port, before=before)
         started.append(processes.spawn(
@@ -139,3 +141,35 @@ def test_udp_is_told_of_and_ports_left_to_the_kernel_are_not(start: Start) -> No
                          'socket.socket(type=socket.SOCK_DGRAM).bind(("127.0.0.1", where))')
     until(lambda: tracer.places())
     assert tracer.hindrance() == f'it also uses UDP port {other}, which two cannot share'
+
+
+UDP = ('kept = socket.socket({family}, socket.SOCK_DGRAM)\n'
+       'kept.bind(("{address}", {port}))')
+"""MirageOS asks for nothing before it binds such a socket."""
+
+
+@pytest.mark.parametrize(('family', 'address', 'place'), [
+    ('socket.AF_INET', '127.0.0.1', '127.0.0.1:{}'), ('socket.AF_INET', '0.0.0.0', '0.0.0.0:{}'),
+    ('socket.AF_INET6', '::1', '[::1]:{}'), ('socket.AF_INET6', '::', '[::]:{} and IPv4'),
+])
+def test_its_own_udp_port_is_shared_as_well(
+    start: Start, family: str, address: str, place: str
+) -> None:
+    port = free_port()
+    udp = UDP.format(family=family, address=address, port=port)
+    wanted = {f'127.0.0.1:{port}', f'{place.format(port)} by UDP'}
+    for ports in ((), (port,)):
+        tracer = start(port, udp, *ports, datagrams=port, held=bool(ports))
+        until(lambda tracer=tracer: tracer.places() == wanted or tracer.hindrance())
+        assert (tracer.places(), tracer.hindrance()) == (wanted, '')
+
+
+def test_a_udp_port_that_another_program_has_is_not_shared(start: Start, tmp_path: Path) -> None:
+    port = free_port()
+    udp = UDP.format(family='socket.AF_INET', address='127.0.0.1', port=port)
+    with socket.socket(type=socket.SOCK_DGRAM) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(('127.0.0.1', port))
+        tracer = start(port, udp, datagrams=port)
+        until(lambda: 'Address already in use' in (tmp_path / 'console').read_text())
+    assert tracer.hindrance() == f'UDP port {port} is held by another program'

@@ -325,8 +325,8 @@ def test_the_dry_run_says_that_both_will_listen(slowly: Deployment) -> None:
 
 
 @pytest.mark.parametrize(('addition', 'why'), [
-    ('socket.socket(type=socket.SOCK_DGRAM).bind(("127.0.0.1", int(flags["--port"])))',
-     'it also uses UDP port {port}, which two cannot share'),
+    ('socket.socket(type=socket.SOCK_DGRAM).bind(("127.0.0.1", int(flags["--port"]) + 4000))',
+     'it also uses UDP port {other}, which two cannot share'),
     ('late = socket.create_server(("127.0.0.2", int(flags["--port"])))',
      'release 1 does not listen as it did when it was started'),
 ], ids=['UDP', 'another listener later'])
@@ -339,7 +339,7 @@ def test_what_cannot_be_shared_is_said(deployment: Deployment, addition: str, wh
     assert deployment.mirage('deploy').returncode == 0
     until(lambda: udp or len(deployment_listeners(deployment)) == 2)
     said = switched(deployment, 2)
-    why = why.format(port=deployment.port)
+    why = why.format(other=deployment.port + 4000)
     assert f'www: release 2 cannot listen next to release 1: {why}\n' in said
     assert 'www: trying release 2 on a spare port\n' in said
     assert deployment.page() == 'page 2'

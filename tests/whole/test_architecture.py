@@ -31,7 +31,7 @@ ENTRANCES = {'__main__', 'hook', 'keeper'}
 
 EDGES = {
     'git': {'site'}, 'sh': {'host'}, 'prometheus_client': {'watching'},
-    'jinja2': {'watching'}, 'markupsafe': {'watching'},
+    'jinja2': {'watching'}, 'markupsafe': {'watching'}, 'dns': {'switching'},
     'cryptography': {'state'},
     'yaml': {'config'}, 'elftools': {'image'}, 'tqdm': {'messages'},
 }
@@ -171,7 +171,7 @@ def test_targets_plan_and_do_nothing() -> None:
 HEAVY = {
     'git', 'gitdb', 'yaml', 'sh', 'asyncio', 'ssl', 'http', 'email', 'urllib.request', 'ctypes',
     'backports', 'tqdm', 'prometheus_client', 'jinja2', 'markupsafe',
-    'cryptography', 'tarfile',
+    'cryptography', 'dns', 'tarfile',
 }
 """What takes long to import, and a deployment needs none of: GitPython first."""
 

@@ -57,4 +57,5 @@ def _next(folder: Path, plan: Plan, branch: str) -> str:
     start = '' if begun else f'git init -b {branch} && '
     lost = 'README.md' in plan.left and lacking.lacking(folder, 'README.md')
     road = '' if lost else '; the README tells the road'
-    return f'next: cd {shlex.quote(str(folder))} && {start}make site{road}'
+    first = 'zones' if plan.dns else 'site'
+    return f'next: cd {shlex.quote(str(folder))} && {start}make {first}{road}'

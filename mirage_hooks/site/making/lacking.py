@@ -15,12 +15,19 @@ IGNORED = {
 EXCLUDED = ('Makefile', 'README.md', 'ci')
 
 
+def zones(folder: Path) -> bool:
+    """Whether `folder` is that of a name server."""
+    return any((folder / 'zones').glob('*.zone'))
+
+
 def lacking(folder: Path, path: str) -> str:
     """What the file `path` in `folder` lacks; '' when it serves."""
     text = _text(folder / path)
     if path == 'Makefile':
-        return _told('the road wants its targets', TARGETS, _targets(text))
-    if path in IGNORED:
+        targets = _targets(text)  # a name server has its zones where a website has its pages
+        return _told('the road wants its targets', TARGETS,
+                     targets | ({'site'} if 'zones' in targets else set()))
+    if path in IGNORED and not zones(folder):
         rules = {line.strip(' /') for line in text.split('\n')}
         return _told('git should ignore', IGNORED[path], rules)
     if path == 'README.md':

@@ -28,7 +28,7 @@ ADDRESS = (r'(?:(?:ssh|https?|git|file)://[A-Za-z0-9/\[]'
            r'|(?:[A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[A-Za-z0-9/~]'
            r'|/)[A-Za-z0-9._~/:@%+=,\[\]-]*')
 # What lies next to the unikernel when it is built; its name has no dots there.
-TAKEN = ('Makefile', 'dist', 'dune', 'htdocs', 'mirage', 'tls')
+TAKEN = ('Makefile', 'dist', 'dune', 'htdocs', 'mirage', 'tls', 'zones')
 # What a value must look like, and how to say so.
 FORMS = {
     'name': (r'[A-Za-z][A-Za-z0-9._-]{0,39}',

@@ -1,17 +1,21 @@
-"""Makes the site's repository: pages, unikernel, Makefile, CI. Overwrites nothing."""
+"""Makes the site's repository: pages or zones, unikernel, Makefile, CI. Overwrites nothing."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...messages import errors
 from . import lacking, questions
 
 TEMPLATES = Path(__file__).parent / 'templates'
+# Of a name server, in place of those; what has no place in both is the website's alone.
+ZONES = Path(__file__).parent / 'nameserver'
+ZONE = 'zones/ZONE.zone'
+SHARED = ('.travis.yml', '.github/workflows/unikernel.yml', 'ci/build')
 OCAML = '4.14.2'
 # What only an empty folder gets: an owner's site has its own.
 PAGES = ('404.md', '_config.yml', '_layouts/default.html', 'index.md')
@@ -19,33 +23,47 @@ PAGES = ('404.md', '_config.yml', '_layouts/default.html', 'index.md')
 
 @dataclass(frozen=True)
 class Plan:
-    """The paths that are to be made, and those that are there and stay; with a `site` that is
-    there already, its pages are neither."""
+    """The paths that are to be made, and those that are there and stay, of a name server (`dns`) or
+    a website; with a `site` that is there already, its pages are neither."""
 
     make: tuple[str, ...]
     left: tuple[str, ...]
     site: bool = False
+    dns: bool = False
 
 
-def plan(folder: Path) -> Plan:
+def plan(folder: Path, dns: bool = False) -> Plan:
     """What `init` makes in `folder`; raises Refused where a file is in the way of a folder."""
     make: list[str] = []
     left: list[str] = []
-    site = _site(folder)
-    for path in _templates():
-        if site and path in PAGES:
+    zones = lacking.zones(folder)
+    dns = dns or zones  # an earlier one was told
+    site = not dns and _site(folder)
+    for path in _templates(dns):
+        if (site and path in PAGES) or (zones and path == ZONE):
             continue
         target = folder / path
         _reachable(target)
         (left if _there(target) else make).append(path)
-    return Plan(tuple(make), tuple(left), site)
+    return Plan(tuple(make), tuple(left), site, dns)
 
 
 def make(folder: Path, plan: Plan, answers: Mapping[str, str]) -> None:
     """Write what `plan` says, with the `answers` in it."""
-    templates, words = _templates(), _words(answers)
+    words = _words(answers, plan.dns)
+    templates = {_named(path, words): text for path, text in _templates(plan.dns).items()}
     for path in plan.make:
         _write(folder / path, _filled(templates[path].read_text(), words))
+
+
+def named(plan: Plan, answers: Mapping[str, str]) -> Plan:
+    """`plan`, with the zone's own name as its file's."""
+    words = _words(answers, plan.dns)
+    return replace(plan, make=tuple(_named(path, words) for path in plan.make))
+
+
+def _named(path: str, words: Mapping[str, str]) -> str:
+    return f'zones/{words["ZONE"]}.zone' if path == ZONE else path
 
 
 def _site(folder: Path) -> bool:
@@ -68,10 +86,17 @@ def _reachable(target: Path) -> None:
             )
 
 
-def _templates() -> dict[str, Path]:
+def _templates(dns: bool) -> dict[str, Path]:
     """Every template by where it goes: `dot-travis.yml` is `.travis.yml`, for packaging's sake."""
-    files = (template for template in sorted(TEMPLATES.rglob('*')) if template.is_file())
-    return {re.sub(r'(^|/)dot-', r'\1.', template.relative_to(TEMPLATES).as_posix()): template
+    website = _below(TEMPLATES)
+    if not dns:
+        return website
+    return dict(sorted({**{path: website[path] for path in SHARED}, **_below(ZONES)}.items()))
+
+
+def _below(top: Path) -> dict[str, Path]:
+    files = (template for template in sorted(top.rglob('*')) if template.is_file())
+    return {re.sub(r'(^|/)dot-', r'\1.', template.relative_to(top).as_posix()): template
             for template in files}
 
 
@@ -86,10 +111,15 @@ def _write(target: Path, text: str) -> None:
         raise errors.Refused(f'cannot write {target}: {error.strerror}') from None
 
 
-def _words(answers: Mapping[str, str]) -> dict[str, str]:
+def _words(answers: Mapping[str, str], dns: bool) -> dict[str, str]:
     """What stands for @WORD@ in the templates."""
     name = answers['name']
+    tool, package, first = (('kzonecheck', 'knot-dnssecutils', 'zones') if dns
+                            else ('jekyll', 'jekyll', 'site'))
     return {
+        'TOOL': tool, 'PACKAGE': package, 'FIRST': first,
+        # A name without a dot is no zone that anybody has.
+        'ZONE': name.lower() if '.' in name else 'example.org',
         'NAME': name,
         # As MirageOS 3 did: opam's names have no dots.
         'UNIKERNEL': name.replace('.', ''),
