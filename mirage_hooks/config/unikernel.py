@@ -42,6 +42,11 @@ Secrets = Annotated[
          examples=[{'token': '/etc/mirage-hooks/token'}]),
 ]
 
+Cpu = Annotated[
+    Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
+    Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
+]
+
 
 class Unikernel(Mapping, frozen=True):
     """A named thing that should run."""
@@ -87,10 +92,7 @@ class Unikernel(Mapping, frozen=True):
     secrets: Secrets = msgspec.field(default_factory=dict)
     certificate: Pair = None
     acme: Account = None
-    cpu: Annotated[
-        Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
-        Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
-    ] = None
+    cpu: Cpu = None
     mirage: Annotated[
         Version,
         Meta(description='the MirageOS version that built the image: decides the network flags'),
