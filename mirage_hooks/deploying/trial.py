@@ -37,12 +37,7 @@ def held(
             return False
     elif spare is None and not overlap.possible(None, new, wanted):
         return False
-    secure, others = certified.port(request.wanted) if spare is not None else None, {}
-    if secure is not None and spare is not None:
-        # Its second port, which the release that serves has; the first is `spare` now.
-        others = {secure: switch.spare_port(spare), wanted.port or 0: spare}
-        moved = certified.moved(request.wanted, others[secure])
-        request = msgspec.structs.replace(request, wanted=moved)
+    request, ports = _moved(request, spare)
     apart, copies = _apart(request, spare)
     with contextlib.ExitStack() as kept:
         try:
@@ -55,7 +50,7 @@ def held(
             return False
         if spare is not None:
             switch.rehearse(
-                releases, new, plan, asked.on_port(wanted, spare, others), spare, say, judge)
+                releases, new, plan, asked.on_port(wanted, spare, ports), spare, say, judge)
         else:
             tried = msgspec.structs.replace(new, plan=plan)
             overlap.rehearse(releases, context.owner, tried, wanted, say, lease, judge)
@@ -66,6 +61,21 @@ def needed(wanted: config.Unikernel, next_to: bool) -> bool:
     """Whether a new release is to be tried: `next_to` what serves it proves itself on its way, but
     with the disks that it would then write to."""
     return not next_to or any(not block.read_only for block in wanted.blocks.values())
+
+
+def _moved(
+    request: targets.Request, spare: int | None
+) -> tuple[targets.Request, dict[int, int]]:
+    """`request` with a spare port for HTTPS, too, and which ports stand for those that it has: the
+    release that serves has these."""
+    if spare is None or request.wanted.port is None:
+        return request, {}
+    ports, secure = {request.wanted.port: spare}, certified.port(request.wanted)
+    if secure is None or secure in ports:
+        return request, ports
+    ports[secure] = switch.spare_port(spare)
+    wanted = certified.moved(request.wanted, ports[secure])
+    return msgspec.structs.replace(request, wanted=wanted), ports
 
 
 def _apart(

@@ -31,7 +31,9 @@ WRONG = [case(block) for block in TABLE]
 
 ONLY_THE_PARSER_KNOWS = ('stands twice', 'length of its prefix', 'takes an address, such',
                          'regular', 'cannot be asked', 'has the tag', 'switch: overlap',
-                         'a key is', 'a second or more', 'nothing can answer', 'twice, once by')
+                         'a key is', 'a second or more', 'nothing can answer',
+                         'has one file as chain and as key', 'both options by one name',
+                         'twice, once by', 'one of its certificate')
 """What a JSON schema cannot say: addresses, regular expressions, what YAML drops."""
 
 

@@ -346,4 +346,5 @@ def test_a_visitor_notices_no_renewal(secure: Secure, tmp_path: Path) -> None:
             secure.issue()
             done = secure.deployment.mirage(*(('deploy', 'www'), ('pull', '--quiet'))[number % 2])
             assert (done.returncode, secure.deployment.current().number) == (0, number)
-    assert (visitor.failed, len(visitor.seen)) == ([], 1 + RENEWALS), visitor.requests
+    # One that is drained may get a last visitor while it is taken out, hence once more.
+    assert (visitor.failed, len(set(visitor.seen))) == ([], 1 + RENEWALS), visitor.requests
