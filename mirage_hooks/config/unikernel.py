@@ -12,6 +12,7 @@ from msgspec import Meta
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
+from .rollout import Rollout
 from .watch import Watch
 
 Switch = Annotated[
@@ -21,6 +22,14 @@ Switch = Annotated[
         'connections go to it, established ones stay; replace: the old one is stopped first; '
         'when left out, overlap wherever it is possible (one network on a bridge, static or by '
         'DHCP, or mode: socket with a port; no writable disk)'
+    ),
+]
+
+Order = Annotated[
+    Rollout | None,
+    Meta(
+        description='who of the hosts that run it takes a new image first, and when the others '
+        'follow; every host by itself when left out', examples=[{'canary': 1, 'after': '10m'}],
     ),
 ]
 
@@ -102,6 +111,7 @@ class Unikernel(Mapping, frozen=True):
     keep: Annotated[
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
+    rollout: Order = None
 
     def wrong(self) -> Iterator[Wrong]:
         if self.network is not None and self.networks:
@@ -172,6 +182,5 @@ class Unikernel(Mapping, frozen=True):
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
-            watch=True,
-        )
+            watch=True, rollout=None)
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
