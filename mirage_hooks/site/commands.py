@@ -124,8 +124,9 @@ def promote(given: argparse.Namespace) -> int:
     report = Reporter()
     with _pushing(report):
         promoted = promoting.promote(wanted)
-    _report(report, promoted, promoting.told(promoted), given.json)
-    return int(replies.verdict(promoted.answer, given.name).refused)
+    verdict = replies.verdict(promoted.answer, given.name)
+    _report(report, promoted, promoting.told(promoted, verdict), given.json)
+    return int(verdict.refused)
 
 
 def prune(given: argparse.Namespace) -> int:

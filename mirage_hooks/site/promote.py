@@ -11,7 +11,7 @@ import msgspec
 
 from ..messages import errors
 from ..messages.report import plain
-from . import canary, ci, deployment, pushing
+from . import canary, ci, deployment, pushing, replies
 
 ATTEMPTS = 10
 
@@ -65,13 +65,14 @@ def promote(wanted: Wanted) -> Promoted:
         hint='promote again when fewer push')
 
 
-def told(promoted: Promoted) -> list[str]:
+def told(promoted: Promoted, verdict: replies.Verdict = replies.SILENCE) -> list[str]:
     """What a person should know; the other side's words never reach the terminal raw."""
     where = f'{plain(promoted.branch)} of {plain(promoted.to)}'
     if promoted.same:
         return [f'nothing to do: {where} contains {promoted.commit[:12]} already']
     return [*(f'remote: {plain(line)}' for line in promoted.answer),
-            f'{where} is {promoted.commit[:12]} now, as {plain(promoted.source)} is']
+            f'{where} is {promoted.commit[:12]} now, as {plain(promoted.source)} is',
+            *(['but the host there refused it, as it says above'] if verdict.refused else [])]
 
 
 def _contains(clone: deployment.Deployment, commit: str, source: str) -> bool:

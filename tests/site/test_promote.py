@@ -16,7 +16,7 @@ from mirage_hooks.messages import errors
 from mirage_hooks.site import canary
 from mirage_hooks.site.canary import Course, Verdict, Wanted
 from tests.deployment import ROOT, Deployment, git, web
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.site.test_publish import VARIABLES, mirage
 from tests.sshd import Sshd
 
@@ -168,7 +168,8 @@ class Fleet:
 
     def promote(self, *more: str) -> int:
         return mirage('promote', '--to', f'file://{self.hub}', '--host',
-                      self.sshd.address(self.deployment.host), '--after', '1s', *more)
+                      self.sshd.address(self.deployment.host), '--after', '1s',
+                      '--deadline', f'{PATIENCE:.0f}s', *more)
 
 
 @pytest.fixture
@@ -224,6 +225,22 @@ def test_what_the_canary_refused_left_or_started_again_moves_no_branch(
     assert capsys.readouterr().err == (
         'mirage-hooks: it was restarted meanwhile\n  hint: no branch was moved\n')
     assert fleet.at('master') == before
+
+
+def test_what_another_host_says_of_the_push_is_told(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The deployed branch may be pushed to a host, which has words of its own."""
+    hook = fleet.hub / 'hooks/post-receive'
+    hook.write_text('#!/bin/sh\necho "www: REFUSED: it ended"\nprintf "\\033[31m\\n"\n')
+    hook.chmod(0o755)
+    fleet.publish(web('two'), 'b' * 40)
+    fleet.deployment.pull()
+    assert fleet.promote() == 1
+    assert capsys.readouterr().out == (
+        'remote: www: REFUSED: it ended\nremote: \\x1b[31m\n'
+        f'master of file://{fleet.hub} is {fleet.at("canary")[:12]} now, as canary is\n'
+        'but the host there refused it, as it says above\n')
 
 
 def test_a_branch_that_went_another_way_is_not_moved(

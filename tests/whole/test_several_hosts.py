@@ -117,7 +117,8 @@ class Fleet:
         with self.first.cron():
             return self.ci.types(
                 step('promote'),
-                {'ssh://deploy@www1.example.org/~/www-deployment': there, '10m': '2s'},
+                {'ssh://deploy@www1.example.org/~/www-deployment': there, '10m': '2s',
+                 '30m': f'{PATIENCE:.0f}s'},
                 CANARY_KEY=(self.first.folder / 'ci').read_text(),
                 CANARY_KNOWN_HOSTS=self.sshd.known())
 
