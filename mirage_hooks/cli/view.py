@@ -136,6 +136,10 @@ def _restarted(found: dict[str, Any]) -> str:
 
 
 def _state(row: Row) -> str:
+    if row['state'] == 'ready':
+        ready = row['ready']
+        return (f'{green("ready")}: release {ready["release"]}, {plain(ready["description"])}, '
+                f'commit {ready["commit"][:12]}; Pacemaker runs it on another host, or nowhere')
     if 'release' not in row:
         never = 'never deployed' if row['state'] == 'none' else 'stopped by hand, never deployed'
         return yellow(never)

@@ -7,7 +7,19 @@ from typing import Any
 
 import msgspec
 
-from . import Block, Direct, Health, Notify, Settings, Socket, Static, Trust, Unikernel, Watch
+from . import (
+    Block,
+    Direct,
+    Health,
+    Notify,
+    Placement,
+    Settings,
+    Socket,
+    Static,
+    Trust,
+    Unikernel,
+    Watch,
+)
 from .health import KINDS
 
 
@@ -45,6 +57,7 @@ def reference() -> str:
         ('A disk', 'unikernels.NAME.blocks.DEVICE', Block),
         ('Health', 'unikernels.NAME.health', Health),
         ('Watch', 'unikernels.NAME.watch', Watch),
+        ('Placement', 'unikernels.NAME.placement', Placement),
         ('Trust', 'trust', Trust),
         ('Notify', 'notify', Notify),
     ):

@@ -12,6 +12,7 @@ from msgspec import Meta
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
+from .placement import Placement
 from .watch import Watch
 
 Switch = Annotated[
@@ -22,6 +23,23 @@ Switch = Annotated[
         'when left out, overlap wherever it is possible (one network on a bridge, static or by '
         'DHCP, or mode: socket with a port; no writable disk)'
     ),
+]
+
+Cpu = Annotated[
+    Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
+    Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
+]
+Watched = Annotated[
+    bool | Watch,
+    Meta(description='whether it is asked for as long as it runs (its health questions over the '
+         'network, or else its port), and how; a mapping says more',
+         examples=[{'every': '60s', 'heal': 'restart'}]),
+]
+Placed = Annotated[
+    Literal['pacemaker'] | Placement | None,
+    Meta(description='pacemaker: a cluster decides on which of several hosts it runs; a new image '
+         'is made ready on all of them, and takes over where it runs; a mapping says more',
+         examples=['pacemaker']),
 ]
 
 
@@ -72,10 +90,7 @@ class Unikernel(Mapping, frozen=True):
              "outside the repository and not readable by everybody",
              examples=[{'tls-key': '/etc/mirage-hooks/tls.key'}]),
     ] = msgspec.field(default_factory=dict)
-    cpu: Annotated[
-        Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
-        Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
-    ] = None
+    cpu: Cpu = None
     mirage: Annotated[
         Version,
         Meta(description='the MirageOS version that built the image: decides the network flags'),
@@ -85,12 +100,7 @@ class Unikernel(Mapping, frozen=True):
         Meta(description='how to tell that it serves, one question or a list of them; a trial is '
              'asked what it can answer itself, the rest is asked after the switch'),
     ] = ()
-    watch: Annotated[
-        bool | Watch,
-        Meta(description='whether it is asked for as long as it runs (its health questions over '
-             'the network, or else its port), and how; a mapping says more',
-             examples=[{'every': '60s', 'heal': 'restart'}]),
-    ] = True
+    watch: Watched = True
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')
     ] = '1s'
@@ -102,6 +112,7 @@ class Unikernel(Mapping, frozen=True):
     keep: Annotated[
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
+    placement: Placed = None
 
     def wrong(self) -> Iterator[Wrong]:
         if self.network is not None and self.networks:
@@ -128,6 +139,11 @@ class Unikernel(Mapping, frozen=True):
         if isinstance(self.watch, Watch):
             return self.watch
         return Watch() if self.watch else None
+
+    @property
+    def placed(self) -> Placement | None:
+        """What Pacemaker is told of it; None where this host alone decides."""
+        return Placement() if self.placement == 'pacemaker' else self.placement
 
     @property
     def overlapped(self) -> Static | None:
@@ -172,6 +188,6 @@ class Unikernel(Mapping, frozen=True):
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
-            watch=True,
+            watch=True, placement=None,
         )
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]

@@ -18,10 +18,10 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, changeover, decided, ended, fastpath, others, refusal, trial
+from . import again, changeover, decided, ended, fastpath, others, ready, refusal, trial
 from .candidate import Candidates
 from .context import Context, Intent
-from .live import Live
+from .live import Live, elsewhere
 from .refusal import Refusals
 
 
@@ -112,6 +112,7 @@ class Deployment:
     def _serve(self) -> model.Outcome:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
         decided.write_down(self.context.intent, self.name, self.releases)
+        ready.follow(self.releases, self.wanted)
         if (stopped := self.live.stopped(self.name, self.releases)) is not None:
             return decided.left_alone(stopped, self.context, self.settings)
         if self.name in self.context.intent.restarted and (restarted := again.started(
@@ -129,6 +130,10 @@ class Deployment:
         new = self._staged(found)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
+        if elsewhere(self.releases):
+            with self._explained(new):
+                return self._accepted(
+                    tip, ready.made(self.candidates, self.releases, new, self.wanted))
         serving = self._serving()
         with self._explained(new):
             serving = self._predecessor(serving, new)
@@ -158,7 +163,7 @@ class Deployment:
 
     def _unchanged(self, found: tree.Found) -> model.Outcome | None:
         """The outcome when the live release is the one that should run; None when it is not."""
-        current = self._kept()
+        current = self.live.kept(self.releases)
         if current is None or not self.candidates.same(current, self.name, self.wanted, found):
             return None
         outcome = self.live.running(self.name, self.releases, current, self.wanted)
@@ -178,7 +183,7 @@ class Deployment:
     def _same_bytes(self, new: model.Release) -> model.Outcome | None:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
-        old = self._kept()
+        old = self.live.kept(self.releases)
         if old is None or not alike(old, new):
             return None
         self.releases.discard(new.number)
@@ -229,9 +234,3 @@ class Deployment:
         if self.settings.trust is not None:
             self.releases.set_floor(tip)
         return outcome
-
-    def _kept(self) -> model.Release | None:
-        """The live release, with an image that it can be started from again."""
-        current = self.releases.current()
-        there = current is not None and (self.releases.folder(current.number) / 'image').exists()
-        return current if there else None

@@ -45,7 +45,7 @@ def _wanted(state: store.Store) -> dict[str, Any]:
 
 def _keep(releases: Releases, found: dict[str, Any]) -> None:
     release = releases.current()
-    if release is None or release.plan.unit or releases.stopped():
+    if release is None or release.plan.unit or releases.stopped() or releases.placed():
         return
     try:
         alive = launcher.alive(releases, release)
