@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import __version__
 from ..deploying import placed
 from ..git.repository import Repository
 from ..messages import errors
@@ -30,13 +29,12 @@ class Wrong(errors.Refused):
 
 def act(action: str) -> int:
     """Do `action` for Pacemaker; its exit code."""
-    if action == 'meta-data':
-        print(META.format(version=__version__))
-        return SUCCESS
     do = ACTIONS.get(action)
     if do is None:
         return _said(UNIMPLEMENTED, f'the agent knows no {action}')
     try:
+        if action == 'stop' and not Path(os.environ.get('OCF_RESKEY_repository', '')).exists():
+            return SUCCESS  # nothing of ours can run there, and whose stop fails is fenced
         return do(*_given())
     except Wrong as wrong:
         return _said(wrong.code, wrong.reason, wrong.hint)
@@ -111,38 +109,3 @@ def _said(code: int, reason: str, hint: str = '') -> int:
     told = plain(f'{reason}; {hint}' if hint else reason)
     print(f'ocf-exit-reason:{told}', file=sys.stderr)
     return code
-
-
-META = """<?xml version="1.0"?>
-<!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd">
-<resource-agent name="unikernel" version="{version}">
-<version>1.1</version>
-<longdesc lang="en">
-A MirageOS unikernel that mirage-hooks deploys from a git repository. On every host of the cluster
-mirage-hooks makes each new image ready: unpacked, planned, proved. This agent starts what is ready,
-ends it, and looks whether it runs; a new image takes over without it. mirage.yml of each host must
-say `placement: pacemaker` for it.
-</longdesc>
-<shortdesc lang="en">A MirageOS unikernel, deployed by git</shortdesc>
-<parameters>
-<parameter name="repository" unique-group="unikernel" required="1">
-<longdesc lang="en">The deployment repository on each host, as an absolute path.</longdesc>
-<shortdesc lang="en">deployment repository</shortdesc>
-<content type="string"/>
-</parameter>
-<parameter name="name" unique-group="unikernel" required="1">
-<longdesc lang="en">The name of the unikernel in mirage.yml.</longdesc>
-<shortdesc lang="en">name in mirage.yml</shortdesc>
-<content type="string"/>
-</parameter>
-</parameters>
-<actions>
-<action name="start" timeout="120s"/>
-<action name="stop" timeout="120s"/>
-<action name="monitor" depth="0" timeout="60s" interval="10s"/>
-<action name="monitor" depth="10" timeout="60s" interval="30s"/>
-<action name="reload-agent" timeout="20s"/>
-<action name="validate-all" timeout="20s"/>
-<action name="meta-data" timeout="5s"/>
-</actions>
-</resource-agent>"""

@@ -193,7 +193,7 @@ def _called_by_programs(command: Command) -> None:
     one.add_argument('--quiet', action='store_true', help='without `notify:`')
     one = command('ocf', placing.do_ocf, 'what the resource agent does for Pacemaker, whose '
                   'parameters come by the environment')
-    one.add_argument('action', help='start, stop, monitor, validate-all, meta-data, reload-agent')
+    one.add_argument('action', help='start, stop, monitor, validate-all, reload-agent')
     one = command('hook', acts.do_hook, 'what a git hook does, for those that pre-commit runs')
     one.add_argument('name', choices=('post-merge', 'post-rewrite'))
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import config
+from .. import __version__, config
 from ..git.repository import Repository
 from ..host import programs
 from ..messages import errors
@@ -85,7 +85,9 @@ def _deep(wanted: config.Unikernel, placed: config.Placement, longest: str) -> C
 
 
 def _put_agent(agent: Path) -> Iterator[str]:
-    text = TEXT.format(python=shlex.quote(str(installation.programs()[0])))
+    text = Path(__file__).with_name('unikernel.sh').read_text()
+    text = text.replace('@PYTHON@', shlex.quote(str(installation.programs()[0])))
+    text = text.replace('@VERSION@', __version__)
     if agent.exists() and agent.read_text(errors='replace') == text:
         yield f'agent: unchanged in {agent}'
         return
@@ -115,17 +117,3 @@ def _is_there(resource: str) -> bool:
     found = programs.run('crm_resource', '--list-raw', timeout=PATIENCE)
     return any(line.partition(':')[0] == resource for line in found.split())
 
-
-TEXT = """#!/bin/sh
-# The resource agent ocf:mirage-hooks:unikernel, made by `mirage-hooks install --pacemaker`.
-case ${{1-}} in
-    start | stop | monitor | status | validate-all | reload-agent | meta-data) ;;
-    *) exit 3 ;;  # OCF_ERR_UNIMPLEMENTED
-esac
-[ -x {python} ] || exit 5  # OCF_ERR_INSTALLED
-{python} -I -m mirage_hooks ocf "$1"
-code=$?
-# That is a fault of ours there, and no action of ours here.
-[ "$code" != 3 ] || code=1
-exit "$code"
-"""
