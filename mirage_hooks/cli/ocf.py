@@ -33,7 +33,7 @@ def act(action: str) -> int:
     if do is None:
         return _said(UNIMPLEMENTED, f'the agent knows no {action}')
     try:
-        if action == 'stop' and not Path(os.environ.get('OCF_RESKEY_repository', '')).exists():
+        if action == 'stop' and not Path(_parameter('repository')).exists():
             return SUCCESS  # nothing of ours can run there, and whose stop fails is fenced
         return do(*_given())
     except Wrong as wrong:
@@ -46,7 +46,7 @@ def act(action: str) -> int:
 
 def _given() -> tuple[Repository, str]:
     """The repository and the name of the unikernel."""
-    folder, name = (os.environ.get(f'OCF_RESKEY_{key}', '') for key in ('repository', 'name'))
+    folder, name = _parameter('repository'), _parameter('name')
     if not folder or not name:
         raise Wrong(CONFIGURED, 'the resource needs both parameters, repository and name')
     if not Path(folder).is_absolute():
@@ -55,6 +55,10 @@ def _given() -> tuple[Repository, str]:
         return Repository(Path(folder)), name
     except errors.Refused as refused:
         raise Wrong(INSTALLED, refused.reason, refused.hint) from None
+
+
+def _parameter(name: str) -> str:
+    return os.environ.get(f'OCF_RESKEY_{name}', '')
 
 
 def _validate(repository: Repository, name: str) -> int:
