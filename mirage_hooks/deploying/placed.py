@@ -3,11 +3,16 @@ Nothing here asks git or the network what should run; converges do."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
 import time
+from collections.abc import Iterator
 
 from .. import config
 from ..git.repository import Repository
-from ..host import network
+from ..host import network, processes
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
@@ -17,6 +22,7 @@ from .context import Context, Intent
 from .live import Live
 
 TRIGGER = 'Pacemaker'
+GIVES_WAY = 5.0  # seconds that a deployment has to end when it is interrupted
 ANSWER = 5.0  # seconds that it has to answer when its health is asked
 
 
@@ -28,7 +34,7 @@ def start(repository: Repository, name: str, report: Reporter) -> model.Release:
     """The release of `name` that serves here: what is ready is started, unless it runs. Raises
     Missing where nothing is ready, Refused where it does not serve."""
     state = store.opened(repository.state)
-    with state.lock(f'{TRIGGER} start', store.PATIENCE, report.waiting):
+    with _locked(repository, state, 'start'):
         releases = state.of(name)
         if (running := _running(releases)) is not None:
             return running
@@ -45,7 +51,7 @@ def stop(repository: Repository, name: str, report: Reporter) -> model.Release |
     """End what runs of `name`, a start that was killed included; it stays ready. None where nothing
     ran; raises Refused where something cannot be ended."""
     state = store.opened(repository.state)
-    with state.lock(f'{TRIGGER} stop', store.PATIENCE, report.waiting):
+    with _locked(repository, state, 'stop'):
         releases = state.of(name)
         current = releases.current()
         context = Context(repository, state, Intent(TRIGGER), report)
@@ -111,6 +117,33 @@ INSTEAD = {
     'that has the earlier image: pcs resource move {}',
 }
 """What a person does, by pcs, in the place of a command of ours."""
+
+
+@contextlib.contextmanager
+def _locked(repository: Repository, state: store.Store, do: str) -> Iterator[None]:
+    """Hold the lock: a deployment that has it gives way, for a trial may take long, and visitors
+    wait. What it was about is converged afterwards."""
+    interrupted = list[int]()
+
+    def interrupt(holder: str, number: int) -> None:
+        process, _, purpose = holder.partition(' ')
+        if process.isdecimal() and not purpose.startswith(TRIGGER):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(int(process), number)
+                interrupted.append(number)
+
+    with contextlib.ExitStack() as kept:
+        purpose = f'{TRIGGER} {do}'
+        try:
+            kept.enter_context(state.lock(
+                purpose, GIVES_WAY, lambda holder: interrupt(holder, signal.SIGINT)))
+        except errors.Unavailable:  # begun in the background of a shell, it ignores that
+            kept.enter_context(state.lock(
+                purpose, store.PATIENCE, lambda holder: interrupt(holder, signal.SIGTERM)))
+        yield
+    if interrupted:
+        converge = (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository.git_dir))
+        processes.detach((*converge, 'keep'))
 
 
 def _running(releases: Releases) -> model.Release | None:

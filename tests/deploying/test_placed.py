@@ -3,6 +3,7 @@ Pacemaker starts it, ends it or starts it again. Here the tests are Pacemaker, o
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests import wired
 from tests.deployment import Deployment, called, run, web
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.wired import Wired
 
 BAD = web('bad', before='sys.exit(1)')
@@ -281,3 +282,19 @@ def test_a_start_that_was_killed_leaves_nothing_after_a_stop(bridged: Wired) -> 
     assert ocf(bridged, 'monitor').returncode == 7
     assert ocf(bridged, 'stop').returncode == 0
     assert (bridged.processes(), bridged.links()) == ([], [])
+
+
+def test_a_deployment_under_way_gives_way_to_pacemaker(placed: Deployment) -> None:
+    """Else a trial of an image that never answers would keep visitors waiting."""
+    placed.configure(placement='pacemaker', health={
+        'http': f'http://127.0.0.1:{placed.port}/', 'within': '10m'})
+    placed.publish(web('never', before='import time; time.sleep(1000)'), 'b' * 40)
+    with subprocess.Popen(placed.command('pull'), text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as pulling:
+        until(placed.processes)
+        assert ocf(placed, 'start').returncode == 0
+        assert placed.page() == 'one'
+        _, said = pulling.communicate(timeout=PATIENCE)
+    assert 'mirage-hooks: interrupted\n' in said
+    assert pulling.returncode == 130
+    until(lambda: 'keeper' in placed.state().holder())  # and begins anew, next to what serves
