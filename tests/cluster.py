@@ -230,7 +230,7 @@ class Host:
     def events(self) -> list[tuple[str, int]]:
         """What happened to www there, as (event, release)."""
         said = self.mirage('history', '--json', '-n', '1000').stdout
-        return [(one['event'], one['release']) for one in json.loads(said)]
+        return [(one['event'], one.get('release', 0)) for one in json.loads(said)]
 
     def serves(self) -> bool:
         """Whether a release of www runs there, on trial included, asked of its processes."""
@@ -323,13 +323,17 @@ class Cluster:
 
     def mend(self) -> None:
         """Have all hosts in it again, each with the newest image that is good ready or running."""
+        until(lambda: self._revived() and len(self.online()) == len(NAMES), pause=0.2)
+
+    def _revived(self) -> bool:
+        """Boot who is dead. Pacemaker may fence a host once more that just came back."""
         for host in self.hosts:
             if not host.lives:
                 host.boot()
                 host.clone()
                 host.mirage('deploy')
                 host.join()
-        self.whole()
+        return True
 
     def pull(self) -> dict[str, Any]:
         """What a pull said on each host; the cron lines of three hosts."""

@@ -139,6 +139,8 @@ def _asking(command: Command) -> None:
                   json=True)
     arguments.name(one, nargs='?')
     one.add_argument('--all', action='store_true', help='of every repository of this user')
+    one.add_argument('--cluster', action='store_true',
+                     help='what Pacemaker places, on every host of its cluster')
     one.add_argument('--watch', action='store_true', help='draw it anew every two seconds')
     one = command('history', asking.do_history, 'what happened', json=True)
     arguments.name(one, nargs='?')

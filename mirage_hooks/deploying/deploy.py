@@ -18,7 +18,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, changeover, decided, ended, fastpath, others, ready, refusal, trial
+from . import again, changeover, decided, ended, fastpath, others, ready, refusal, standing, trial
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live, elsewhere
@@ -55,6 +55,7 @@ def converged(context: Context) -> list[model.Outcome]:
     context.leave()
     fastpath.leave(context, outcomes)
     others.told(context, settings, outcomes)
+    standing.tell(context.state, settings)
     return outcomes
 
 

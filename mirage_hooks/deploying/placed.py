@@ -18,6 +18,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import Releases, as_wanted
 from ..switching import asked, asking, conflicts, drain, launcher
+from . import standing
 from .context import Context, Intent
 from .live import Live
 
@@ -141,9 +142,15 @@ def _locked(repository: Repository, state: store.Store, do: str) -> Iterator[Non
             kept.enter_context(state.lock(
                 purpose, store.PATIENCE, lambda holder: interrupt(holder, signal.SIGTERM)))
         yield
+        _tell(repository, state)
     if interrupted:
         converge = (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository.git_dir))
         processes.detach((*converge, 'keep'))
+
+
+def _tell(repository: Repository, state: store.Store) -> None:
+    with contextlib.suppress(errors.Refused):  # the next converge tells
+        standing.tell(state, store.settings(repository.config_path(), state.root))
 
 
 def _running(releases: Releases) -> model.Release | None:

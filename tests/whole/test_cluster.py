@@ -201,7 +201,7 @@ def test_where_fencing_fails_nobody_takes_the_address(three: Cluster) -> None:
     three.host(before).act('ip', 'link', 'set', 'ring', 'down')
     until(lambda: len(three.online_by(three.host(elsewhere(three, before)))) == 2, pause=0.2)
     time.sleep(5)
-    assert three.serving() == [before]
+    assert set(three.serving()) <= {before}  # it ends its own, for it has no quorum
     (three.shared / 'broken').unlink()
     other = three.host(elsewhere(three, before))
     other.run('stonith_admin', '--reboot', before, '--timeout=60')
