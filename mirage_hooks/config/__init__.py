@@ -5,12 +5,13 @@ from .fields import Duration, Endpoint, File, Interface, Mac, Name, Port, Target
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
 from .placement import Placement
+from .rollout import Rollout
 from .settings import Notify, Settings, Trust
 from .unikernel import Unikernel
 from .watch import Watch
 
 __all__ = [
     'Block', 'Direct', 'Duration', 'Endpoint', 'File', 'Health', 'Interface', 'Mac', 'Name',
-    'Network', 'Notify', 'Placement', 'Port', 'Settings', 'Socket', 'Static', 'Target', 'Trust',
-    'Unikernel', 'Url', 'Watch', 'seconds',
+    'Network', 'Notify', 'Placement', 'Port', 'Rollout', 'Settings', 'Socket', 'Static', 'Target',
+    'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
 ]

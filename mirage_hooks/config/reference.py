@@ -13,6 +13,7 @@ from . import (
     Health,
     Notify,
     Placement,
+    Rollout,
     Settings,
     Socket,
     Static,
@@ -58,6 +59,7 @@ def reference() -> str:
         ('Health', 'unikernels.NAME.health', Health),
         ('Watch', 'unikernels.NAME.watch', Watch),
         ('Placement', 'unikernels.NAME.placement', Placement),
+        ('Rollout', 'unikernels.NAME.rollout', Rollout),
         ('Trust', 'trust', Trust),
         ('Notify', 'notify', Notify),
     ):

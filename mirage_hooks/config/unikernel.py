@@ -13,6 +13,7 @@ from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
 from .placement import Placement
+from .rollout import Rollout
 from .watch import Watch
 
 Switch = Annotated[
@@ -40,6 +41,13 @@ Placed = Annotated[
     Meta(description='pacemaker: a cluster decides on which of several hosts it runs; a new image '
          'is made ready on all of them, and takes over where it runs; a mapping says more',
          examples=['pacemaker']),
+]
+Order = Annotated[
+    Rollout | None,
+    Meta(
+        description='who of the hosts that run it takes a new image first, and when the others '
+        'follow; every host by itself when left out', examples=[{'canary': 1, 'after': '10m'}],
+    ),
 ]
 
 
@@ -113,6 +121,7 @@ class Unikernel(Mapping, frozen=True):
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
     placement: Placed = None
+    rollout: Order = None
 
     def wrong(self) -> Iterator[Wrong]:
         if self.network is not None and self.networks:
@@ -188,6 +197,5 @@ class Unikernel(Mapping, frozen=True):
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
-            watch=True, placement=None,
-        )
+            watch=True, placement=None, rollout=None)
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
