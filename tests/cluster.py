@@ -138,6 +138,12 @@ class Host:
         self.pid = 0
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def address(self) -> str:
+        """What www has there: the same on all hosts, unless it runs on all at once."""
+        apart = self.cluster.keys.get('placement', {}).get('clone')
+        return f'10.9.0.{20 + self.number}' if apart else ADDRESS
+
     def boot(self) -> None:
         """Make its namespaces, its file systems and its networks; nothing of the cluster runs."""
         told = {**os.environ, 'own': str(self.own), 'shared': str(self.cluster.shared),
@@ -240,6 +246,12 @@ class Host:
         """Kill every process of a release there, by its number there."""
         self.act('kill', '-KILL', *(path.parent.name for path in self._marked()))
 
+    def silence(self) -> None:
+        """Let www live on, and nothing reach it."""
+        for name in self.act('ls', '/sys/class/net/br0/brif').split():
+            if name != 'wire':
+                self.act('ip', 'link', 'set', name, 'down')
+
     def on_the_wire(self) -> bool:
         """Whether a tap of a release is on its bridge."""
         taps = Path(f'/proc/{self.pid}/root/sys/class/net/br0/brif')
@@ -297,9 +309,10 @@ class Cluster:
 
     def settings(self, host: Host) -> str:
         """The mirage.yml of `host`."""
-        network = {'mode': 'static', 'bridge': 'br0', 'ipv4': f'{ADDRESS}/24', 'gateway': GATEWAY}
+        address = host.address
+        network = {'mode': 'static', 'bridge': 'br0', 'ipv4': f'{address}/24', 'gateway': GATEWAY}
         www = {'image': 'unix/www', 'network': network, 'confirm': '50ms', 'drain': '2s',
-               'health': {'http': f'http://{ADDRESS}:8080/', 'within': '10s'},
+               'health': {'http': f'http://{address}:8080/', 'within': '10s'},
                'placement': {'monitor': '2s'}, **self.keys}
         return str(yaml.safe_dump({'unikernels': {'www': www}}))
 
@@ -396,11 +409,11 @@ class Cluster:
     def outside(self) -> tuple[str, ...]:
         return ('ip', 'netns', 'exec', self.outer)
 
-    def asking(self) -> Asking:
-        return Asking(self.outside(), 0)
+    def asking(self, address: str = ADDRESS) -> Asking:
+        return Asking(self.outside(), 0, address=address)
 
-    def page(self) -> str:
-        done = run(*self.outside(), 'curl', '-s', '-m', '2', f'http://{ADDRESS}:8080/',
+    def page(self, address: str = ADDRESS) -> str:
+        done = run(*self.outside(), 'curl', '-s', '-m', '2', f'http://{address}:8080/',
                    cwd=self.folder)
         return str(done.stdout).strip()
 

@@ -27,6 +27,10 @@ class Placement(Mapping, frozen=True):
         Resource | None, Meta(description="what Pacemaker calls it; the unikernel's name when left "
                               'out', examples=['www'])
     ] = None
+    clone: Annotated[
+        bool, Meta(description='whether it runs on every host at once, each with an address of its '
+                   'own in its own mirage.yml; `rollout` then says who takes a new image first')
+    ] = False
     monitor: Annotated[
         Duration, Meta(description='how often Pacemaker looks whether it runs')
     ] = '10s'

@@ -127,6 +127,9 @@ class Unikernel(Mapping, frozen=True):
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
+        elif self.rollout is not None and not (self.placed and self.placed.clone):
+            yield Wrong(('rollout', 'placement'), 'has rollout, which is for what runs on several '
+                        'hosts at once: give it placement: {clone: true}')
         elif self.switch == 'overlap' and not (self.alone or self.leased or self.shares):
             yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
                         'network with bridge and no interface, by DHCP or static with ipv4 or '
@@ -150,8 +153,7 @@ class Unikernel(Mapping, frozen=True):
         return Watch() if self.watch else None
 
     @property
-    def placed(self) -> Placement | None:
-        """What Pacemaker is told of it; None where this host alone decides."""
+    def placed(self) -> Placement | None:  # None: this host alone decides
         return Placement() if self.placement == 'pacemaker' else self.placement
 
     @property

@@ -18,7 +18,19 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, changeover, decided, ended, fastpath, others, ready, refusal, standing, trial
+from . import (
+    again,
+    changeover,
+    decided,
+    ended,
+    fastpath,
+    others,
+    ready,
+    refusal,
+    standing,
+    trial,
+    turn,
+)
 from .candidate import Candidates
 from .context import Context, Intent
 from .live import Live, elsewhere
@@ -128,6 +140,9 @@ class Deployment:
             return pinned
         if (unchanged := self._unchanged(found)) is not None:
             return self._accepted(tip, unchanged)
+        refusal.not_again(self.releases, self.candidates.fingerprint(self.name, self.wanted), found)
+        if (held := turn.waits(self.context, self.releases, self.wanted, found)) is not None:
+            return self._accepted(tip, held)
         new = self._staged(found)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
@@ -135,9 +150,8 @@ class Deployment:
             with self._explained(new):
                 return self._accepted(
                     tip, ready.made(self.candidates, self.releases, new, self.wanted))
-        serving = self._serving()
         with self._explained(new):
-            serving = self._predecessor(serving, new)
+            serving = self._predecessor(new)
             (tried := functools.partial(self._tried, serving, new))()
             gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)
         return self._accepted(tip, self._deployed(new, gap))
@@ -167,14 +181,15 @@ class Deployment:
         current = self.live.kept(self.releases)
         if current is None or not self.candidates.same(current, self.name, self.wanted, found):
             return None
+        back = turn.returned(self.context, self.releases, self.wanted, current)
+        if back is not None:
+            return back
         outcome = self.live.running(self.name, self.releases, current, self.wanted)
         self.releases.set_failure(None)
         return outcome
 
     def _staged(self, found: tree.Found) -> model.Release:
         """The new release: unpacked, identified and planned, with nothing started."""
-        fingerprint = self.candidates.fingerprint(self.name, self.wanted)
-        refusal.not_again(self.releases, fingerprint, found)
         if found.notice:
             self.context.report.step(self.name, found.notice)
         self.releases.forget_console()
@@ -193,16 +208,11 @@ class Deployment:
         self.releases.set_failure(None)
         return self.live.running(self.name, self.releases, kept, self.wanted)
 
-    def _serving(self) -> model.Release | None:
-        old = self.releases.current()
-        return old if old is not None and launcher.alive(self.releases, old) else None
-
-    def _predecessor(
-        self, serving: model.Release | None, new: model.Release
-    ) -> model.Release | None:
+    def _predecessor(self, new: model.Release) -> model.Release | None:
         """The release that `new` takes over from. Where none serves, somebody else may have its
         name or address: that is refused."""
-        if serving is None:
+        serving = self.releases.current()
+        if serving is None or not launcher.alive(self.releases, serving):
             conflicts.require_none(self.context.state, self.name, self.wanted, new)
             return None
         return overlap.located(self.releases, serving, new)

@@ -11,9 +11,10 @@ import msgspec
 from .. import config
 from ..host import pacemaker
 from ..messages import errors
-from ..state import store
+from ..state import model, store, watched
 from ..state.releases import Releases
 from ..switching import launcher
+from . import rollout
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,7 +26,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     commit: str = ''
     live: bool = False
     image: str = ''
-    stage: str = ''
+    stage: rollout.Stage | None = None
     since: float = 0
     seen: float = 0
     reason: str = ''
@@ -57,19 +58,37 @@ def tell(state: store.Store, settings: config.Settings) -> None:
 def written(told: Told) -> dict[str, str]:
     fields = msgspec.to_builtins(told)
     return {key: str(value).lower() if isinstance(value, bool) else str(value)
-            for key, value in fields.items()}
+            for key, value in fields.items() if value is not None}
 
 
 def of(releases: Releases, was: Told, now: float) -> Told:
     """What is to be told of a unikernel, of which was told before what `was`."""
-    current, failure = releases.current(), releases.failure()
+    current = releases.current()
     live = current is not None and launcher.alive(releases, current)
     shown = current if live else releases.ready() or current
-    image, stage, reason = shown.blob if shown else '', 'serves' if live else 'ready', ''
-    if failure is not None and not failure.blob.startswith(('commit ', 'no commit')):
-        image, stage, reason = failure.blob, 'refused', failure.reason[:pacemaker.LONGEST]
+    image, stage, reason = _spoken_of(releases, shown, live)
     same = (was.image, was.stage) == (image, stage)
     return Told(
         shown.number if shown else 0, shown.commit if shown else '', live, image,
-        stage if image else '', was.since if same else round(now), was.seen
-        if was.image == image and was.seen else round(now), reason)
+        stage if image else None, was.since if same else round(now),
+        was.seen if was.image == image and was.seen else round(now), reason[:pacemaker.LONGEST])
+
+
+def _spoken_of(
+    releases: Releases, shown: model.Release | None, live: bool
+) -> tuple[str, rollout.Stage, str]:
+    """The newest image that is known here, how far it is, and why."""
+    failure, held, pin = releases.failure(), releases.held(), releases.pin()
+    if failure is not None and not failure.retry and not failure.blob.startswith(
+        ('commit ', 'no commit')
+    ):
+        left = pin is not None and pin.blob == failure.blob
+        return failure.blob, 'left' if left else 'refused', failure.reason
+    if held is not None:
+        return held.blob, 'ready', ''
+    if shown is None:
+        return '', 'ready', ''
+    silent = watched.read(releases.root).silent if live else None
+    if silent is not None:
+        return shown.blob, 'silent', silent.reason
+    return shown.blob, 'serves' if live else 'ready', ''

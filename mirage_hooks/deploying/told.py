@@ -40,7 +40,7 @@ def lines(outcome: model.Outcome) -> list[str]:
     elif outcome.reason:
         said.append(f'{name}: {plain(outcome.reason)}')
         said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
-    if outcome.waits:
+    if outcome.waits and outcome.kind != 'held':
         how = 'start' if outcome.kind == 'stopped' else 'deploy'
         said.append(f'{name}: the newer image of commit {outcome.waits[:12]} waits: '
                     f'mirage-hooks {how} {name}')
@@ -97,4 +97,4 @@ def silent(outcome: model.Outcome) -> bool:
     """Whether `outcome` is no news: cron and `notify` say nothing of it."""
     if outcome.kind == 'stopped':
         return not outcome.reason
-    return outcome.kind in ('unchanged', 'remembered', 'pinned') and not outcome.ended
+    return outcome.kind in ('unchanged', 'remembered', 'pinned', 'held') and not outcome.ended

@@ -60,7 +60,9 @@ def commands(repository: Path, name: str, wanted: config.Unikernel) -> Iterator[
         *_deep(wanted, placed, longest),
         # Where it runs it stays; a host on which it ended thrice is left for ten minutes.
         'meta', 'resource-stickiness=100', 'migration-threshold=3', 'failure-timeout=600s',
+        *(('clone', 'interleave=true') if placed.clone else ()),
     )
+    resource += '-clone' if placed.clone else ''
     for other in placed.after:
         yield 'pcs', 'constraint', 'order', other, 'then', resource
     for other in placed.together:

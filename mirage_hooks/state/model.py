@@ -168,6 +168,16 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
     blob: str = ''
 
 
+class Held(msgspec.Struct, frozen=True):
+    """An image of `commit` that this host may not take yet, while others of its cluster do: why,
+    and since when (seconds since 1970)."""
+
+    blob: str
+    commit: str
+    reason: str
+    at: float
+
+
 class Floor(msgspec.Struct, frozen=True):
     """The commit of `branch` that was last deployed and trusted: what comes must contain it."""
 
@@ -190,7 +200,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 Kind = Literal[
     'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered',
-    'silent', 'unasked', 'ready',
+    'silent', 'unasked', 'ready', 'held',
 ]
 
 

@@ -40,6 +40,13 @@ class Notes:
         if placed != self.placed():
             files.write(self.root / 'placed', 'pacemaker' if placed else None)
 
+    def held(self) -> model.Held | None:
+        return files.read(self.root / 'held.json', model.Held)
+
+    def set_held(self, held: model.Held | None) -> None:
+        if held is not None or (self.root / 'held.json').exists():
+            files.write(self.root / 'held.json', held)
+
     def failure(self) -> model.Failure | None:
         return files.read(self.root / 'failure.json', model.Failure)
 

@@ -130,6 +130,8 @@ def _placed(releases: Releases, row: Row) -> Row:
     not."""
     ready = releases.ready()
     placed: Row = {'placed': 'pacemaker'}
+    if held := releases.held():
+        placed['held'] = {'commit': held.commit, 'reason': held.reason, 'at': held.at}
     if ready is None:
         return placed
     placed |= {'ready': {
