@@ -324,6 +324,10 @@ class Cluster:
             host.clone()
             done = host.mirage('deploy')
             assert done.returncode == 0, done.stdout + done.stderr
+        self.gather()
+
+    def gather(self) -> None:
+        """Start the cluster on all hosts, with fencing."""
         for host in self.hosts:
             host.join()
         self.whole()

@@ -41,7 +41,8 @@ def well(three: Cluster) -> None:
     three.release()
     until(lambda: all(three.page(host.address) for host in three.hosts), pause=0.2)
     for host in three.hosts:
-        host.mirage('deploy')
+        host.mirage('pull')
+        host.mirage('deploy')  # at once
     assert pages(three) == [three.version] * 3
 
 
