@@ -12,6 +12,7 @@ from msgspec import Meta
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health
 from .network import Block, Direct, Network, Socket, Static
+from .placement import Placement
 from .rollout import Rollout
 from .watch import Watch
 
@@ -25,6 +26,22 @@ Switch = Annotated[
     ),
 ]
 
+Cpu = Annotated[
+    Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
+    Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
+]
+Watched = Annotated[
+    bool | Watch,
+    Meta(description='whether it is asked for as long as it runs (its health questions over the '
+         'network, or else its port), and how; a mapping says more',
+         examples=[{'every': '60s', 'heal': 'restart'}]),
+]
+Placed = Annotated[
+    Literal['pacemaker'] | Placement | None,
+    Meta(description='pacemaker: a cluster decides on which of several hosts it runs; a new image '
+         'is made ready on all of them, and takes over where it runs; a mapping says more',
+         examples=['pacemaker']),
+]
 Order = Annotated[
     Rollout | None,
     Meta(
@@ -81,10 +98,7 @@ class Unikernel(Mapping, frozen=True):
              "outside the repository and not readable by everybody",
              examples=[{'tls-key': '/etc/mirage-hooks/tls.key'}]),
     ] = msgspec.field(default_factory=dict)
-    cpu: Annotated[
-        Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
-        Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
-    ] = None
+    cpu: Cpu = None
     mirage: Annotated[
         Version,
         Meta(description='the MirageOS version that built the image: decides the network flags'),
@@ -94,12 +108,7 @@ class Unikernel(Mapping, frozen=True):
         Meta(description='how to tell that it serves, one question or a list of them; a trial is '
              'asked what it can answer itself, the rest is asked after the switch'),
     ] = ()
-    watch: Annotated[
-        bool | Watch,
-        Meta(description='whether it is asked for as long as it runs (its health questions over '
-             'the network, or else its port), and how; a mapping says more',
-             examples=[{'every': '60s', 'heal': 'restart'}]),
-    ] = True
+    watch: Watched = True
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')
     ] = '1s'
@@ -111,12 +120,16 @@ class Unikernel(Mapping, frozen=True):
     keep: Annotated[
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
+    placement: Placed = None
     rollout: Order = None
 
     def wrong(self) -> Iterator[Wrong]:
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
+        elif self.rollout is not None and not (self.placed and self.placed.clone):
+            yield Wrong(('rollout', 'placement'), 'has rollout, which is for what runs on several '
+                        'hosts at once: give it placement: {clone: true}')
         elif self.switch == 'overlap' and not (self.alone or self.leased or self.shares):
             yield Wrong(('switch', 'network', 'networks'), 'has switch: overlap, which wants one '
                         'network with bridge and no interface, by DHCP or static with ipv4 or '
@@ -138,6 +151,10 @@ class Unikernel(Mapping, frozen=True):
         if isinstance(self.watch, Watch):
             return self.watch
         return Watch() if self.watch else None
+
+    @property
+    def placed(self) -> Placement | None:  # None: this host alone decides
+        return Placement() if self.placement == 'pacemaker' else self.placement
 
     @property
     def overlapped(self) -> Static | None:
@@ -182,5 +199,5 @@ class Unikernel(Mapping, frozen=True):
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
-            watch=True, rollout=None)
+            watch=True, placement=None, rollout=None)
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]

@@ -18,10 +18,22 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, changeover, decided, ended, fastpath, others, refusal, trial
+from . import (
+    again,
+    changeover,
+    decided,
+    ended,
+    fastpath,
+    others,
+    ready,
+    refusal,
+    standing,
+    trial,
+    turn,
+)
 from .candidate import Candidates
 from .context import Context, Intent
-from .live import Live
+from .live import Live, elsewhere
 from .refusal import Refusals
 
 
@@ -55,6 +67,7 @@ def converged(context: Context) -> list[model.Outcome]:
     context.leave()
     fastpath.leave(context, outcomes)
     others.told(context, settings, outcomes)
+    standing.tell(context.state, settings)
     return outcomes
 
 
@@ -112,6 +125,7 @@ class Deployment:
     def _serve(self) -> model.Outcome:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
         decided.write_down(self.context.intent, self.name, self.releases)
+        ready.follow(self.releases, self.wanted)
         if (stopped := self.live.stopped(self.name, self.releases)) is not None:
             return decided.left_alone(stopped, self.context, self.settings)
         if self.name in self.context.intent.restarted and (restarted := again.started(
@@ -126,12 +140,18 @@ class Deployment:
             return pinned
         if (unchanged := self._unchanged(found)) is not None:
             return self._accepted(tip, unchanged)
+        refusal.not_again(self.releases, self.candidates.fingerprint(self.name, self.wanted), found)
+        if (held := turn.waits(self.context, self.releases, self.wanted, found)) is not None:
+            return self._accepted(tip, held)
         new = self._staged(found)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
-        serving = self._serving()
+        if elsewhere(self.releases):
+            with self._explained(new):
+                return self._accepted(
+                    tip, ready.made(self.candidates, self.releases, new, self.wanted))
         with self._explained(new):
-            serving = self._predecessor(serving, new)
+            serving = self._predecessor(new)
             (tried := functools.partial(self._tried, serving, new))()
             gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)
         return self._accepted(tip, self._deployed(new, gap))
@@ -158,17 +178,18 @@ class Deployment:
 
     def _unchanged(self, found: tree.Found) -> model.Outcome | None:
         """The outcome when the live release is the one that should run; None when it is not."""
-        current = self._kept()
+        current = self.live.kept(self.releases)
         if current is None or not self.candidates.same(current, self.name, self.wanted, found):
             return None
+        back = turn.returned(self.context, self.releases, self.wanted, current)
+        if back is not None:
+            return back
         outcome = self.live.running(self.name, self.releases, current, self.wanted)
         self.releases.set_failure(None)
         return outcome
 
     def _staged(self, found: tree.Found) -> model.Release:
         """The new release: unpacked, identified and planned, with nothing started."""
-        fingerprint = self.candidates.fingerprint(self.name, self.wanted)
-        refusal.not_again(self.releases, fingerprint, found)
         if found.notice:
             self.context.report.step(self.name, found.notice)
         self.releases.forget_console()
@@ -178,7 +199,7 @@ class Deployment:
     def _same_bytes(self, new: model.Release) -> model.Outcome | None:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
-        old = self._kept()
+        old = self.live.kept(self.releases)
         if old is None or not alike(old, new):
             return None
         self.releases.discard(new.number)
@@ -187,16 +208,11 @@ class Deployment:
         self.releases.set_failure(None)
         return self.live.running(self.name, self.releases, kept, self.wanted)
 
-    def _serving(self) -> model.Release | None:
-        old = self.releases.current()
-        return old if old is not None and launcher.alive(self.releases, old) else None
-
-    def _predecessor(
-        self, serving: model.Release | None, new: model.Release
-    ) -> model.Release | None:
+    def _predecessor(self, new: model.Release) -> model.Release | None:
         """The release that `new` takes over from. Where none serves, somebody else may have its
         name or address: that is refused."""
-        if serving is None:
+        serving = self.releases.current()
+        if serving is None or not launcher.alive(self.releases, serving):
             conflicts.require_none(self.context.state, self.name, self.wanted, new)
             return None
         return overlap.located(self.releases, serving, new)
@@ -229,9 +245,3 @@ class Deployment:
         if self.settings.trust is not None:
             self.releases.set_floor(tip)
         return outcome
-
-    def _kept(self) -> model.Release | None:
-        """The live release, with an image that it can be started from again."""
-        current = self.releases.current()
-        there = current is not None and (self.releases.folder(current.number) / 'image').exists()
-        return current if there else None

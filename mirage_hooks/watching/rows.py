@@ -93,6 +93,8 @@ def _row(state: store.Store, name: str, seen: conflicts.Seen) -> Row:
     row: Row = {'name': name, 'state': 'stopped' if stopped else 'none'}
     if release is not None:
         row |= _live(releases, release)
+    if releases.placed():
+        row |= _placed(releases, row)
     row |= _next_to(releases)
     others = conflicts.of(state, name, None, release, seen) if release is not None else []
     row |= {'conflicts': [one.text for one in others]} if others else {}
@@ -121,6 +123,22 @@ def _live(releases: Releases, release: model.Release) -> Row:
     row |= {'crashed': crashed, 'hint': hint} if crashed else {}
     restarted = crashes.restarts(releases, release)
     return row | ({'restarted': restarted} if restarted else {})
+
+
+def _placed(releases: Releases, row: Row) -> Row:
+    """Where Pacemaker decides: what it may start here, and that nothing is wrong while it does
+    not."""
+    ready = releases.ready()
+    placed: Row = {'placed': 'pacemaker'}
+    if held := releases.held():
+        placed['held'] = {'commit': held.commit, 'reason': held.reason, 'at': held.at}
+    if ready is None:
+        return placed
+    placed |= {'ready': {
+        'release': ready.number, 'commit': ready.commit, 'digest': ready.digest,
+        'description': ready.description, 'created': ready.created,
+    }}
+    return placed | ({'state': 'ready'} if row['state'] == 'none' else {})
 
 
 def _since(releases: Releases, release: model.Release, run: model.Run | None) -> float:

@@ -31,7 +31,10 @@ class Watched(msgspec.Struct, frozen=True):
 
     def release(self) -> model.Release | None:
         """The one that is to be asked now; None where none is to serve."""
-        return None if self.releases.stopped() else self.releases.current()
+        current = None if self.releases.stopped() else self.releases.current()
+        if current is not None and self.releases.placed() and self.down(current):
+            return None  # Pacemaker has not told yet that it is to run no longer
+        return current
 
     def down(self, release: model.Release) -> bool:
         """Whether the process of `release` is known to have ended; what Xen or systemd runs, they

@@ -32,7 +32,7 @@ WRONG = [case(block) for block in TABLE]
 ONLY_THE_PARSER_KNOWS = ('stands twice', 'length of its prefix', 'takes an address, such',
                          'regular', 'cannot be asked', 'has the tag', 'switch: overlap',
                          'a key is', 'a second or more', 'nothing can answer',
-                         'nobody but the canary')
+                         'nobody but the canary', 'several hosts at once')
 """What a JSON schema cannot say: addresses, regular expressions, what YAML drops."""
 
 
