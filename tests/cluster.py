@@ -362,7 +362,7 @@ class Cluster:
 
     def settled(self) -> None:
         """Wait until Pacemaker has nothing to do."""
-        self.asked().act('crm_resource', '--wait', '--timeout=300s')
+        until(lambda: not self.asked().run('crm_resource', '--wait').returncode)
 
     def whole(self, hosts: int = len(NAMES)) -> None:
         """Wait until so many hosts are in it."""
