@@ -103,7 +103,11 @@ def do_restart(given: argparse.Namespace) -> int:
 
 def _one(given: argparse.Namespace, what: str, **decided: Any) -> int:
     """A converge in which a person decided something of one unikernel."""
+    from ..deploying import placed
+    from ..git.repository import Repository
+
     _require_there(given)
+    placed.require_ours(Repository(Path(given.repository)), given.name, what)
     trigger = f'{what} by {caller.person()}'
     return running.converge(Path(given.repository), trigger, only=given.name, **decided)
 
@@ -119,11 +123,12 @@ def do_rollback(given: argparse.Namespace) -> int:
     from ..git import discovery
 
     place = discovery.ahead(Path(given.repository))
-    from ..deploying import notify, rollback, told
+    from ..deploying import notify, placed, rollback, told
     from ..git.repository import Repository
     from ..messages.report import Reporter
 
     _require_there(given)
+    placed.require_ours(Repository(Path(given.repository), place), given.name, 'rollback')
     repository, report = Repository(Path(given.repository), place), Reporter()
     trigger = f'rollback by {caller.person()}'
     outcome = rollback.rollback(repository, given.name, given.release, trigger, report)
@@ -177,23 +182,6 @@ def do_drain(given: argparse.Namespace) -> int:
     from ..git.repository import Repository
 
     drainer.wait(Repository(Path(given.repository)))
-    return 0
-
-
-def do_install(given: argparse.Namespace) -> int:
-    from ..installing import draft, install, uninstall
-    from ..messages import errors
-    from ..messages.report import Reporter, plain
-
-    report, path = Reporter(), Path(given.path)
-    if (given.stop or given.purge) and not given.uninstall:
-        raise errors.Usage('--stop and --purge go with --uninstall')
-    if given.uninstall:
-        said = uninstall.uninstall(path, given.stop, given.purge)
-    else:
-        said = (draft.write if given.adopt else install.install)(path, given.config, given.cron)
-    for line in said:
-        report.line(plain(line))
     return 0
 
 

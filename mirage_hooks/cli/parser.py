@@ -12,13 +12,13 @@ from typing import Any
 from .. import __version__
 from ..messages import nearest, terminal
 from ..site import commands as site
-from . import acme, arguments, asking, bisecting, configuring, written
+from . import acme, arguments, asking, bisecting, configuring, placing, setting_up, written
 from . import commands as acts
 
 Command = Callable[..., Any]
 """Adds a command: its name, what it does, its help, whether it has `--json`; gives its parser."""
 
-INTERNAL = ('keep', 'drain', 'heal', 'hook')
+INTERNAL = ('keep', 'drain', 'heal', 'hook', 'ocf')
 """What programs call: without a help of their own, so that --help does not list them."""
 
 CODES = (
@@ -139,7 +139,14 @@ def _asking(command: Command) -> None:
                   json=True)
     arguments.name(one, nargs='?')
     one.add_argument('--all', action='store_true', help='of every repository of this user')
+    one.add_argument('--cluster', action='store_true',
+                     help='what Pacemaker places, on every host of its cluster')
     one.add_argument('--watch', action='store_true', help='draw it anew every two seconds')
+    one = command('probe', asking.do_probe, 'whether one answers now: exit code 0 or 1, for '
+                  'keepalived and balancers')
+    arguments.name(one)
+    one.add_argument('--within', type=site.duration, default=1.0, metavar='TIME',
+                     help='for all its questions together (1s)')
     one = command('history', asking.do_history, 'what happened', json=True)
     arguments.name(one, nargs='?')
     one.add_argument('-n', '--lines', type=arguments.count, default=20, help='how many events (20)')
@@ -192,6 +199,9 @@ def _called_by_programs(command: Command) -> None:
     one.add_argument('--reason', default='', help='what it did not answer')
     one.add_argument('--hint', default='', help='what a person may do about it')
     one.add_argument('--quiet', action='store_true', help='without `notify:`')
+    one = command('ocf', placing.do_ocf, 'what the resource agent does for Pacemaker, whose '
+                  'parameters come by the environment')
+    one.add_argument('action', help='start, stop, monitor, validate-all, reload-agent')
     one = command('hook', acts.do_hook, 'what a git hook does, for those that pre-commit runs')
     one.add_argument('name', choices=('post-merge', 'post-rewrite'))
 
@@ -199,7 +209,7 @@ def _called_by_programs(command: Command) -> None:
 def _setting_up(command: Command) -> None:
     one = command('inspect', asking.do_inspect, 'what an image is, from its bytes', json=True)
     one.add_argument('image', metavar='IMAGE')
-    one = command('install', acts.do_install,
+    one = command('install', setting_up.do_install,
                   'put hooks into a repository, with a mirage.yml and cron lines for it')
     one.add_argument('path', metavar='REPOSITORY')
     one.add_argument('--config', type=Path, metavar='FILE', help="the host's mirage.yml")
@@ -212,6 +222,10 @@ def _setting_up(command: Command) -> None:
     one.add_argument('--adopt', action='store_true',
                      help="only write the mirage.yml that does what the repository's old scripts "
                      'did; run again without it to go live')
+    one.add_argument('--pacemaker', action='store_true',
+                     help="only put the resource agent in place, and print the pcs commands for "
+                     'what mirage.yml has Pacemaker place')
+    one.add_argument('--apply', action='store_true', help='with --pacemaker: run them')
     one.add_argument('--uninstall', action='store_true', help='put all back as it was')
     one.add_argument('--stop', action='store_true', help='with --uninstall: end what runs')
     one.add_argument('--purge', action='store_true', help='with --uninstall: remove the state')

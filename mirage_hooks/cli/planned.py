@@ -13,6 +13,7 @@ NOTHING = {
     'nothing': 'release {} runs, nothing to do',
     'start again': 'release {} does not run: it would be started again',
     'remove': 'release {} would be ended: mirage.yml no longer names it',
+    'stay ready': 'release {} is ready here, nothing to do',
     'stay stopped': 'stopped, nothing to do until `mirage-hooks start {name}`',
 }
 
@@ -38,6 +39,9 @@ def _lines(name: str, one: Foreseen) -> Iterator[str]:
     if one.plan is not None and one.would == 'start':
         yield f'{name}: a first release {what} would be started:'
         yield from (f'  {text}' for text in _of_plan(one.plan))
+        return
+    if one.would == 'make ready':
+        yield f'{name}: a release {what} would be made ready: Pacemaker decides where it runs'
         return
     yield f'{name}: release {one.running} would be replaced by a new one {what}:'
     for change in one.changes:

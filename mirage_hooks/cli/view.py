@@ -129,7 +129,11 @@ def _troubles(row: Row) -> list[str]:
     for side in row.get('draining', ()):
         left = max(0, side['until'] - time.time())
         said.append(f'  release {side["release"]} keeps its connections, {left:.0f} s at most')
-    if 'newer' in row:
+    if 'held' in row:
+        held = row['held']
+        said.append(f'  waits for its turn for {age(held["at"])}, the image of commit '
+                    f'{held["commit"][:12]}: {plain(held["reason"])}')
+    elif 'newer' in row:
         how = f'start {row["name"]}' if row['state'] == 'stopped' else 'deploy'
         said.append(f'  newer: the image of commit {row["newer"][:12]} waits: mirage-hooks {how}')
     if 'refused' in row:
@@ -146,6 +150,10 @@ def _restarted(found: dict[str, Any]) -> str:
 
 
 def _state(row: Row) -> str:
+    if row['state'] == 'ready':
+        ready = row['ready']
+        return (f'{green("ready")}: release {ready["release"]}, {plain(ready["description"])}, '
+                f'commit {ready["commit"][:12]}; Pacemaker runs it on another host, or nowhere')
     if 'release' not in row:
         never = 'never deployed' if row['state'] == 'none' else 'stopped by hand, never deployed'
         return yellow(never)

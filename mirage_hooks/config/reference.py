@@ -16,6 +16,8 @@ from . import (
     Health,
     Notify,
     Options,
+    Placement,
+    Rollout,
     Settings,
     Socket,
     Static,
@@ -65,6 +67,8 @@ def reference() -> str:
         ('Health', 'unikernels.NAME.health', Health),
         ('A question to a name server', 'unikernels.NAME.health.dns', Dns),
         ('Watch', 'unikernels.NAME.watch', Watch),
+        ('Placement', 'unikernels.NAME.placement', Placement),
+        ('Rollout', 'unikernels.NAME.rollout', Rollout),
         ('Trust', 'trust', Trust),
         ('Notify', 'notify', Notify),
     ):

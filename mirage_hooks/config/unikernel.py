@@ -14,6 +14,8 @@ from .certificate import Pair
 from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
 from .health import Health, unplaced
 from .network import Block, Direct, Network, Socket, Static
+from .placement import Placement
+from .rollout import Rollout
 from .watch import Watch
 
 Switch = Annotated[
@@ -34,12 +36,38 @@ APART = (
     'with ipv4 or ipv6, such as network: {mode: static, bridge: br0, ipv4: 192.0.2.10/24}; or '
     'mode: socket with a port'
 )
-
+ALONE = (
+    'has rollout, which is for what runs on several hosts at once: give it placement: {clone: true}'
+)
 Secrets = Annotated[
     dict[Key, File],
     Meta(description="arguments that nobody may see: --KEY= the text of a file on the host, "
          "outside the repository and not readable by everybody",
          examples=[{'token': '/etc/mirage-hooks/token'}]),
+]
+
+Cpu = Annotated[
+    Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
+    Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
+]
+Watched = Annotated[
+    bool | Watch,
+    Meta(description='whether it is asked for as long as it runs (its health questions over the '
+         'network, or else its port), and how; a mapping says more',
+         examples=[{'every': '60s', 'heal': 'restart'}]),
+]
+Placed = Annotated[
+    Literal['pacemaker'] | Placement | None,
+    Meta(description='pacemaker: a cluster decides on which of several hosts it runs; a new image '
+         'is made ready on all of them, and takes over where it runs; a mapping says more',
+         examples=['pacemaker']),
+]
+Order = Annotated[
+    Rollout | None,
+    Meta(
+        description='who of the hosts that run it takes a new image first, and when the others '
+        'follow; every host by itself when left out', examples=[{'canary': 1, 'after': '10m'}],
+    ),
 ]
 
 
@@ -87,10 +115,7 @@ class Unikernel(Mapping, frozen=True):
     secrets: Secrets = msgspec.field(default_factory=dict)
     certificate: Pair = None
     acme: Account = None
-    cpu: Annotated[
-        Annotated[int, Meta(ge=1, le=6400, examples=[100])] | None,
-        Meta(description='percent of one CPU that it may take (Xen, or a host with systemd)'),
-    ] = None
+    cpu: Cpu = None
     mirage: Annotated[
         Version,
         Meta(description='the MirageOS version that built the image: decides the network flags'),
@@ -100,12 +125,7 @@ class Unikernel(Mapping, frozen=True):
         Meta(description='how to tell that it serves, one question or a list of them; a trial is '
              'asked what it can answer itself, the rest is asked after the switch'),
     ] = ()
-    watch: Annotated[
-        bool | Watch,
-        Meta(description='whether it is asked for as long as it runs (its health questions over '
-             'the network, or else its port), and how; a mapping says more',
-             examples=[{'every': '60s', 'heal': 'restart'}]),
-    ] = True
+    watch: Watched = True
     confirm: Annotated[
         Duration, Meta(description='how long a new release is watched after the switch')
     ] = '1s'
@@ -117,11 +137,15 @@ class Unikernel(Mapping, frozen=True):
     keep: Annotated[
         int, Meta(ge=1, le=1000, description='how many old releases to keep for rollback')
     ] = 3
+    placement: Placed = None
+    rollout: Order = None
 
     def wrong(self) -> Iterator[Wrong]:
         if self.network is not None and self.networks:
             yield Wrong(('networks', 'network'), 'has network and networks: keep one of them, '
                         'networks where it has several')
+        elif self.rollout is not None and not (self.placed and self.placed.clone):
+            yield Wrong(('rollout', 'placement'), ALONE)
         elif self.switch == 'overlap' and self.writes:
             yield Wrong(('switch', 'blocks'), TWO_WRITERS)
         elif self.switch == 'overlap' and not (self.overlapped or self.leased or self.shares):
@@ -146,6 +170,10 @@ class Unikernel(Mapping, frozen=True):
         if isinstance(self.watch, Watch):
             return self.watch
         return Watch() if self.watch else None
+
+    @property
+    def placed(self) -> Placement | None:  # None: this host alone decides
+        return Placement() if self.placement == 'pacemaker' else self.placement
 
     @property
     def overlapped(self) -> Static | None:
@@ -191,6 +219,5 @@ class Unikernel(Mapping, frozen=True):
         """Changes when the unikernel would have to be started differently."""
         started = msgspec.structs.replace(
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
-            watch=True,
-        )
+            watch=True, placement=None, rollout=None)
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]

@@ -11,7 +11,8 @@ from ..git import tree
 from ..host import devices, facts
 from ..messages import errors
 from ..state import files, journal, model
-from ..state.releases import Releases, alike
+from ..state.pointers import alike
+from ..state.releases import Releases
 from ..switching import filling, fitting, preflight
 from .context import Context
 from .given import Given

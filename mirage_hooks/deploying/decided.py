@@ -11,7 +11,7 @@ from ..messages import errors
 from ..state import files, journal, model, store
 from ..state.releases import Releases
 from .context import Context, Intent
-from .live import Live
+from .live import Live, elsewhere
 
 
 def write_down(intent: Intent, name: str, releases: Releases) -> None:
@@ -58,8 +58,8 @@ def pinned(
     if kept is None:
         releases.set_pin(None)
         return None
-    if current is not None and current.number == kept.number:
-        return live.running(name, releases, current, wanted, 'pinned')
+    if elsewhere(releases) or (current is not None and current.number == kept.number):
+        return live.running(name, releases, kept, wanted, 'pinned')
     try:  # the rollback was interrupted
         return live.returned(name, releases, wanted, kept)
     except errors.Refused:

@@ -16,12 +16,25 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
-from ..state.releases import Releases, alike
+from ..state.pointers import alike
 from ..switching import conflicts, crashes, launcher, overlap
-from . import again, changeover, decided, ended, fastpath, others, refusal, renewal, trial
+from . import (
+    again,
+    changeover,
+    decided,
+    ended,
+    fastpath,
+    others,
+    ready,
+    refusal,
+    renewal,
+    standing,
+    trial,
+    turn,
+)
 from .candidate import Candidates
 from .context import Context, Intent
-from .live import Live
+from .live import Live, elsewhere
 from .refusal import Refusals
 
 
@@ -55,6 +68,7 @@ def converged(context: Context) -> list[model.Outcome]:
     context.leave()
     fastpath.leave(context, outcomes)
     others.told(context, settings, outcomes)
+    standing.tell(context.state, settings)
     return outcomes
 
 
@@ -112,6 +126,7 @@ class Deployment:
     def _serve(self) -> model.Outcome:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
         decided.write_down(self.context.intent, self.name, self.releases)
+        ready.follow(self.releases, self.wanted)
         if (stopped := self.live.stopped(self.name, self.releases)) is not None:
             return decided.left_alone(stopped, self.context, self.settings)
         if self.name in self.context.intent.restarted and (restarted := again.started(
@@ -120,20 +135,21 @@ class Deployment:
             return decided.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
-        old = renewal.due(self.candidates, self.releases, _kept(self.releases), self.wanted, found)
-        if old is None:
-            if (pinned := decided.pinned(
-                self.live, self.name, self.releases, self.wanted, found
-            )) is not None:
-                return pinned
-            if (unchanged := self._unchanged(found)) is not None:
-                return self._accepted(tip, unchanged)
+        old = renewal.due(
+            self.candidates, self.releases, self.live.kept(self.releases), self.wanted, found)
+        if old is None and (settled := self._settled(tip, found)) is not None:
+            return settled
+        if old is not None:
+            self._require_news(found)
         new = self._staged(found, old)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
-        serving = _serving(self.releases)
+        if elsewhere(self.releases):
+            with self._explained(new):
+                return self._accepted(
+                    tip, ready.made(self.candidates, self.releases, new, self.wanted))
         with self._explained(new):
-            serving = self._predecessor(serving, new)
+            serving = self._predecessor(new)
             (tried := functools.partial(self._tried, serving, new))()
             gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)
         return self._accepted(tip, self._deployed(new, gap, old))
@@ -158,11 +174,31 @@ class Deployment:
         self.key = found.blob
         return found
 
+    def _settled(self, tip: model.Floor, found: tree.Found) -> model.Outcome | None:
+        """The outcome where no new release is due: it is pinned, runs already, or waits for its
+        turn; None where one is. Raises Refused where it was refused before."""
+        if (pinned := decided.pinned(
+            self.live, self.name, self.releases, self.wanted, found
+        )) is not None:
+            return pinned
+        if (unchanged := self._unchanged(found)) is not None:
+            return self._accepted(tip, unchanged)
+        self._require_news(found)
+        held = turn.waits(self.context, self.releases, self.wanted, found)
+        return None if held is None else self._accepted(tip, held)
+
+    def _require_news(self, found: tree.Found) -> None:
+        known_by = self.candidates.known_by(self.name, self.wanted)
+        refusal.not_again(self.releases, known_by, found)
+
     def _unchanged(self, found: tree.Found) -> model.Outcome | None:
         """The outcome when the live release is the one that should run; None when it is not."""
-        current = _kept(self.releases)
+        current = self.live.kept(self.releases)
         if current is None or not self.candidates.same(current, self.name, self.wanted, found):
             return None
+        back = turn.returned(self.context, self.releases, self.wanted, current)
+        if back is not None:
+            return back
         outcome = self.live.running(self.name, self.releases, current, self.wanted)
         self.releases.set_failure(None)
         return outcome
@@ -170,8 +206,6 @@ class Deployment:
     def _staged(self, found: tree.Found, old: model.Release | None) -> model.Release:
         """The new release: unpacked, identified and planned, with nothing started; the same image
         again as `old` where only its certificate was renewed."""
-        known_by = self.candidates.known_by(self.name, self.wanted)
-        refusal.not_again(self.releases, known_by, found)
         if found.notice:
             self.context.report.step(self.name, found.notice)
         self.releases.forget_console()
@@ -183,7 +217,7 @@ class Deployment:
     def _same_bytes(self, new: model.Release) -> model.Outcome | None:
         """The outcome when `new` is packed anew or under another name, but the same image: what
         runs goes on running. None when it is another one."""
-        old = _kept(self.releases)
+        old = self.live.kept(self.releases)
         if old is None or not alike(old, new) or self.candidates.renewed(old):
             return None
         self.releases.discard(new.number)
@@ -192,12 +226,11 @@ class Deployment:
         self.releases.set_failure(None)
         return self.live.running(self.name, self.releases, kept, self.wanted)
 
-    def _predecessor(
-        self, serving: model.Release | None, new: model.Release
-    ) -> model.Release | None:
+    def _predecessor(self, new: model.Release) -> model.Release | None:
         """The release that `new` takes over from. Where none serves, somebody else may have its
         name or address: that is refused."""
-        if serving is None:
+        serving = self.releases.current()
+        if serving is None or not launcher.alive(self.releases, serving):
             conflicts.require_none(self.context.state, self.name, self.wanted, new)
             return None
         return overlap.located(self.releases, serving, new)
@@ -233,15 +266,3 @@ class Deployment:
         if self.settings.trust is not None:
             self.releases.set_floor(tip)
         return outcome
-
-
-def _kept(releases: Releases) -> model.Release | None:
-    """The live release, with an image that it can be started from again."""
-    current = releases.current()
-    there = current is not None and (releases.folder(current.number) / 'image').exists()
-    return current if there else None
-
-
-def _serving(releases: Releases) -> model.Release | None:
-    old = releases.current()
-    return old if old is not None and launcher.alive(releases, old) else None

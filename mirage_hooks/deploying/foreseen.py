@@ -12,7 +12,8 @@ from ..git import shared
 from ..git.repository import Repository
 from ..messages.report import Reporter
 from ..state import expiry, model, secret, store
-from ..state.releases import Releases, alike
+from ..state.pointers import alike
+from ..state.releases import Releases
 from ..switching import launcher
 from . import changeover, renewal
 from .candidate import Candidates
@@ -31,7 +32,8 @@ class Foreseen(msgspec.Struct, frozen=True, omit_defaults=True):
     """What would become of one unikernel: `running` is what runs now, `plan` how the release that
     would be started is run."""
 
-    would: Literal['nothing', 'start', 'start again', 'switch', 'remove', 'stay stopped']
+    would: Literal['nothing', 'start', 'start again', 'switch', 'remove', 'stay stopped',
+                   'make ready', 'stay ready']
     running: int = 0
     description: str = ''
     commit: str = ''
@@ -62,7 +64,8 @@ def _foreseen(
     context: Context, candidates: Candidates, settings: config.Settings, name: str
 ) -> Foreseen:
     wanted, releases = settings.unikernels[name], context.state.of(name)
-    current = releases.current()
+    placed = wanted.placed is not None and not _runs(releases)
+    current = releases.ready() or releases.current() if placed else releases.current()
     if releases.stopped():
         return Foreseen('stay stopped')
     commit = context.commit(wanted, settings)
@@ -70,15 +73,15 @@ def _foreseen(
     found = shared.find(context.repository, releases, settings, name, commit)
     candidates.read(name, wanted)
     if current is not None and candidates.same(current, name, wanted, found):
-        return _kept(releases, current)
+        return _kept(releases, current, placed)
     limit = settings.unpacked_limit
     new = candidates.staged(releases, name, wanted, found, limit, dry=True)
     releases.discard(new.number)
     renewed = current is not None and candidates.renewed(current)
     if current is not None and alike(current, new) and not renewed:
-        return _kept(releases, current)
+        return _kept(releases, current, placed)
     changes: tuple[Change, ...] = ()
-    if current is not None:
+    if current is not None and not placed:
         differs = _changes(releases, current, new, candidates.requests[new.number])
         if renewed:
             after = candidates.certificates[name]
@@ -86,16 +89,22 @@ def _foreseen(
         changes = (*differs, _mode(context, releases, current, new, wanted))
     before = releases.failure_of(found.blob, candidates.known_by(name, wanted))
     return Foreseen(
-        'start' if current is None else 'switch', 0 if current is None else current.number,
+        'make ready' if placed else 'start' if current is None else 'switch',
+        0 if current is None else current.number,
         new.description, new.commit, changes, secret.masked(new.plan),
         before.reason if before is not None else '',
     )
 
 
-def _kept(releases: Releases, current: model.Release) -> Foreseen:
+def _runs(releases: Releases) -> bool:
+    current = releases.current()
+    return current is not None and launcher.alive(releases, current)
+
+
+def _kept(releases: Releases, current: model.Release, placed: bool) -> Foreseen:
     alive = launcher.alive(releases, current)
-    return Foreseen('nothing' if alive else 'start again', current.number,
-                    current.description, current.commit)
+    return Foreseen('nothing' if alive else 'stay ready' if placed else 'start again',
+                    current.number, current.description, current.commit)
 
 
 def _changes(

@@ -8,7 +8,8 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import model, store
-from ..state.releases import Releases, alike
+from ..state.pointers import alike
+from ..state.releases import Releases
 from ..switching import consoles, launcher
 from . import refusal, trial
 from .candidate import Candidates

@@ -9,13 +9,12 @@ from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
-from ..state import files, journal, model, store
+from ..state import files, model, store
 from ..state.releases import Releases
 from ..switching import asked, asking, certified, launcher
-from . import changeover, deploy, ended, told
+from . import changeover, deploy, ended, rollback, standing, told
 from .candidate import Candidates
 from .context import Context, Intent
-from .rollback import Rollback
 
 TRIGGER = 'watcher'
 ANSWER = 2.0  # seconds that it has to answer after all, before anything is done
@@ -47,15 +46,24 @@ def heal(repository: Repository, silence: Silence, report: Reporter) -> list[mod
         if not launcher.alive(releases, current):
             return []  # the keeper's
         context = Context(repository, state, intent, report)
-        if silence.act in EVENTS:
-            return [_told(context, silence, current)]
-        wanted = context.settings().unikernels.get(name)
-        if wanted is None or _answers(wanted, releases, current):
-            return []
-        context.note(name, 'silent', current, reason=silence.reason)
-        if silence.act == 'rollback':
-            return [_rolled_back(context, silence, releases, current)]
-        return _restarted(context, silence, releases, current, wanted)
+        settings = context.settings()
+        outcomes = _healed(context, silence, releases, current, settings.unikernels.get(name))
+        standing.tell(state, settings)
+        return outcomes
+
+
+def _healed(
+    context: Context, silence: Silence, releases: Releases, current: model.Release,
+    wanted: config.Unikernel | None,
+) -> list[model.Outcome]:
+    if silence.act in EVENTS:
+        return [_told(context, silence, current)]
+    if wanted is None or _answers(wanted, releases, current):
+        return []
+    context.note(silence.unikernel, 'silent', current, reason=silence.reason)
+    if silence.act == 'rollback':
+        return [_rolled_back(context, silence, releases, current)]
+    return _restarted(context, silence, releases, current, wanted)
 
 
 def _answers(wanted: config.Unikernel, releases: Releases, current: model.Release) -> bool:
@@ -74,18 +82,8 @@ def _told(context: Context, silence: Silence, current: model.Release) -> model.O
 def _rolled_back(
     context: Context, silence: Silence, releases: Releases, current: model.Release
 ) -> model.Outcome:
-    """Back to the release before; the image is remembered like any bad one."""
     name, reason = silence.unikernel, f'release {current.number} was silent: {silence.reason}'
-    outcome = Rollback(context).back(name, None)
-    if outcome.failed:
-        return outcome
-    hint = AGAIN.format(name)
-    releases.set_failure(model.Failure(
-        blob=current.blob, fingerprint=current.fingerprint, reason=reason, at=journal.now(),
-        hint=hint,
-    ))
-    context.note(name, 'refused', current, reason=reason)
-    return msgspec.structs.replace(outcome, reason=reason, hint=hint)
+    return rollback.turned_down(context, name, releases, current, reason, AGAIN.format(name))
 
 
 def _restarted(

@@ -43,9 +43,14 @@ def _wanted(state: store.Store) -> dict[str, Any]:
     return {'version': __version__, 'python': sys.executable, **found}
 
 
+TURN = 5.0  # seconds after which a host that waits for its turn looks again
+
+
 def _keep(releases: Releases, found: dict[str, Any]) -> None:
+    if releases.held() is not None:
+        found['due'] = proc.clock() + TURN
     release = releases.current()
-    if release is None or release.plan.unit or releases.stopped():
+    if release is None or release.plan.unit or releases.stopped() or releases.placed():
         return
     try:
         alive = launcher.alive(releases, release)

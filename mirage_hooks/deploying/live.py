@@ -20,9 +20,18 @@ def died(repository: Repository) -> bool:
 
 def _died(releases: Releases) -> bool:
     current = releases.current()
-    if current is None or releases.stopped():
+    if current is None or releases.stopped() or releases.placed():
         return False
     return not launcher.alive(releases, current)
+
+
+def elsewhere(releases: Releases) -> bool:
+    """Whether it is for Pacemaker to start it: that decides on which host it runs, and nothing runs
+    here."""
+    if not releases.placed():
+        return False
+    current = releases.current()
+    return current is None or not launcher.alive(releases, current)
 
 
 class Live:
@@ -46,7 +55,10 @@ class Live:
         self, name: str, releases: Releases, release: model.Release,
         wanted: config.Unikernel | None, kind: model.Kind = 'unchanged',
     ) -> model.Outcome:
-        """The outcome, of `kind` when `release` ran: else it is started again, which says why."""
+        """The outcome, of `kind` when `release` ran: else it is started again, which says why, or
+        stays ready for Pacemaker to start."""
+        if elsewhere(releases):
+            return model.Outcome(name, kind, ready=release)
         end = self.restarted(name, releases, release, wanted)
         if end is None:
             return model.Outcome(name, kind, release)
@@ -54,6 +66,15 @@ class Live:
         reason = f'release {release.number} was {was}: {end.reason}' if end.reason else ''
         hint = f'its console may say why: mirage-hooks logs {name}' if reason else ''
         return model.Outcome(name, 'restarted', release, reason, end.hint or hint)
+
+    def kept(self, releases: Releases) -> model.Release | None:
+        """The live release, or the one that is ready, with an image that it can be started from
+        again."""
+        found = releases.current()
+        if elsewhere(releases):
+            found = releases.ready() or found
+        there = found is not None and (releases.folder(found.number) / 'image').exists()
+        return found if there else None
 
     def restarted(
         self, name: str, releases: Releases, release: model.Release,
@@ -67,7 +88,7 @@ class Live:
                 self.context.report.step(name, f'put {interface} back on its bridge')
             return None
         self.context.restart.discard(name)
-        end = self._stop(releases, release) if alive else self._end(releases, release)
+        end = self.stop(releases, release) if alive else self._end(releases, release)
         conflicts.require_none(self.context.state, name, wanted, release)
         before = releases.crashes()
         if name in self.context.intent.anew or name in self.context.intent.stopped:
@@ -80,14 +101,14 @@ class Live:
             else f'release {release.number} is not running: starting it'
         )
         try:
-            self._start(name, releases, release, wanted)
+            self.start(name, releases, release, wanted)
         except errors.Unavailable:  # no crash: it must not wait once the cause is gone
             releases.set_crashes(before)
             raise
         self.context.note(name, 'restarted', release, reason=end.reason)
         return end
 
-    def _stop(self, releases: Releases, release: model.Release) -> ended.End:
+    def stop(self, releases: Releases, release: model.Release) -> ended.End:
         """End `release`, and at once what keeps its connections next to it."""
         others = releases.overlap()
         releases.set_overlap(None)
@@ -105,7 +126,7 @@ class Live:
         end = ended.how(releases, release, code)
         return end if code is not None or end.hint else ended.End(None, '')
 
-    def _start(
+    def start(
         self, name: str, releases: Releases, release: model.Release,
         wanted: config.Unikernel | None,
     ) -> None:
@@ -126,7 +147,7 @@ class Live:
             return None
         if current is None or not launcher.alive(releases, current):
             return model.Outcome(name, 'stopped')
-        self._stop(releases, current)
+        self.stop(releases, current)
         self.context.note(name, 'stopped', current)
         return model.Outcome(name, 'stopped', reason=f'release {current.number} was ended')
 
@@ -134,10 +155,17 @@ class Live:
         """End a unikernel that mirage.yml no longer names."""
         releases = self.context.state.of(name)
         current = releases.current()
+        if releases.placed() and not elsewhere(releases):
+            return model.Outcome(
+                name, 'refused', current, 'Pacemaker runs it, and mirage.yml no longer names it',
+                'have Pacemaker end it first, by the name that it has there, such as: '
+                f'pcs resource delete {name}')
+        releases.set_placed(False)
+        releases.set_ready(None)
         if current is None:
             return None
         try:
-            self._stop(releases, current)
+            self.stop(releases, current)
             releases.unpoint()
         except errors.Refused as refused:
             return model.Outcome(name, 'refused', current, refused.reason, refused.hint)

@@ -13,7 +13,7 @@ from ..state.releases import Releases
 from ..switching import consoles, crashes
 from .candidate import Candidates
 from .context import Context
-from .live import Live
+from .live import Live, elsewhere
 
 BACK_OFF = (60, 3600)  # seconds before the second try after an outside cause, and the longest wait
 
@@ -77,7 +77,7 @@ class Refusals:
         current = releases.current()
         kind: model.Kind = 'remembered' if isinstance(refused, Remembered) else 'refused'
         ended = ''
-        if releases.stopped():
+        if releases.stopped() or elsewhere(releases):
             current = None
         elif current is not None:
             try:
@@ -88,7 +88,8 @@ class Refusals:
                 return model.Outcome(
                     name, 'refused', None, reason, worse.hint, console, logs=logs)
         return model.Outcome(
-            name, kind, current, refused.reason, refused.hint, console, ended, logs)
+            name, kind, current, refused.reason, refused.hint, console, ended, logs,
+            ready=releases.ready())
 
     def _started_again(self, name: str, releases: Releases, current: model.Release) -> str:
         """Start `current` again where it had ended, which is news; '' where it runs."""

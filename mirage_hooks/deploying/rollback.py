@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
-from ..state import files, model, store
+from ..state import files, journal, model, store
 from ..state.releases import Releases
 from ..switching import consoles
 from .candidate import Candidates
@@ -23,6 +25,22 @@ def rollback(
     state = store.opened(repository.state)
     with state.lock(trigger, store.PATIENCE, report.waiting):
         return Rollback(Context(repository, state, Intent(trigger), report)).back(name, number)
+
+
+def turned_down(
+    context: Context, name: str, releases: Releases, current: model.Release, reason: str,
+    hint: str,
+) -> model.Outcome:
+    """Back to the release before `current`, whose image is remembered like any bad one."""
+    outcome = Rollback(context).back(name, None)
+    if outcome.failed:
+        return outcome
+    releases.set_failure(model.Failure(
+        blob=current.blob, fingerprint=current.fingerprint, reason=reason, at=journal.now(),
+        hint=hint,
+    ))
+    context.note(name, 'refused', current, reason=reason)
+    return msgspec.structs.replace(outcome, reason=reason, hint=hint)
 
 
 class Rollback:

@@ -21,7 +21,7 @@ def outcomes(report: Reporter, outcomes: Iterable[model.Outcome]) -> None:
         texts = lines(outcome)
         if outcome.failed:
             texts[0] = terminal.red(texts[0], report.stream)
-        elif outcome.running is not None:
+        elif outcome.running is not None or outcome.ready is not None:
             texts[-1] = terminal.green(texts[-1], report.stream)
         for text in texts:
             report.line(text)
@@ -40,7 +40,7 @@ def lines(outcome: model.Outcome) -> list[str]:
     elif outcome.reason:
         said.append(f'{name}: {plain(outcome.reason)}')
         said += [f'  hint: {plain(outcome.hint)}'] if outcome.hint else []
-    if outcome.waits:
+    if outcome.waits and outcome.kind != 'held':
         how = 'start' if outcome.kind == 'stopped' else 'deploy'
         said.append(f'{name}: the newer image of commit {outcome.waits[:12]} waits: '
                     f'mirage-hooks {how} {name}')
@@ -49,21 +49,27 @@ def lines(outcome: model.Outcome) -> list[str]:
 
 def _now(outcome: model.Outcome) -> str:
     release = outcome.running
+    if release is None and outcome.ready is not None:
+        which = 'now ready' if outcome.kind == 'ready' else 'ready'
+        return (f'release {_called(outcome.ready)} is {which} here: Pacemaker decides where it '
+                'runs')
     if release is None:
         return {
             'removed': 'stopped: it is no longer in mirage.yml',
             'stopped': 'stopped' if outcome.reason else 'stopped by hand: it stays so until '
             f'`mirage-hooks start {outcome.unikernel}`',
         }.get(outcome.kind, 'nothing runs')
-    what = (
-        f'release {release.number} ({plain(release.description)}, commit {release.commit[:12]})'
-    )
+    what = f'release {_called(release)}'
     return {
         'unchanged': f'{what} runs, nothing to do',
         'deployed': f'{what} now runs',
         'restarted': f'{what} runs again',
         'pinned': f'{what} runs, kept by a rollback until a newer image comes or `deploy`',
     }.get(outcome.kind, f'{what} goes on running')
+
+
+def _called(release: model.Release) -> str:
+    return f'{release.number} ({plain(release.description)}, commit {release.commit[:12]})'
 
 
 def fields(outcome: model.Outcome) -> dict[str, Any]:
@@ -75,10 +81,15 @@ def fields(outcome: model.Outcome) -> dict[str, Any]:
         'ended': plain(outcome.ended),
         'reason': plain(outcome.reason),
         'hint': plain(outcome.hint),
-        'running': None if running is None else {
-            'release': running.number, 'commit': running.commit, 'digest': running.digest,
-            'description': plain(running.description),
-        },
+        'running': _release(running),
+        **({'ready': _release(outcome.ready)} if outcome.ready is not None else {}),
+    }
+
+
+def _release(release: model.Release | None) -> dict[str, Any] | None:
+    return None if release is None else {
+        'release': release.number, 'commit': release.commit, 'digest': release.digest,
+        'description': plain(release.description),
     }
 
 
@@ -86,4 +97,4 @@ def silent(outcome: model.Outcome) -> bool:
     """Whether `outcome` is no news: cron and `notify` say nothing of it."""
     if outcome.kind == 'stopped':
         return not outcome.reason
-    return outcome.kind in ('unchanged', 'remembered', 'pinned') and not outcome.ended
+    return outcome.kind in ('unchanged', 'remembered', 'pinned', 'held') and not outcome.ended

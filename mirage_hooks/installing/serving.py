@@ -12,7 +12,7 @@ from ..host import network
 from ..messages import errors
 from ..messages.report import age
 from ..state import model, pipe, user
-from ..state.releases import as_wanted
+from ..state.releases import Releases, as_wanted
 from ..switching import asking, certified, crashes, launcher
 from ..switching import health as questions
 from . import ports
@@ -68,6 +68,8 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
     deploy = f'mirage-hooks deploy {name}'
     if releases.stopped():
         yield note(name, 'it is stopped by hand: no push starts it', f'mirage-hooks start {name}')
+    elif releases.placed() and not (release and launcher.alive(releases, release)):
+        yield _ready(releases, name)
     elif release is None:
         yield note(name, 'nothing of it was deployed yet', _first(place, name, wanted))
     elif launcher.alive(releases, release):
@@ -83,6 +85,15 @@ def findings(place: Place, name: str, wanted: config.Unikernel) -> Found:
         ended = f': it ended by itself, {why}' if why else ''
         start = f'see `mirage-hooks logs {name}`; start it again: mirage-hooks deploy {name}'
         yield problem(name, f'release {release.number} is down{ended}', hint or start)
+
+
+def _ready(releases: Releases, name: str) -> Finding:
+    """That Pacemaker may start it here, or may not."""
+    ready = releases.ready() or releases.current()
+    if ready is None:
+        return problem(name, 'no release is ready here: Pacemaker cannot start it on this host',
+                       f'mirage-hooks deploy {name} makes one ready, and says what is in the way')
+    return fine(name, f'release {ready.number} is ready; Pacemaker does not run it on this host')
 
 
 def _first(place: Place, name: str, wanted: config.Unikernel) -> str:

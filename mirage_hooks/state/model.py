@@ -199,6 +199,16 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
     blob: str = ''
 
 
+class Held(msgspec.Struct, frozen=True):
+    """An image of `commit` that this host may not take yet, while others of its cluster do: why,
+    and since when (seconds since 1970)."""
+
+    blob: str
+    commit: str
+    reason: str
+    at: float
+
+
 class Floor(msgspec.Struct, frozen=True):
     """The commit of `branch` that was last deployed and trusted: what comes must contain it."""
 
@@ -221,7 +231,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 Kind = Literal[
     'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered',
-    'silent', 'unasked',
+    'silent', 'unasked', 'ready', 'held',
 ]
 
 
@@ -229,7 +239,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a converge did to one unikernel, and what runs now. `ended` says that what goes on
     running had ended, `logs` which command shows the whole of `console`, `waits` the commit of a
     newer image that was left alone; `silent` and `unasked` are the watcher's: it does not answer,
-    or cannot be asked."""
+    or cannot be asked. `ready` is what Pacemaker may start here, where nothing runs."""
 
     unikernel: str
     kind: Kind
@@ -240,6 +250,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: str = ''
     logs: str = ''
     waits: str = ''
+    ready: Release | None = None
 
     @property
     def failed(self) -> bool:

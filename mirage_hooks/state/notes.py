@@ -32,6 +32,21 @@ class Notes:
         pin = self.pin()
         return pin is not None and pin.stopped
 
+    def placed(self) -> bool:
+        """Whether Pacemaker decides if it runs here: nobody else starts it."""
+        return (self.root / 'placed').exists()
+
+    def set_placed(self, placed: bool) -> None:
+        if placed != self.placed():
+            files.write(self.root / 'placed', 'pacemaker' if placed else None)
+
+    def held(self) -> model.Held | None:
+        return files.read(self.root / 'held.json', model.Held)
+
+    def set_held(self, held: model.Held | None) -> None:
+        if held is not None or (self.root / 'held.json').exists():
+            files.write(self.root / 'held.json', held)
+
     def failure(self) -> model.Failure | None:
         return files.read(self.root / 'failure.json', model.Failure)
 

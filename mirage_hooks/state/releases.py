@@ -1,4 +1,4 @@
-"""The releases of one unikernel, and the pointer to the live one."""
+"""The releases of one unikernel: begun, kept, discarded, gone back to."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..messages import errors
 from . import files, model
-from .notes import Notes
+from .pointers import Pointers, alike
 
 if TYPE_CHECKING:
     from .. import config
@@ -16,41 +15,12 @@ if TYPE_CHECKING:
 XEN_CONSOLE_KEPT = 1 << 20  # bytes of a refused image's console
 
 
-class Releases(Notes):
+class Releases(Pointers):
     """The releases of one unikernel below `root`, with the notes on it."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.failed_console = root / 'failed.log'
-
-    def folder(self, number: int) -> Path:
-        return self.root / 'releases' / str(number)
-
-    def current(self) -> model.Release | None:
-        """The release that should be live: one pointer, moved atomically."""
-        pointer = self.root / 'current'
-        try:
-            return self.release(int(pointer.readlink().name))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError):
-            raise errors.Refused(
-                f'{pointer} is damaged: it is no link to a release',
-                hint='move it away and run `mirage-hooks deploy`: it is made anew',
-            ) from None
-
-    def release(self, number: int) -> model.Release | None:
-        return files.read(self.folder(number) / 'release.json', model.Release)
-
-    def served(self) -> list[model.Release]:
-        """Every release that has served, oldest first."""
-        served = [n for n in self.numbers() if (self.folder(n) / 'served').exists()]
-        return [r for n in served if (r := self.release(n)) is not None]
-
-    def numbers(self) -> list[int]:
-        folder = self.root / 'releases'
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        return sorted(int(name) for name in names if name.isdigit())
 
     def last(self) -> int:
         """The number that was given last, 0 before the first."""
@@ -70,28 +40,15 @@ class Releases(Notes):
     def save(self, release: model.Release) -> None:
         files.write(self.folder(release.number) / 'release.json', release)
 
-    def point(self, number: int) -> None:
-        """Make `number` the live release, and remember which one it came after; another instance of
-        the same image after none of these, of which all but the last are gone one day."""
-        if not (self.folder(number) / 'served').exists():
-            files.write(self.folder(number) / 'served', _before(self, number))
-        with files.writing(self.root):
-            fresh = self.root / 'current.new'
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(Path('releases') / str(number))
-            fresh.replace(self.root / 'current')
-            files.sync(self.root)
-
-    def unpoint(self) -> None:
-        with files.writing(self.root):
-            (self.root / 'current').unlink(missing_ok=True)
+    def unfinished(self) -> list[int]:
+        """Those that never served and are not to: a kill left them."""
+        kept = {one.number for one in (self.current(), self.ready()) if one is not None}
+        return [number for number in self.numbers()
+                if number not in kept and not (self.folder(number) / 'served').exists()]
 
     def sweep(self) -> None:
-        current = self.current()
-        for number in self.numbers():
-            served = (self.folder(number) / 'served').exists()
-            if not served and (current is None or current.number != number):
-                self.discard(number)
+        for number in self.unfinished():
+            self.discard(number)
         with files.writing(self.root):
             for path in self.root.rglob('*.new'):
                 path.unlink()
@@ -125,7 +82,7 @@ class Releases(Notes):
     def previous(self) -> model.Release | None:
         """The release that a rollback goes to: the last one before the current that was another
         image or started otherwise."""
-        current = self.current()
+        current = self.current() or self.ready()
         found, seen = current, set[int]()
         while current is not None and found is not None and found.number not in seen:
             if not alike(found, current):
@@ -137,7 +94,7 @@ class Releases(Notes):
 
     def prune(self, keep: int) -> list[int]:
         """Discard all but the live release and the `keep` newest before it, of each image one."""
-        current = self.current()
+        current = self.current() or self.ready()
         if current is None:
             return []
         images = {(r.digest, r.fingerprint): r.number for r in self.served()
@@ -165,19 +122,6 @@ class Releases(Notes):
 
     def set_run(self, number: int, run: model.Run | None) -> None:
         files.write(self.folder(number) / files.RUN, run)
-
-
-def alike(one: model.Release, other: model.Release) -> bool:
-    """Whether both are the same image, started the same way."""
-    return (one.digest, one.fingerprint) == (other.digest, other.fingerprint)
-
-
-def _before(releases: Releases, number: int) -> int:
-    """The release that `number`, which is to take over, comes after; 0 for none."""
-    current, new = releases.current(), releases.release(number)
-    if current is None or new is None or not alike(current, new):
-        return current.number if current is not None else 0
-    return files.read(releases.folder(current.number) / 'served', int) or 0
 
 
 def as_wanted(wanted: config.Unikernel, release: model.Release) -> bool:

@@ -20,10 +20,8 @@ def left(state: store.Store, owner: str) -> list[str]:
 def _unfinished(state: store.Store) -> Iterator[str]:
     for name in state.names():
         releases = state.of(name)
-        current, served = releases.current(), {one.number for one in releases.served()}
-        for number in releases.numbers():
-            if number not in served and (current is None or current.number != number):
-                yield f'release {number} of {name}, which was being deployed'
+        for number in releases.unfinished():
+            yield f'release {number} of {name}, which was being deployed'
     for proof in state.proofs():
         yield f'the trial of {proof.root.name} for the gate'
 

@@ -29,7 +29,8 @@ REPOSITORY: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 UNIKERNEL: dict[str, tuple[str, tuple[str, ...]]] = {
     'serving': ('Whether its process or domain runs.', ()),
-    'stopped': ('Whether a person stopped it.', ()),
+    'stopped': ('Whether it is not to run here: a person stopped it, or Pacemaker does not run it '
+                'on this host.', ()),
     'healthy': ('Whether it answers; without a value where nobody knows what to ask.', ()),
     'silent': ('Whether the watcher found it silent, and it has not answered since.', ()),
     'probe_duration_seconds': ('How long the answer took; without a value where none came.', ()),
@@ -114,7 +115,7 @@ class _Gathered:
 
     def _unikernel(self, of: tuple[str, str], row: rows.Row) -> None:
         self._put('serving', of, row['state'] == 'running')
-        self._put('stopped', of, row['state'] == 'stopped')
+        self._put('stopped', of, row['state'] in ('stopped', 'ready'))
         health = row.get('health', {})
         if health or row['state'] != 'running':
             self._put('healthy', of, 'ms' in health)

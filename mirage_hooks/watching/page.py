@@ -178,6 +178,8 @@ def _how(row: rows.Row) -> tuple[Mark, str]:
     health = row.get('health', {})
     if row['state'] == 'stopped':
         return 'off', 'stopped by hand'
+    if row['state'] == 'ready':
+        return 'off', 'ready; Pacemaker does not run it here'
     if row['state'] == 'none':
         return 'bad', 'never deployed'
     if row['state'] == 'down':

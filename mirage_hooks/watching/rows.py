@@ -93,6 +93,8 @@ def _row(state: store.Store, name: str, seen: conflicts.Seen) -> Row:
     row: Row = {'name': name, 'state': 'stopped' if stopped else 'none'}
     if release is not None:
         row |= _live(releases, release)
+    if releases.placed():
+        row |= _placed(releases, row)
     row |= _next_to(releases)
     others = conflicts.of(state, name, None, release, seen) if release is not None else []
     row |= {'conflicts': [one.text for one in others]} if others else {}
@@ -123,6 +125,22 @@ def _live(releases: Releases, release: model.Release) -> Row:
     row |= {'crashed': crashed, 'hint': hint} if crashed else {}
     restarted = crashes.restarts(releases, release)
     return row | ({'restarted': restarted} if restarted else {})
+
+
+def _placed(releases: Releases, row: Row) -> Row:
+    """Where Pacemaker decides: what it may start here, and that nothing is wrong while it does
+    not."""
+    ready = releases.ready()
+    placed: Row = {'placed': 'pacemaker'}
+    if held := releases.held():
+        placed['held'] = {'commit': held.commit, 'reason': held.reason, 'at': held.at}
+    if ready is None:
+        return placed
+    placed |= {'ready': {
+        'release': ready.number, 'commit': ready.commit, 'digest': ready.digest,
+        'description': ready.description, 'created': ready.created,
+    }}
+    return placed | ({'state': 'ready'} if row['state'] == 'none' else {})
 
 
 def _since(releases: Releases, release: model.Release, run: model.Run | None) -> float:
@@ -179,13 +197,14 @@ def _reached(
 def _wait(
     rows: list[Row], repository: Repository, state: store.Store, settings: config.Settings
 ) -> None:
-    """Add to `rows` the commits whose images wait to be deployed."""
+    """Add to `rows` what their branches hold, and the commits whose images wait to be deployed."""
     for row in rows:
-        name = row['name']
-        if name in settings.unikernels and (
-            commit := newer.waits(repository, state.of(name), settings, name)
-        ):
-            row['newer'] = commit
+        if row['name'] not in settings.unikernels:
+            continue
+        tip = newer.tip(repository, state.of(row['name']), settings, row['name'])
+        if tip is not None:
+            row['tip'] = msgspec.structs.asdict(tip)
+            row |= {'newer': tip.commit} if tip.image == 'waits' and 'release' in row else {}
 
 
 def _uptime(minutes: list[int], pieces: int) -> dict[str, Any]:

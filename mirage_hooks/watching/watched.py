@@ -32,7 +32,10 @@ class Watched(msgspec.Struct, frozen=True):
 
     def release(self) -> model.Release | None:
         """The one that is to be asked now; None where none is to serve."""
-        return None if self.releases.stopped() else self.releases.current()
+        current = None if self.releases.stopped() else self.releases.current()
+        if current is not None and self.releases.placed() and self.down(current):
+            return None  # Pacemaker has not told yet that it is to run no longer
+        return current
 
     def asked(self, release: model.Release) -> config.Unikernel:
         """As it is wanted, with the certificate of `release`."""

@@ -33,8 +33,8 @@ ONLY_THE_PARSER_KNOWS = ('stands twice', 'length of its prefix', 'takes an addre
                          'regular', 'cannot be asked', 'has the tag', 'switch: overlap',
                          'a key is', 'a second or more', 'nothing can answer',
                          'has one file as chain and as key', 'both options by one name',
-                         'twice, once by', 'one of its certificate',
-                         'asks a name server')
+                         'twice, once by', 'one of its certificate', 'asks a name server',
+                         'nobody but the canary', 'several hosts at once')
 """What a JSON schema cannot say: addresses, regular expressions, what YAML drops."""
 
 

@@ -51,7 +51,7 @@ def test_it_says_whose_it_is_and_what_it_needs(metadata: Message) -> None:
 def test_every_module_and_template_of_the_package_is_in_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith('mirage_hooks/')}
-    here = {str(path.relative_to(ROOT)) for ending in ('py', 'html', 'jinja')
+    here = {str(path.relative_to(ROOT)) for ending in ('py', 'html', 'jinja', 'sh')
             for path in (ROOT / 'mirage_hooks').rglob(f'*.{ending}')}
     assert here - packed == set()
 

@@ -1,0 +1,300 @@
+"""Where Pacemaker decides on which host a unikernel runs: a new image is made ready, and nobody but
+Pacemaker starts it, ends it or starts it again. Here the tests are Pacemaker, on one host."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import wired
+from tests.deployment import Deployment, called, run, web
+from tests.patience import PATIENCE, until
+from tests.wired import Wired
+
+BAD = web('bad', before='sys.exit(1)')
+
+
+def ocf(host: Deployment, action: str, **environment: str) -> Any:
+    """What the agent does for Pacemaker."""
+    given = {'OCF_RESKEY_repository': str(host.host), 'OCF_RESKEY_name': 'www', **environment}
+    inside = host.inside() if isinstance(host, Wired) else ()
+    words = (f'{key}={value}' for key, value in given.items())
+    return run(*inside, 'env', *words, *host.command()[:4], 'ocf', action, cwd=Path('/'))
+
+
+@pytest.fixture
+def placed(deployment: Deployment) -> Deployment:
+    """Release 1 is ready, and runs nowhere."""
+    deployment.configure(placement='pacemaker')
+    deployment.publish(web('one'), 'a' * 40)
+    deployment.clone()
+    assert deployment.mirage('deploy').returncode == 0
+    return deployment
+
+
+def test_a_first_image_is_made_ready_and_not_started(deployment: Deployment) -> None:
+    deployment.configure(placement='pacemaker')
+    deployment.publish(web('one'), 'a' * 40)
+    deployment.clone()
+    said = deployment.mirage('deploy')
+    commit = deployment.state().of('www').ready()
+    assert commit is not None
+    release = called(1, web('one'), commit.commit)
+    assert said.stdout.splitlines()[-1] == (
+        f'www: {release} is now ready here: Pacemaker decides where it runs')
+    assert said.returncode == 0
+    assert deployment.page() == '' and deployment.processes() == []
+    assert deployment.events() == [('ready', 1)]
+    again = deployment.mirage('deploy')
+    assert again.stdout == f'www: {release} is ready here: Pacemaker decides where it runs\n'
+    assert deployment.events() == [('ready', 1)]
+
+
+def test_what_is_ready_serves_once_pacemaker_starts_it(placed: Deployment) -> None:
+    assert ocf(placed, 'monitor').returncode == 7
+    assert ocf(placed, 'start').returncode == 0
+    assert placed.page() == 'one'
+    assert ocf(placed, 'monitor').returncode == 0
+    assert ocf(placed, 'start').returncode == 0  # it is there
+    assert ocf(placed, 'stop').returncode == 0
+    assert placed.page() == '' and placed.processes() == []
+    assert ocf(placed, 'stop').returncode == 0
+    assert ocf(placed, 'monitor').returncode == 7
+    assert placed.events() == [('ready', 1), ('started', 1), ('stopped', 1)]
+    assert ocf(placed, 'start').returncode == 0
+    assert placed.page() == 'one'
+
+
+def test_a_push_switches_where_it_runs(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.publish(web('two'), 'b' * 40)
+    placed.pull()
+    assert placed.page() == 'two'
+    assert ocf(placed, 'monitor').returncode == 0
+    assert placed.events()[-1] == ('deployed', 2)
+
+
+def test_a_push_makes_the_next_start_one_of_the_new_image(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    ocf(placed, 'stop')
+    placed.publish(web('two'), 'b' * 40)
+    placed.pull()
+    placed.publish(web('three'), 'c' * 40)
+    placed.pull()
+    assert placed.page() == '' and placed.processes() == []
+    assert placed.state().of('www').numbers() == [1, 3]  # 2 was never live
+    ocf(placed, 'start')
+    assert placed.page() == 'three'
+
+
+def test_a_bad_image_is_refused_where_it_does_not_run(placed: Deployment) -> None:
+    placed.publish(BAD, 'b' * 40)
+    said = placed.mirage('pull')
+    assert 'www: REFUSED: it ended with exit code 1' in said.stdout
+    assert said.stdout.splitlines()[-1].startswith('www: release 1 (')
+    assert said.stdout.splitlines()[-1].endswith(
+        'is ready here: Pacemaker decides where it runs')
+    assert said.returncode == 1
+    ocf(placed, 'start')
+    assert placed.page() == 'one'
+
+
+def test_nobody_but_pacemaker_starts_again_what_ended(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.crash()
+    for command in (('deploy',), ('pull', '--quiet'), ('keep',)):
+        assert placed.mirage(*command).returncode == 0
+        assert placed.page() == '' and placed.processes() == []
+    assert placed.keepers() == []
+    assert ocf(placed, 'monitor').returncode == 7
+    assert ocf(placed, 'stop').returncode == 0
+    assert ocf(placed, 'start').returncode == 0
+    assert placed.page() == 'one'
+
+
+@pytest.mark.parametrize(('command', 'instead'), [
+    ('start', 'pcs resource enable www'), ('stop', 'pcs resource disable www'),
+    ('restart', 'pcs resource restart www'),
+    ('rollback', 'go back in the branch (git revert), which all hosts follow; or move it to a host '
+     'that has the earlier image: pcs resource move www'),
+])
+def test_what_is_pacemaker_s_is_left_to_it(placed: Deployment, command: str, instead: str) -> None:
+    ocf(placed, 'start')
+    said = placed.mirage(command, 'www')
+    assert said.stderr == (
+        f'mirage-hooks: www is placed by Pacemaker, which would undo a {command}\n'
+        f'  hint: {instead}\n')
+    assert said.returncode == 1
+    assert placed.page() == 'one'
+
+
+def test_status_says_what_is_ready(placed: Deployment) -> None:
+    said = placed.mirage('status')
+    ready = placed.state().of('www').ready()
+    assert ready is not None
+    assert said.stdout.splitlines()[0] == (
+        f'www: ready: release 1, unix, {len(web("one"))} bytes, commit {ready.commit[:12]}; '
+        'Pacemaker runs it on another host, or nowhere')
+    assert said.returncode == 0
+    assert 'left by a deployment' not in said.stdout
+
+
+def test_a_dry_run_says_what_would_be_made_ready(placed: Deployment) -> None:
+    assert placed.mirage('deploy', '--dry-run').stdout == (
+        'www: release 1 is ready here, nothing to do\n')
+    placed.publish(web('two'), 'b' * 40)
+    run('git', 'fetch', '-q', cwd=placed.host)
+    run('git', 'reset', '-q', '--hard', 'origin/master', cwd=placed.host)
+    said = placed.mirage('deploy', '--dry-run').stdout
+    assert said.endswith('would be made ready: Pacemaker decides where it runs\n')
+    assert placed.events() == [('ready', 1)]
+
+
+def test_what_mirage_yml_no_longer_names_runs_until_pacemaker_ends_it(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.configure('unikernels: {}')
+    said = placed.mirage('deploy')
+    assert 'www: REFUSED: Pacemaker runs it, and mirage.yml no longer names it\n' in said.stdout
+    assert 'such as: pcs resource delete www\n' in said.stdout
+    assert placed.page() == 'one'
+    assert ocf(placed, 'stop').returncode == 0
+    assert placed.mirage('deploy').returncode == 0
+    assert placed.page() == ''
+    assert placed.state().of('www').ready() is None
+
+
+def test_without_pacemaker_this_host_starts_it_again(placed: Deployment) -> None:
+    placed.configure()
+    assert placed.mirage('deploy').returncode == 0
+    assert placed.page() == 'one'
+    placed.crash()
+    assert placed.mirage('deploy').returncode == 0
+    assert placed.page() == 'one'
+
+
+def test_pacemaker_takes_over_what_runs(serving: Deployment) -> None:
+    serving.configure(placement='pacemaker')
+    assert serving.mirage('deploy').returncode == 0
+    assert ocf(serving, 'monitor').returncode == 0
+    assert ocf(serving, 'start').returncode == 0
+    assert [number for number, in {(folder.name,) for folder, _ in serving.processes()}] == ['1']
+    serving.crash()
+    serving.mirage('deploy')
+    assert serving.page() == ''
+
+
+def test_a_ready_image_that_does_not_start_gives_way_to_the_one_before(
+    placed: Deployment
+) -> None:
+    ocf(placed, 'start')
+    ocf(placed, 'stop')
+    placed.publish(web('two'), 'b' * 40)
+    placed.pull()
+    (placed.state().of('www').folder(2) / 'image').write_bytes(BAD)
+    said = ocf(placed, 'start')
+    assert said.returncode == 0, said.stderr
+    assert 'www: release 2 does not serve: it ended with exit code 1' in said.stderr
+    assert placed.page() == 'one'
+    assert placed.events()[-2:] == [('not started', 2), ('started', 1)]
+
+
+@pytest.fixture
+def bridged(tmp_path: Path) -> Iterator[Wired]:
+    """Release 1 is ready, with an address of its own on a bridge."""
+    made = Wired(tmp_path)
+    try:
+        made.configure(placement='pacemaker')
+        made.release()
+        made.clone()
+        assert made.mirage('deploy').returncode == 0
+        yield made
+    finally:
+        made.end()
+
+
+on_a_bridge = pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
+
+
+@on_a_bridge
+def test_it_is_proved_while_another_host_has_its_address(bridged: Wired) -> None:
+    wired.act('ip', '-n', bridged.outer, 'addr', 'add', f'{wired.ADDRESS}/24', 'dev', 'eth0')
+    bridged.release()
+    said = bridged.mirage('pull')
+    assert 'trying release 2 on a stage' in said.stdout and said.returncode == 0
+    assert bridged.events()[-1] == ('ready', 2)
+    refused = ocf(bridged, 'start')
+    assert refused.returncode == 1
+    assert f'is not ours, and answers for our address {wired.ADDRESS}' in refused.stderr
+    assert bridged.processes() == [] and bridged.links() == []
+    wired.act('ip', '-n', bridged.outer, 'addr', 'del', f'{wired.ADDRESS}/24', 'dev', 'eth0')
+    assert ocf(bridged, 'start').returncode == 0
+    assert bridged.page() == 'release-0002'
+
+
+@on_a_bridge
+def test_ended_while_another_release_is_drained_it_leaves_nothing(bridged: Wired) -> None:
+    ocf(bridged, 'start')
+    bridged.release()
+    bridged.mirage('pull')
+    assert bridged.tables() != []
+    assert ocf(bridged, 'stop').returncode == 0
+    assert (bridged.processes(), bridged.links(), bridged.tables()) == ([], [], [])
+    assert ocf(bridged, 'start').returncode == 0
+    assert bridged.page() == 'release-0002'
+
+
+@on_a_bridge
+def test_without_its_bridge_it_is_to_be_started_elsewhere(bridged: Wired) -> None:
+    ocf(bridged, 'start')
+    wired.act('ip', '-n', bridged.inner, 'link', 'del', 'br0')
+    assert ocf(bridged, 'monitor').returncode == 7
+    assert ocf(bridged, 'stop').returncode == 0
+    said = ocf(bridged, 'start')
+    assert said.returncode == 1
+    assert 'ocf-exit-reason:the bridge br0 does not exist' in said.stderr
+    assert bridged.processes() == [] and bridged.links() == []
+
+
+@on_a_bridge
+def test_a_silent_one_is_seen_at_depth_ten(bridged: Wired) -> None:
+    ocf(bridged, 'start')
+    assert ocf(bridged, 'monitor', OCF_CHECK_LEVEL='10').returncode == 0
+    wired.act('ip', '-n', bridged.inner, 'link', 'set', bridged.tap(1), 'down')
+    assert ocf(bridged, 'monitor').returncode == 0
+    said = ocf(bridged, 'monitor', OCF_CHECK_LEVEL='10')
+    assert said.returncode == 1
+    assert said.stderr.startswith(
+        f'ocf-exit-reason:release 1 of www is silent: http://{wired.ADDRESS}:8080/ ')
+
+
+@on_a_bridge
+def test_a_start_that_was_killed_leaves_nothing_after_a_stop(bridged: Wired) -> None:
+    bridged.configure(placement='pacemaker', confirm='1h')
+    bridged.mirage('deploy')
+    started = f'timeout -s KILL 1 {" ".join(bridged.command()[:4])} ocf start'
+    run(*bridged.inside(), 'env', f'OCF_RESKEY_repository={bridged.host}', 'OCF_RESKEY_name=www',
+        'sh', '-c', started, cwd=Path('/'))
+    until(lambda: not bridged.state().holder())
+    assert ocf(bridged, 'monitor').returncode == 7
+    assert ocf(bridged, 'stop').returncode == 0
+    assert (bridged.processes(), bridged.links()) == ([], [])
+
+
+def test_a_deployment_under_way_gives_way_to_pacemaker(placed: Deployment) -> None:
+    """Else a trial of an image that never answers would keep visitors waiting."""
+    placed.configure(placement='pacemaker', health={
+        'http': f'http://127.0.0.1:{placed.port}/', 'within': '10m'})
+    placed.publish(web('never', before='import time; time.sleep(1000)'), 'b' * 40)
+    with subprocess.Popen(placed.command('pull'), text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as pulling:
+        until(placed.processes)
+        assert ocf(placed, 'start').returncode == 0
+        assert placed.page() == 'one'
+        _, said = pulling.communicate(timeout=PATIENCE)
+    assert 'mirage-hooks: interrupted\n' in said
+    assert pulling.returncode == 130
+    until(lambda: 'keeper' in placed.state().holder())  # and begins anew, next to what serves

@@ -1,0 +1,291 @@
+"""Three hosts and a real cluster of them: what dies is served elsewhere, what is pushed reaches
+all, and what is bad serves nowhere, while a visitor on the wire asks all the time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import cluster
+from tests.cluster import NAMES, REPOSITORY, Cluster
+from tests.patience import until
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(cluster.missing()), reason=cluster.missing() or 'nothing'),
+]
+FAILOVERS = int(os.environ.get('MIRAGE_HOOKS_FAILOVERS', '2'))
+"""How many hosts die in turn; the figures in docs/several-hosts.md take 10."""
+BAD = b'#!/bin/sh\nexit 1\n'
+
+
+@pytest.fixture(scope='module')
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three hosts, and www on one of them, as `install --pacemaker --apply` had it."""
+    made = Cluster(tmp_path_factory.mktemp('cluster'))
+    try:
+        made.start()
+        said = made.hosts[0].mirage('install', '--pacemaker', '--apply', str(REPOSITORY))
+        assert said.returncode == 0, said.stderr
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(autouse=True)
+def well(three: Cluster) -> Iterator[None]:
+    """Before each test all three live, and the newest image serves on one, ready on the others."""
+    (three.shared / 'broken').unlink(missing_ok=True)
+    three.mend()
+    three.release()
+    three.asked().run('crm_resource', '--cleanup')
+    three.settled()
+    until(lambda: three.active() and three.page(), pause=0.2)
+    three.pull()
+    assert three.page() == f'release-{three.version:04}'
+    three.fenced.clear()
+    with Alone(three):
+        yield
+
+
+class Alone:
+    """Looks all the time on how many hosts www runs; more than one is wrong at any time."""
+
+    def __init__(self, three: Cluster) -> None:
+        self.three, self.over, self.seen = three, threading.Event(), list[list[str]]()
+        self.looking = threading.Thread(target=self._look)
+
+    def __enter__(self) -> None:
+        self.looking.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.looking.join()
+        assert self.seen == []
+
+    def _look(self) -> None:
+        while not self.over.wait(0.1):
+            on = self.three.on_the_wire()
+            if len(on) > 1:
+                self.seen.append(on)
+
+
+def elsewhere(three: Cluster, host: str) -> str:
+    """Another host than `host`."""
+    return next(name for name in NAMES if name != host)
+
+
+def answers(three: Cluster) -> None:
+    until(three.page)
+
+
+def test_a_dead_host_is_fenced_and_another_one_serves(
+    three: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    parts = []
+    for _ in range(FAILOVERS):
+        three.mend()
+        three.fenced.clear()
+        before = three.active()
+        visitor = three.asking()
+        died = time.monotonic()
+        three.host(before).die()
+        answers(three)
+        back = time.monotonic()
+        found = visitor.end()
+        assert three.active() != before
+        assert [name for name, _ in three.fenced] == [before]
+        assert found['failed'] <= 1, found  # the one that was being answered; others wait
+        parts.append((three.fenced[0][1] - died, back - three.fenced[0][1]))
+    for name, times in (('to fenced', [one[0] for one in parts]),
+                        ('to served', [one[1] for one in parts])):
+        record_property(name, f'{statistics.median(times):.2f} s, {max(times):.2f} at most')
+        print(name, sorted(round(one, 2) for one in times))
+
+
+def test_a_planned_move_loses_nothing(
+    three: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    before = three.active()
+    to = elsewhere(three, before)
+    visitor = three.asking()
+    three.asked().act('pcs', 'resource', 'move', 'www', to)
+    three.settled()
+    until(lambda: three.active() == to)
+    answers(three)
+    found = visitor.end()
+    assert found['failed'] == 0, found
+    assert three.fenced == []
+    record_property('longest answer, ms', found['longest_ms'])
+    print(found)
+
+
+def test_a_good_image_reaches_all_and_costs_no_request(three: Cluster) -> None:
+    before, visitor = three.active(), three.asking()
+    three.release()
+    said = three.pull()
+    found = visitor.end()
+    assert (found['failed'], found['reasons']) == (0, {})
+    assert three.page() == f'release-{three.version:04}'
+    assert three.active() == before
+    for name, done in said.items():
+        assert done.returncode == 0, done.stdout
+        what = 'now runs' if name == before else 'is now ready here'
+        assert what in done.stdout, (name, done.stdout)
+
+
+def test_a_bad_image_is_refused_on_all_and_costs_no_request(three: Cluster) -> None:
+    before, visitor = three.active(), three.asking()
+    good = three.page()
+    three.release(BAD)
+    for done in three.pull().values():
+        assert 'www: REFUSED: it ended with exit code 1' in done.stdout
+        assert done.returncode == 1
+    found = visitor.end()
+    assert (found['failed'], set(found['pages'])) == (0, {good})
+    three.host(before).die()
+    answers(three)
+    assert three.page() == good
+
+
+def test_what_was_ready_is_what_a_failover_starts(three: Cluster) -> None:
+    """Where a clone is behind, that is the image of before, until it pulls."""
+    before = three.active()
+    three.release()
+    three.host(before).mirage('pull')
+    assert three.page() == f'release-{three.version:04}'
+    three.host(before).die()
+    answers(three)
+    assert three.page() == f'release-{three.version - 1:04}'
+    three.host(three.active()).mirage('pull')
+    assert three.page() == f'release-{three.version:04}'
+
+
+def test_a_unikernel_that_was_killed_serves_again_where_it_was(three: Cluster) -> None:
+    before = three.active()
+    def started() -> int:
+        return [event for event, _ in three.host(before).events()].count('started')
+
+    known = started()
+    three.host(before).kill_www()
+    until(lambda: started() > known, pause=0.2)
+    answers(three)
+    assert three.active() == before and three.fenced == []
+
+
+def test_a_host_whose_corosync_was_killed_is_fenced(three: Cluster) -> None:
+    before = three.active()
+    three.host(before).run('pkill', '-KILL', '-x', 'corosync')
+    until(lambda: three.fenced)
+    answers(three)
+    assert [name for name, _ in three.fenced] == [before]
+    assert three.active() != before
+
+
+def test_a_host_that_is_cut_off_is_fenced(three: Cluster) -> None:
+    """Its unikernel goes on having its address on the wire until then."""
+    before = three.active()
+    three.host(before).act('ip', 'link', 'set', 'ring', 'down')
+    until(lambda: three.fenced)
+    answers(three)
+    assert [name for name, _ in three.fenced] == [before]
+
+
+def test_where_fencing_fails_nobody_takes_the_address(three: Cluster) -> None:
+    before = three.active()
+    (three.shared / 'broken').touch()
+    three.host(before).act('ip', 'link', 'set', 'ring', 'down')
+    until(lambda: len(three.online_by(three.host(elsewhere(three, before)))) == 2, pause=0.2)
+    time.sleep(5)
+    assert set(three.serving()) <= {before}  # it ends its own, for it has no quorum
+    (three.shared / 'broken').unlink()
+    other = three.host(elsewhere(three, before))
+    other.run('stonith_admin', '--reboot', before, '--timeout=60')
+    until(lambda: three.fenced)
+    answers(three)
+    assert before not in three.serving()
+
+
+def test_a_bridge_that_is_gone_sends_it_to_another_host(three: Cluster) -> None:
+    before = three.active()
+    three.host(before).act('ip', 'link', 'del', 'br0')
+    until(lambda: three.active() not in ('', before), pause=0.2)
+    answers(three)
+    assert three.fenced == []
+    three.host(before).die()  # it comes back with a bridge
+
+
+def test_a_push_during_a_failover_is_served_in_the_end(three: Cluster) -> None:
+    before = three.active()
+    three.release()
+    three.host(before).die()
+    pulling = [threading.Thread(target=host.mirage, args=('pull',))
+               for host in three.hosts if host.lives]
+    for one in pulling:
+        one.start()
+    for one in pulling:
+        one.join()
+    answers(three)
+    three.host(three.active()).mirage('pull')
+    assert three.page() == f'release-{three.version:04}'
+
+
+def test_a_trial_on_the_host_that_is_to_start_it_gives_way(three: Cluster) -> None:
+    """One that would wait for ten seconds for an answer that never comes."""
+    before = three.active()
+    three.release(b'#!/bin/sh\nexec sleep 1000\n')
+    others = [host for host in three.hosts if host.name != before]
+    pulling = [threading.Thread(target=host.mirage, args=('pull',)) for host in others]
+    for one in pulling:
+        one.start()
+    until(lambda: all(host.serves() for host in others))
+    three.host(before).die()
+    answers(three)
+    back = time.monotonic() - three.fenced[0][1]
+    for one in pulling:
+        one.join()
+    print('served', round(back, 2), 's after fencing')
+    assert three.page() == f'release-{three.version - 1:04}'
+
+
+def test_an_agent_that_is_killed_leaves_one_that_serves(three: Cluster) -> None:
+    """Where a stop was killed Pacemaker cannot know that it runs no longer: it fences that host."""
+    for pause in (0.1, 0.4, 0.8):
+        to = elsewhere(three, three.active())
+        three.asked().run('crm_resource', '--resource', 'www', '--move', '--node', to)
+        time.sleep(pause)
+        three.kill_agents()
+        three.settled()
+        answers(three)
+        three.mend()
+        three.asked().act('crm_resource', '--resource', 'www', '--clear')
+    assert len(three.on_the_wire()) == 1
+
+
+def test_in_standby_a_host_is_left_alone(three: Cluster) -> None:
+    before = three.active()
+    three.asked().act('pcs', 'node', 'standby', before)
+    until(lambda: three.active() not in ('', before), pause=0.2)
+    answers(three)
+    three.release()
+    said = three.host(before).mirage('pull')
+    assert 'is now ready here' in said.stdout
+    assert before not in three.serving()
+    three.asked().act('pcs', 'node', 'unstandby', before)
+
+
+def test_disabled_by_pcs_it_stays_down_whatever_is_pushed(three: Cluster) -> None:
+    three.asked().act('pcs', 'resource', 'disable', 'www')
+    until(lambda: not three.serving())
+    three.release()
+    for done in three.pull().values():
+        assert 'is now ready here' in done.stdout
+    assert three.serving() == []
+    three.asked().act('pcs', 'resource', 'enable', 'www')
+    answers(three)
+    assert three.page() == f'release-{three.version:04}'
