@@ -121,9 +121,10 @@ def filled(plan: model.Plan, write: Write, found: Pair | None = None) -> model.P
         return PLACE.sub(put, WITHOUT.sub(lambda one: one[0] if one[1] in texts else '', text))
 
     words = [(word, filling(word)) for word in plan.command]
+    kept = plan.target == 'virtio'  # there all arguments are one word, which belongs to -append
     return msgspec.structs.replace(
         plan,
-        command=tuple(now for word, now in words if now or not word),
+        command=tuple(now for word, now in words if now or kept or not word),
         files={name: filling(text) for name, text in plan.files.items()},
     )
 

@@ -32,6 +32,7 @@ NO_SENSE = {
     '--json pull': 'pull has no --json',
     'rollback': 'the following arguments are required: NAME',
     'rollback www x': "argument RELEASE: 'x' is not a number from 0",
+    'acme': 'the following arguments are required: what: thumbprint',
     'bisect': 'the following arguments are required: NAME',
     'bisect www blog': 'unrecognized arguments: blog',
     'start': 'the following arguments are required: NAME',

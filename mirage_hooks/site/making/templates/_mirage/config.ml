@@ -27,12 +27,10 @@ let packages =
 let main = main ~packages "Unikernel.Main" (kv_ro @-> kv_ro @-> conduit @-> job)
 
 (* Where server.pem and server.key are, if they are not arguments: in the folder tls, or on the
-   disk `tls`, a tar file of both, of the host. Disks have no names on Xen: there it is the first. *)
+   disk `tls`, a tar file of both, of the host (spt, hvt). *)
 let secrets =
   match Sys.getenv_opt "TLS" with
-  | Some "disk" ->
-      tar_kv_ro
-        (if_impl Key.is_xen (block_of_xenstore_id "xvda") (block_of_file "tls"))
+  | Some "disk" -> tar_kv_ro (block_of_file "tls")
   | _ -> crunch "tls"
 
 let () =
