@@ -43,10 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let the device nodes that root's releases get here go with the tests, not with the boot; by
-    the process that outlives every worker of pytest-xdist."""
+    """Let the device nodes that root's releases get here, and sshd's folder, go with the tests, not
+    with the boot; by the process that outlives every worker of pytest-xdist."""
     if os.geteuid() == 0 and not hasattr(session.config, 'workerinput'):
-        for path in (devices.FOLDER, Path(devices.SHARED)):
+        for path in (devices.FOLDER, Path(devices.SHARED), sshd.JAIL):
             if not path.exists():
                 session.config.add_cleanup(lambda path=path: _removed(path))
 

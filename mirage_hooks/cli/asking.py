@@ -29,6 +29,22 @@ def do_status(given: argparse.Namespace) -> int:
     return status.status(Path(given.repository), given.name, given.json)
 
 
+def do_probe(given: argparse.Namespace) -> int:
+    import sys
+
+    from ..git.repository import Repository
+    from ..messages.report import plain
+    from ..watching import probing
+    from . import names
+
+    repository = Repository(Path(given.repository))
+    names.require_configured(repository, [given.name])
+    wrong = probing.trouble(repository, given.name, given.within)
+    if wrong:
+        print(f'{plain(given.name)}: {plain(wrong)}', file=sys.stderr)
+    return int(bool(wrong))
+
+
 def do_history(given: argparse.Namespace) -> int:
     from ..git.repository import Repository
     from . import past

@@ -142,6 +142,11 @@ def _asking(command: Command) -> None:
     one.add_argument('--cluster', action='store_true',
                      help='what Pacemaker places, on every host of its cluster')
     one.add_argument('--watch', action='store_true', help='draw it anew every two seconds')
+    one = command('probe', asking.do_probe, 'whether one answers now: exit code 0 or 1, for '
+                  'keepalived and balancers')
+    arguments.name(one)
+    one.add_argument('--within', type=site.duration, default=1.0, metavar='TIME',
+                     help='for all its questions together (1s)')
     one = command('history', asking.do_history, 'what happened', json=True)
     arguments.name(one, nargs='?')
     one.add_argument('-n', '--lines', type=arguments.count, default=20, help='how many events (20)')

@@ -70,10 +70,10 @@ def remote(variables: Mapping[str, str]) -> str:
     return f'git@github.com:{slug}-deployment.git' if slug else ''
 
 
-def key(variables: Mapping[str, str]) -> str:
+def key(variables: Mapping[str, str], whose: str = 'DEPLOY') -> str:
     """The private deploy key: DEPLOY_KEY, as it is or in base64, or the pieces that travis-senv
-    made of it; '' without."""
-    given = variables.get('DEPLOY_KEY', '')
+    made of it; '' without. Of `whose` CANARY, CANARY_KEY, where there is one."""
+    given = variables.get(f'{whose}_KEY', '')
     if given.lstrip().startswith('-----BEGIN '):
         return _lines(given)
     try:
@@ -83,8 +83,8 @@ def key(variables: Mapping[str, str]) -> str:
         return _lines(base64.b64decode(text, validate=True).decode('ascii'))
     except (KeyError, ValueError):
         raise errors.Refused(
-            f'the deploy key in {"DEPLOY_KEY" if given else "XSECRET_default_*"} is not whole',
-            hint='set DEPLOY_KEY to the private key, as it is or in base64',
+            f'the deploy key in {f"{whose}_KEY" if given else "XSECRET_default_*"} is not whole',
+            hint=f'set {whose}_KEY to the private key, as it is or in base64',
         ) from None
 
 
@@ -95,19 +95,21 @@ def _lines(text: str) -> str:
 
 
 @contextlib.contextmanager
-def ssh(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment in which git uses the deploy key, which lies in a file meanwhile.
+def ssh(variables: Mapping[str, str], whose: str = 'DEPLOY') -> Iterator[dict[str, str]]:
+    """The environment in which git uses the deploy key, which lies in a file meanwhile; of `whose`
+    CANARY, the one for the host that is asked, where it has one.
 
     DEPLOY_KNOWN_HOSTS, lines as in known_hosts, pins the other side; without it a host that is
     not known yet is believed, where the original believed any.
     """
-    text = key(variables)
+    whose = whose if variables.get(f'{whose}_KEY') else 'DEPLOY'
+    text = key(variables, whose)
     if not text:
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:
         secret = _private(Path(folder, 'key'), text.strip() + '\n')
-        known = variables.get('DEPLOY_KNOWN_HOSTS', '')
+        known = variables.get(f'{whose}_KNOWN_HOSTS', '')
         # Whatever stands in ssh's own configuration, this key is meant.
         options = ['-i', str(secret), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes']
         if known:

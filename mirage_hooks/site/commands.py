@@ -1,4 +1,4 @@
-"""The site's side of the command line: init, publish, prune. Little is imported until it runs."""
+"""The site's side of the command line. Little is imported until it runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..messages import errors
 if TYPE_CHECKING:
     from ..messages.report import Reporter
     from .bundle import Wanted
+    from .promote import Promoted
     from .prune import Pruned
     from .publish import Published
 
@@ -50,6 +51,7 @@ def commands(command: Callable[..., Any]) -> None:
                      help='take all but the newest N releases out of the tree')
     one.add_argument('--branch', default='', help="of the deployment repository (its own)")
     one.add_argument('--dry-run', action='store_true', help='do all but the push')
+    _promoting(command)
     one = command('prune', prune, 'take old images out of the deployment repository', json=True)
     one.add_argument('--to', metavar='REMOTE', required=True, help='the deployment repository')
     one.add_argument('--keep', type=_count, default=10, metavar='N', help='releases (10)')
@@ -57,6 +59,22 @@ def commands(command: Callable[..., Any]) -> None:
     one.add_argument('--history', action='store_true',
                      help='rewrite the history too; what it was stays as a backup reference')
     one.add_argument('--dry-run', action='store_true', help='do all but the push')
+
+
+def _promoting(command: Callable[..., Any]) -> None:
+    one = command('promote', promote, "move the deployed branch on to the canary's, once the host "
+                  'that goes first has served that', json=True)
+    one.add_argument('--to', metavar='REMOTE', required=True, help='the deployment repository')
+    one.add_argument('--from', dest='source', metavar='BRANCH', default='canary',
+                     help='what the first host deploys (%(default)s)')
+    one.add_argument('--host', metavar='SSH', required=True,
+                     help='that host and its clone, as ssh://USER@HOST/REPOSITORY')
+    one.add_argument('--branch', default='', help="what all others deploy (the repository's own)")
+    one.add_argument('--name', default='', help='of the one unikernel that counts (all)')
+    one.add_argument('--after', type=duration, default=600.0, metavar='TIME',
+                     help='how long it must have served it (10m)')
+    one.add_argument('--deadline', type=duration, default=1800.0, metavar='TIME',
+                     help='how long to wait for that at most (30m)')
 
 
 def init(given: argparse.Namespace) -> int:
@@ -90,6 +108,24 @@ def publish(given: argparse.Namespace) -> int:
         published = publishing.publish(want)
     verdict = replies.verdict(published.answer, want.name)
     _report(report, published, publishing.told(published, verdict), given.json)
+    return int(verdict.refused)
+
+
+def promote(given: argparse.Namespace) -> int:
+    from ..messages.report import Reporter
+    from . import canary, replies
+    from . import promote as promoting
+
+    if given.deadline <= given.after:
+        raise errors.Usage('--deadline must be longer than --after')
+    wanted = promoting.Wanted(
+        given.to, given.source, canary.place(given.host), given.branch, given.name,
+        canary.Wanted(given.after, given.deadline))
+    report = Reporter()
+    with _pushing(report):
+        promoted = promoting.promote(wanted)
+    verdict = replies.verdict(promoted.answer, given.name)
+    _report(report, promoted, promoting.told(promoted, verdict), given.json)
     return int(verdict.refused)
 
 
@@ -128,7 +164,9 @@ def _pushing(report: Reporter) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(report: Reporter, done: Published | Pruned, told: list[str], as_json: bool) -> None:
+def _report(
+    report: Reporter, done: Published | Promoted | Pruned, told: list[str], as_json: bool
+) -> None:
     if as_json:
         import json
 
@@ -183,6 +221,14 @@ def _named(path: Path) -> str:
     """`mort.io` of `dist/mir-mort.io.xen.bz2`."""
     stem = re.sub(r'(\.(xen|hvt|spt|virtio))?(\.(bz2|gz|xz|zst))?$', '', path.name)
     return stem.removeprefix('mir-')
+
+
+def duration(text: str) -> float:
+    from ..config import fields
+
+    if not re.fullmatch(r'[0-9]+(ms|s|m|h)', text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number and ms, s, m or h, such as 10m')
+    return fields.seconds(text)
 
 
 def _count(text: str) -> int:

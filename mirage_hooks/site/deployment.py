@@ -13,6 +13,7 @@ import git
 import git.exc
 import msgspec
 
+from ..messages import errors
 from . import checkout, plumbing
 
 FILTER = '--filter=blob:none'
@@ -80,6 +81,26 @@ class Deployment:
             if "couldn't find remote ref" not in plumbing.said(error):
                 raise self.git.unavailable(error) from None
         self.tip = self._tip()
+
+    def fetched(self, branch: str) -> str:
+        """The commit that the other side's `branch` is at, which is here now; raises Refused when
+        there is none."""
+        reference = f'refs/heads/{branch}'
+        try:
+            self.git.run(['git', 'fetch', '--quiet', '--no-tags', FILTER, 'origin',
+                          f'+{reference}:refs/fetched/{branch}'])
+        except git.exc.GitCommandError as error:
+            if "couldn't find remote ref" not in plumbing.said(error):
+                raise self.git.unavailable(error) from None
+            others = (name for name in (self.branch, *self.others()) if name != branch)
+            raise errors.Refused(f'{self.shown} has no branch {branch}',
+                                 hint=f'it has {", ".join(others)}') from None
+        return self.git.run(['git', 'rev-parse', '--verify', f'refs/fetched/{branch}'])
+
+    def follows(self, later: str, earlier: str) -> bool:
+        """Whether the commit `later` contains `earlier`, in a clone of the whole history."""
+        found = self.git.told(['git', 'rev-list', '--max-count=1', earlier, f'^{later}', '--'])
+        return not found
 
     def files(self, commit: str = '') -> dict[str, File]:
         """Every file of `commit`, by default the tip, by path."""

@@ -194,13 +194,14 @@ def _reached(
 def _wait(
     rows: list[Row], repository: Repository, state: store.Store, settings: config.Settings
 ) -> None:
-    """Add to `rows` the commits whose images wait to be deployed."""
+    """Add to `rows` what their branches hold, and the commits whose images wait to be deployed."""
     for row in rows:
-        name = row['name']
-        if name in settings.unikernels and (
-            commit := newer.waits(repository, state.of(name), settings, name)
-        ):
-            row['newer'] = commit
+        if row['name'] not in settings.unikernels:
+            continue
+        tip = newer.tip(repository, state.of(row['name']), settings, row['name'])
+        if tip is not None:
+            row['tip'] = msgspec.structs.asdict(tip)
+            row |= {'newer': tip.commit} if tip.image == 'waits' and 'release' in row else {}
 
 
 def _uptime(minutes: list[int], pieces: int) -> dict[str, Any]:

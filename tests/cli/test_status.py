@@ -42,6 +42,7 @@ def test_status_tells_people_and_programs_what_runs(shared: Deployment) -> None:
             'path': f'xen/{A}/www', 'digest': release.digest, 'target': 'unix',
             'description': f'unix, {len(web("one"))} bytes', 'created': release.created,
             'interfaces': [], 'pid': known.pid, 'url': url,
+            'tip': {'branch': 'master', 'commit': commit(shared), 'image': 'live'},
         }],
     }
 
@@ -68,6 +69,7 @@ def test_status_tells_of_a_newer_image_that_waits(serving: Deployment) -> None:
     serving.pull()
     serving.configure()
     waits = f'  newer: the image of commit {commit(serving)[:12]} waits: mirage-hooks'
+    assert tip(serving) == 'waits'
     assert f'{waits} deploy' in serving.mirage('status').stdout.splitlines()
     told = json.loads(serving.mirage('status', '--json').stdout)['unikernels']
     assert told[0]['newer'] == commit(serving)
@@ -75,11 +77,21 @@ def test_status_tells_of_a_newer_image_that_waits(serving: Deployment) -> None:
     assert f'{waits} start www' in serving.mirage('status').stdout.splitlines()
     serving.mirage('start', 'www')
     assert 'newer' not in serving.mirage('status').stdout
+    assert tip(serving) == 'live'
     serving.mirage('rollback', 'www')
     assert 'newer' not in serving.mirage('status').stdout
+    assert tip(serving) == 'rollback'
     serving.publish(b'nonsense', C)
     serving.pull()
     assert 'newer' not in serving.mirage('status').stdout
+    assert tip(serving) == 'refused'
+
+
+def tip(serving: Deployment) -> str:
+    """What became of the image that the branch holds, as programs are told."""
+    found = json.loads(serving.mirage('status', '--json').stdout)['unikernels'][0]['tip']
+    assert (found['branch'], found['commit']) == ('master', commit(serving))
+    return str(found['image'])
 
 
 def test_status_is_1_when_something_is_down(serving: Deployment) -> None:
@@ -106,7 +118,8 @@ def test_status_tells_a_stop_from_nothing_yet(deployment: Deployment) -> None:
     done = deployment.mirage('status')
     assert (done.returncode, done.stdout) == (0, 'www: stopped by hand, never deployed\n')
     told = json.loads(deployment.mirage('status', '--json').stdout)['unikernels']
-    assert told == [{'name': 'www', 'state': 'stopped'}]
+    tip = {'branch': 'master', 'commit': commit(deployment), 'image': 'waits'}
+    assert told == [{'name': 'www', 'state': 'stopped', 'tip': tip}]
 
 
 def test_status_says_that_mirage_yml_cannot_be_read(serving: Deployment) -> None:
@@ -172,7 +185,8 @@ def test_status_of_one_unikernel_is_that_one_alone(twice: Deployment) -> None:
     assert (done.returncode, done.stdout.startswith('www: release 2 runs')) == (0, True)
     done = twice.mirage('status', 'blog', '--json')
     found = json.loads(done.stdout)['unikernels']
-    assert (done.returncode, found) == (1, [{'name': 'blog', 'state': 'none'}])
+    tip = {'branch': 'master', 'commit': commit(twice), 'image': 'none'}
+    assert (done.returncode, found) == (1, [{'name': 'blog', 'state': 'none', 'tip': tip}])
 
 
 def test_a_torn_line_of_the_history_is_passed_over(serving: Deployment) -> None:

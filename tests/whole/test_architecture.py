@@ -199,3 +199,4 @@ def test_a_deployment_imports_nothing_heavy(serving: Deployment) -> None:
     assert said.endswith('`deploy`')
     assert loaded == {'ctypes'}
     assert heavy(serving, 'status')[0] == {'ctypes'}
+    assert heavy(serving, 'probe', 'www')[0] == {'ctypes'}
