@@ -1,4 +1,4 @@
-"""The commands of docs/several-hosts.md for a cluster, run as they stand there, by whoever has a cluster."""
+"""The commands of the part of docs/several-hosts.md on a cluster, run as they stand there."""
 
 from __future__ import annotations
 
