@@ -16,11 +16,12 @@ from .repository import Repository
 
 class Tip(msgspec.Struct, frozen=True):
     """The tip of a `branch`, and what became of the image that it holds: it is `live`, it was
-    `refused`, turned down by a `rollback`, or `waits` to be deployed; `none`: it holds none."""
+    `refused`, turned down by a `rollback`, `ready` for Pacemaker to start, or `waits` to be
+    deployed; `none`: it holds none."""
 
     branch: str
     commit: str
-    image: Literal['live', 'refused', 'rollback', 'waits', 'none']
+    image: Literal['live', 'refused', 'rollback', 'ready', 'waits', 'none']
 
 
 def tip(
@@ -43,6 +44,9 @@ def tip(
         return Tip(branch, commit, 'refused')
     if pin is not None and pin.blob in blobs:
         return Tip(branch, commit, 'rollback')
+    ready = releases.ready()
+    if ready is not None and ready.blob in blobs:
+        return Tip(branch, commit, 'ready')
     return Tip(branch, commit, 'waits' if len(blobs) > 1 else 'none')
 
 

@@ -187,6 +187,8 @@ def _of_one(row: Row, tip: _Tip, commit: str) -> Verdict:
         return Verdict('bad', f'{row.name} was rolled back')
     if row.state == 'stopped':
         return Verdict('bad', f'{row.name} is stopped by hand')
+    if tip.image == 'ready':
+        return Verdict('not yet', f'{row.name} is ready there, and runs on another host or nowhere')
     if tip.image != 'live':
         return Verdict('not yet', f'{row.name} is not deployed yet')
     if row.silent is not None:

@@ -20,7 +20,7 @@ def trouble(repository: Repository, name: str, within: float) -> str:
     wanted, releases = settings.unikernels[name], state.of(name)
     release = releases.current()
     if release is None:
-        return 'it was never deployed'
+        return 'it is ready here, and does not run' if releases.ready() else 'it was never deployed'
     if releases.stopped():
         return 'it is stopped by hand'
     if not launcher.alive(releases, release):

@@ -44,6 +44,7 @@ NO_SENSE = {
     'drain www': 'unrecognized arguments: www',
     'hook': 'the following arguments are required: name: post-merge, post-rewrite',
     'hook pre-push': "argument name: invalid choice: 'pre-push'",
+    'ocf': 'the following arguments are required: action',
     'inspect': 'the following arguments are required: IMAGE',
     'install': 'the following arguments are required: REPOSITORY',
     'upgrade www': 'unrecognized arguments: www',

@@ -3,6 +3,7 @@ Pacemaker starts it, ends it or starts it again. Here the tests are Pacemaker, o
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,18 @@ def test_what_is_ready_serves_once_pacemaker_starts_it(placed: Deployment) -> No
     assert placed.events() == [('ready', 1), ('started', 1), ('stopped', 1)]
     assert ocf(placed, 'start').returncode == 0
     assert placed.page() == 'one'
+
+
+def test_who_asks_what_is_ready_is_told_that_it_does_not_run(placed: Deployment) -> None:
+    told = json.loads(placed.mirage('status', '--json').stdout)['unikernels'][0]
+    assert (told['state'], told['tip']['image']) == ('ready', 'ready')
+    said = placed.mirage('probe', 'www')
+    assert (said.returncode, said.stdout) == (1, '')
+    assert 'it is ready here, and does not run' in said.stderr
+    ocf(placed, 'start')
+    told = json.loads(placed.mirage('status', '--json').stdout)['unikernels'][0]
+    assert (told['state'], told['tip']['image']) == ('running', 'live')
+    assert placed.mirage('probe', 'www').returncode == 0
 
 
 def test_a_push_switches_where_it_runs(placed: Deployment) -> None:

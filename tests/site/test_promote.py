@@ -43,6 +43,8 @@ SERVES = Verdict('serves', runs=(('www', 7, 5.5),))
     ({'health': {}}, SERVES),
     (tip(commit=D), Verdict('elsewhere', 'www is at commit dddddddddddd')),
     (tip(image='waits'), Verdict('not yet', 'www is not deployed yet')),
+    (tip(image='ready'), Verdict(
+        'not yet', 'www is ready there, and runs on another host or nowhere')),
     (tip(image='none'), Verdict('not yet', 'www is not deployed yet')),
     ({**tip(image='refused'), 'refused': {'reason': 'it ended'}},
      Verdict('bad', 'www was refused: it ended')),

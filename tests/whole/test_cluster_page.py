@@ -1,4 +1,4 @@
-"""The commands of docs/several-hosts.md, run as they stand there, by whoever has a cluster."""
+"""The commands of the part of docs/several-hosts.md on a cluster, run as they stand there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ pytestmark = [
     pytest.mark.skipif(bool(cluster.missing()), reason=cluster.missing() or 'nothing'),
 ]
 PAGE = (ROOT / 'docs' / 'several-hosts.md').read_text()
+CLUSTER = PAGE[PAGE.index('\n## A cluster\n'):]
+"""The part of the page that is for a cluster; test_several_hosts.py runs what is before it."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 BLOCKS = [Block(*found) for found in
-          re.findall(r'^```([\w -]+)\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)]
+          re.findall(r'^```([\w -]+)\n(.*?)^```$', CLUSTER, re.MULTILINE | re.DOTALL)]
 
 
 @pytest.fixture
