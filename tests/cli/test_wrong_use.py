@@ -61,7 +61,6 @@ NO_SENSE = {
     'promote --to x': 'the following arguments are required: --host',
     'promote --to x --host a:b --after 5': "argument --after: '5' is not a number and ms, s, m or "
     'h, such as 10m',
-    'ocf': 'the following arguments are required: action',
     'probe': 'the following arguments are required: NAME',
     'probe www --within x': "argument --within: 'x' is not a number and ms, s, m or h",
     'schema --yaml': 'unrecognized arguments: --yaml',
