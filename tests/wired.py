@@ -150,8 +150,9 @@ class Wired(Deployment):
         return found
 
     def drained(self) -> None:
-        """Wait until one release is alone."""
-        until(lambda: not self.drainers() and len(self.processes()) == 1, pause=0.05)
+        """Wait until one release is alone, which the keeper may still have to see to."""
+        until(lambda: not self.drainers() and len(self.processes()) == 1
+              and self.state().of('www').overlap() is None, pause=0.05)
 
     def tap(self, release: int) -> str:
         found = self.state().of('www').release(release)
