@@ -7,7 +7,6 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 import re
 import shlex
 import stat
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..messages import errors
-from . import sec1
+from . import files, sec1
 
 LIMIT = 32768  # bytes; an RSA key of 16384 bits takes 13 kB as PEM and 17 kB as JWK
 SIZES = {'P-256': 32, 'P-384': 48, 'P-521': 66, 'Ed25519': 32, 'Ed448': 57}  # bytes of a coordinate
@@ -50,11 +49,7 @@ def read(file: str) -> Account:
     """The account whose key is in `file`, as JWK or PEM; its public half is enough. Raises Refused
     when it cannot be read, may be written by everybody, or is no such key."""
     try:
-        # A named pipe would be waited for.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, 'rb') as stream:
-            mode = os.fstat(descriptor).st_mode
-            content = stream.read(LIMIT + 1) if stat.S_ISREG(mode) else b''
+        mode, content = files.plain(file, LIMIT)
     except OSError as error:
         raise errors.Refused(
             f'cannot read the account key {file}: {error.strerror}',

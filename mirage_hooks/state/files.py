@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,3 +96,18 @@ def require_writable(folder: Path) -> None:
             f'no permission to write into {folder}',
             hint='run this as the user that owns it, or give that user the right',
         )
+
+
+def plain(file: str, most: int) -> tuple[int, bytes]:
+    """The mode of `file`, and what it holds: at most a byte more than `most`, and nothing where it
+    is no plain file. Raises OSError."""
+    # A named pipe would be waited for.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, 'rb') as stream:
+        mode = os.fstat(descriptor).st_mode
+        return mode, stream.read(most + 1) if stat.S_ISREG(mode) else b''
+
+
+def within(file: str, folders: Iterable[Path]) -> bool:
+    """Whether `file`, or what it leads to, is in one of `folders`."""
+    return any(Path(file).resolve().is_relative_to(folder) for folder in folders)

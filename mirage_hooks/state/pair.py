@@ -3,7 +3,7 @@ so what does not fit together is read again for a moment. Says what is wrong wit
 
 from __future__ import annotations
 
-import os
+import errno
 import shlex
 import stat
 import time
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import config
 from ..messages import errors
-from . import model
+from . import files, model
 
 if TYPE_CHECKING:
     from .x509 import Pair
@@ -67,7 +67,7 @@ def missing(own: config.Certificate | model.Certificate) -> str:
 def require_outside(own: config.Certificate, repository: tuple[Path, ...]) -> None:
     """Raise Refused when a file of the pair is in the repository."""
     for what, file in (('chain', own.chain), ('key', own.key)):
-        if any(Path(file).resolve().is_relative_to(folder) for folder in repository):
+        if files.within(file, repository):
             raise errors.Refused(
                 f'certificate.{what} is in the repository: {file}',
                 hint='keep both elsewhere, and replace a key that was ever committed: whoever '
@@ -77,8 +77,6 @@ def require_outside(own: config.Certificate, repository: tuple[Path, ...]) -> No
 
 def served(folder: Path) -> model.Served | None:
     """What the release in `folder` was started with; None where it knows of no certificate."""
-    from . import files
-
     return files.read(folder / files.CERTIFICATE, model.Served)
 
 
@@ -86,23 +84,19 @@ def _bytes(what: str, file: str, most: int) -> bytes | None:
     """What `file` holds, None when it is not there. Links are followed, as certbot's are to be;
     what they lead to must be for its owner to write, and a key not for everybody to read."""
     try:
-        # A named pipe would be waited for.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode, content = files.plain(file, most)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError:
+        mode, content = 0, b''
     except OSError as error:
+        if error.errno == errno.EIO:
+            raise errors.Unavailable(f'cannot read {file}: {error.strerror}') from None
         raise errors.Refused(
             f'cannot read certificate.{what}, {file}: {error.strerror}',
             hint='who deploys must be able to read it: certbot\'s folders are root\'s alone; as '
             'another user have a deploy hook of the ACME client copy both to a folder of that user',
         ) from None
-    try:
-        mode = os.fstat(descriptor).st_mode
-        content = os.read(descriptor, most + 1) if stat.S_ISREG(mode) else b''
-    except OSError as error:
-        raise errors.Unavailable(f'cannot read {file}: {error.strerror}') from None
-    finally:
-        os.close(descriptor)
     _require_believable(what, file, mode)
     if not 0 < len(content) <= most:
         raise errors.Refused(

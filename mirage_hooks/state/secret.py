@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import shlex
 import stat
@@ -16,7 +15,7 @@ import msgspec
 
 from .. import config
 from ..messages import errors
-from . import account, model
+from . import account, files, model
 
 if TYPE_CHECKING:
     from .x509 import Pair
@@ -34,7 +33,7 @@ Write = Callable[[model.Encoding, str], str]
 def check(wanted: config.Unikernel, repository: tuple[Path, ...]) -> None:
     """Raise Refused when a secret is none: missing, for all to read, or in the repository."""
     for key, file in wanted.secrets.items():
-        if any(Path(file).resolve().is_relative_to(folder) for folder in repository):
+        if files.within(file, repository):
             raise errors.Refused(
                 f'secret {key} is in the repository: {file}',
                 hint='keep it elsewhere, and change it: whoever clones the repository knows it',
@@ -45,7 +44,7 @@ def check(wanted: config.Unikernel, repository: tuple[Path, ...]) -> None:
             )
         read(key, file)
     if file := account_of(wanted):
-        if any(Path(file).resolve().is_relative_to(folder) for folder in repository):
+        if files.within(file, repository):
             raise errors.Refused(
                 f'the account key of acme: is in the repository: {file}',
                 hint='keep it elsewhere, and have the client make another: whoever clones the '
@@ -62,9 +61,7 @@ def account_of(wanted: config.Unikernel) -> str:
 def read(key: str, file: str) -> str:
     """The text of secret `key` without its last line end; raises Refused when it is unfit."""
     try:
-        with Path(file).open('rb') as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            content = stream.read(LIMIT + 1) if stat.S_ISREG(mode) else b''
+        mode, content = files.plain(file, LIMIT)
     except OSError as error:
         raise errors.Refused(
             f'cannot read secret {key} from {file}: {error.strerror}',

@@ -13,6 +13,7 @@ from .. import config, targets
 from ..host import disks as copies
 from ..host import processes, programs, sharing
 from ..messages import errors
+from ..state import files
 
 GET = {
     'solo5-spt': 'opam install solo5, or build Solo5 from its source and copy the tender to '
@@ -130,7 +131,7 @@ def _release(abi: int) -> str:
 
 def _disk(what: str, block: config.Block, repository: tuple[Path, ...]) -> int:
     path, quoted = Path(block.path), shlex.quote(block.path)
-    if any(path.resolve().is_relative_to(folder) for folder in repository):
+    if files.within(block.path, repository):
         raise errors.Refused(
             f'{what} is in the repository: {path}',
             hint='a disk changes as the unikernel runs: keep it elsewhere',
