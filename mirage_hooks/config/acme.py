@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated
 
 from msgspec import Meta
@@ -42,9 +42,8 @@ class Acme(Mapping, frozen=True):
             yield Wrong(('account', 'thumbprint'), 'has thumbprint and account: keep one of them, '
                         'account where who deploys may read that file')
 
-    def twice(self, secrets: Iterable[str], arguments: Iterable[str]) -> Iterator[Wrong]:
-        """What the unikernel is given by another key too."""
-        given = {*(f'--{one}' for one in secrets), *(one.partition('=')[0] for one in arguments)}
+    def twice(self, given: Collection[str]) -> Iterator[Wrong]:
+        """What the unikernel is given by another key too, of the options `given`."""
         if f'--{self.argument}' in given:
             yield Wrong(('arguments', 'secrets', 'acme'), f'gives --{self.argument} twice, once by '
                         'acme: drop the other one')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -60,11 +60,8 @@ class Certificate(Mapping, frozen=True):
         """Those that it takes on the command line."""
         return () if self.form == 'disk' else (self.arguments.chain, self.arguments.key)
 
-    def twice(
-        self, blocks: Iterable[str], secrets: Iterable[str], arguments: Iterable[str]
-    ) -> Iterator[Wrong]:
-        """What the unikernel is given by another key too."""
-        given = {*(f'--{one}' for one in secrets), *(one.partition('=')[0] for one in arguments)}
+    def twice(self, blocks: Collection[str], given: Collection[str]) -> Iterator[Wrong]:
+        """What the unikernel is given by another key too, of its disks and the options `given`."""
         if self.form == 'disk' and self.disk in blocks:
             yield Wrong(('blocks', 'certificate'), f'has a disk {self.disk} of its own, and one of '
                         'its certificate: rename one, such as certificate: {disk: certificate}')

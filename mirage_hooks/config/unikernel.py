@@ -151,8 +151,8 @@ class Unikernel(Mapping, frozen=True):
         elif self.switch == 'overlap' and not (self.overlapped or self.leased or self.shares):
             yield Wrong(('switch', 'network', 'networks'), APART)
         if self.certificate is not None:
-            yield from self.certificate.twice(self.blocks, self.secrets, self.arguments)
-        yield from self.acme.twice(self.secrets, self.arguments) if self.acme else ()
+            yield from self.certificate.twice(self.blocks, given(self))
+        yield from self.acme.twice(given(self)) if self.acme else ()
         yield from unplaced(self.health, self.network.server if self.network else '')
 
     @property
@@ -221,3 +221,9 @@ class Unikernel(Mapping, frozen=True):
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
             watch=True, placement=None, rollout=None)
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
+
+
+def given(wanted: Unikernel) -> set[str]:
+    """The options of the application that a person gives it, by their names."""
+    return {*(f'--{key}' for key in wanted.secrets),
+            *(one.partition('=')[0] for one in wanted.arguments)}
