@@ -98,13 +98,14 @@ def port(place: str) -> int:
 def of(pids: Iterable[int]) -> list[Listener]:
     """The TCP listeners of processes, and their UDP sockets that share a port, each once; raises
     OSError when they cannot be reached."""
-    inodes, bound = sockets.listening(), sockets.datagrams() or frozenset()
+    inodes = sockets.listening()
     if inodes is None:
         raise OSError(errno.EOPNOTSUPP, 'the kernel has no sock_diag for TCP')
+    known = inodes | (sockets.datagrams() or frozenset())
     found: dict[int, Listener] = {}
     for pid in pids:
         for number, inode in sockets.of(pid):
-            if inode not in inodes | bound or inode in found:
+            if inode not in known or inode in found:
                 continue
             try:
                 with taken(pid, number) as one:

@@ -170,8 +170,9 @@ def end_of(release: Path, child: subprocess.Popen[bytes] | None = None) -> None:
         import psutil
 
         found.append(psutil.Process(child.pid))
-    end(found)
-    end(of(release))  # what they were starting just then
+    if found:
+        end(found)
+        end(of(release))  # what they were starting just then
     if child:
         child.wait()
 
