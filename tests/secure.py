@@ -6,12 +6,12 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-import threading
 from pathlib import Path
 
 from tests.authority import Authority, Issued
 from tests.deployment import PYTHON, Deployment, free_port
 from tests.patience import PATIENCE
+from tests.visiting import Visiting
 
 IMAGE = """#!{python} -IS
 import base64, os, socket, ssl, sys, tarfile, threading
@@ -133,24 +133,15 @@ def shown(port: int) -> bytes:
         return secure.getpeercert(binary_form=True) or b''
 
 
-class Visitor(threading.Thread):
+class Visitor(Visiting):
     """Asks `port` over HTTPS all the time while its block runs, and trusts `root` alone."""
 
     def __init__(self, port: int, root: Path) -> None:
-        super().__init__(daemon=True)
-        self.port, self.over = port, threading.Event()
+        super().__init__(port)
         self.context = ssl.create_default_context(cafile=str(root))
         self.requests = 0
         self.failed: list[str] = []
         self.seen: list[str] = []  # of each certificate its digest, as it changes
-
-    def __enter__(self) -> Visitor:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.join()
 
     def run(self) -> None:
         while not self.over.wait(0.002):

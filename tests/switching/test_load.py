@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests import guests
 from tests.deployment import Deployment
 from tests.patience import PATIENCE
 from tests.switching.test_next_to import TROUBLE, finish, slow
+from tests.visiting import Visiting
 
 pytestmark = pytest.mark.skipif(shutil.which('gcc') is None, reason='not installed: gcc')
 SWITCHES = int(os.environ.get('MIRAGE_HOOKS_SWITCHES', '4'))
@@ -29,23 +29,14 @@ PAUSE = 0.002  # seconds between two questions
 Record = Callable[[str, object], None]
 
 
-class Visitor(threading.Thread):
+class Visitor(Visiting):
     """Asks `port` all the time while its block runs."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.port, self.over = port, threading.Event()
+        super().__init__(port)
         self.requests = self.failed = 0
         self.gap = 0.0  # seconds: the longest time from one answer to the next
         self.pages: set[bytes] = set()
-
-    def __enter__(self) -> Visitor:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.join()
 
     def run(self) -> None:
         answered = time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import http.client
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.deployment import Deployment, git, run
 from tests.guests.scene import CACHE
 from tests.patience import PATIENCE, until
 from tests.pebble import Operator, Pebble
+from tests.visiting import Visiting
 
 
 @pytest.fixture
@@ -47,22 +47,13 @@ def made(operator: Operator, client: str) -> None:
     assert (plain.failed, plain.statuses) == ([], [200, 308])
 
 
-class Plain(threading.Thread):
+class Plain(Visiting):
     """Asks `port` over HTTP all the time while its block runs, and follows no redirect."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.port, self.over = port, threading.Event()
+        super().__init__(port)
         self.failed: list[str] = []
         self.statuses: list[int] = []  # as they change
-
-    def __enter__(self) -> Plain:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.join()
 
     def run(self) -> None:
         while not self.over.wait(0.002):
