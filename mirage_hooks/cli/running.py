@@ -61,7 +61,7 @@ def converge(
     from ..git import discovery
 
     place = discovery.ahead(folder)
-    from ..deploying import decided, deploy, notify, told
+    from ..deploying import converge, decided, notify, told
     from ..deploying.context import Intent
     from ..git.repository import Repository
     from ..messages import progress
@@ -73,7 +73,7 @@ def converge(
     if quiet:
         progress.hold(report.held)
     repository, intent = Repository(folder, place), Intent(trigger, anew, stopped or {}, restarted)
-    outcomes = deploy.converge(repository, intent, report)
+    outcomes = converge.converge(repository, intent, report)
     shown = [outcome for outcome in outcomes if not only or outcome.unikernel == only]
     if as_json:
         print(encoded({'unikernels': [told.fields(one) for one in shown]}), flush=True)

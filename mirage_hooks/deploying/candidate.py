@@ -82,6 +82,18 @@ class Candidates(Given):
             raise
         return release
 
+    def repacked(
+        self, releases: Releases, old: model.Release | None, new: model.Release
+    ) -> model.Release | None:
+        """`old`, known by where `new` was found, when `new` is the same image packed anew or under
+        another name; None when it is another one."""
+        if old is None or not alike(old, new) or self.renewed(old):
+            return None
+        releases.discard(new.number)
+        kept = msgspec.structs.replace(old, commit=new.commit, path=new.path, blob=new.blob)
+        releases.save(kept)
+        return kept
+
     def _request(
         self, name: str, number: int, slot: model.Slot, folder: Path, wanted: config.Unikernel,
         took: image.Image, program: str,

@@ -8,7 +8,7 @@ from .. import config
 from ..git import newer, tree
 from ..git.repository import Repository
 from ..messages import errors
-from ..state import files, journal, model, store
+from ..state import files, journal, model, notes, store
 from ..state.releases import Releases
 from .context import Context, Intent
 from .live import Live, elsewhere
@@ -17,9 +17,9 @@ from .live import Live, elsewhere
 def write_down(intent: Intent, name: str, releases: Releases) -> None:
     """Keep what a person decides now beyond this converge."""
     if name in intent.stopped:  # a rollback outlasts a stop
-        old = releases.pin() or model.Pin()
+        old = releases.pin() or notes.Pin()
         new = msgspec.structs.replace(old, stopped=intent.stopped[name])
-        releases.set_pin(None if new == model.Pin() else new)
+        releases.set_pin(None if new == notes.Pin() else new)
     if name in intent.anew:
         pin = releases.pin()
         if pin is not None and not pin.stopped:  # a stop holds until `start`

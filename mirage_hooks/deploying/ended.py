@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from ..host import xen
 from ..messages import errors
@@ -11,6 +13,16 @@ from ..state.releases import Releases
 from ..switching import consoles, fitting
 
 LATE = 1.0  # seconds after a domain's end in which xenconsoled may still write what it printed
+
+
+@contextlib.contextmanager
+def explained(releases: Releases, release: model.Release) -> Iterator[None]:
+    """When `release` does not come to serve it is discarded; its console is kept, and explained."""
+    try:
+        yield
+    except errors.Refused as refused:
+        explain(refused, releases, release)
+        raise
 
 
 def explain(refused: errors.Refused, releases: Releases, release: model.Release) -> None:

@@ -94,7 +94,7 @@ class Gate:
             return  # turned down by a rollback, which goes on holding
         if current is not None and self.candidates.same(current, name, wanted, found):
             return
-        refusal.not_again(releases, self.candidates.known_by(name, wanted), found)
+        refusal.not_again(self.candidates, releases, wanted, found)
         new = self.candidates.staged(proof, name, wanted, found, settings.unpacked_limit)
         if current is None or not alike(current, new):
             request = self.candidates.requests[new.number]

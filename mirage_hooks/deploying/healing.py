@@ -12,7 +12,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import Releases
 from ..switching import asked, asking, certified, launcher
-from . import changeover, deploy, ended, rollback, standing, told
+from . import changeover, converge, ended, rollback, standing, told
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -106,7 +106,7 @@ def _restarted(
         except errors.Refused as refused:  # so it would be in its place
             reason = f'{silence.reason}; nor does a fresh instance of it serve: {refused.reason}'
             return [model.Outcome(silence.unikernel, 'silent', current, reason, refused.hint)]
-    outcomes = deploy.converged(context)
+    outcomes = converge.converged(context)
     return [one for one in outcomes
             if one.unikernel == silence.unikernel or not told.silent(one)]
 
@@ -121,13 +121,11 @@ def _next_to(
     context.tidy()
     fresh = candidates.again(releases, name, wanted, current)
     try:
-        changeover.follow(context, releases, current, fresh, wanted)
-        pin = releases.pin()
-        if pin is not None and pin.release == current.number:  # a rollback holds on
-            releases.set_pin(msgspec.structs.replace(pin, release=fresh.number))
-    except errors.Refused as refused:
-        ended.explain(refused, releases, fresh)
-        raise
+        with ended.explained(releases, fresh):
+            changeover.follow(context, releases, current, fresh, wanted)
+            pin = releases.pin()
+            if pin is not None and pin.release == current.number:  # a rollback holds on
+                releases.set_pin(msgspec.structs.replace(pin, release=fresh.number))
     finally:
         context.leave()
     releases.prune(wanted.keep)

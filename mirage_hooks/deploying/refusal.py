@@ -8,7 +8,7 @@ import time
 from .. import config
 from ..git import tree
 from ..messages import errors
-from ..state import journal, model
+from ..state import journal, model, notes
 from ..state.releases import Releases
 from ..switching import consoles, crashes
 from .candidate import Candidates
@@ -22,9 +22,12 @@ class Remembered(errors.Refused):
     """A failure that is already known, and not tried again."""
 
 
-def not_again(releases: Releases, fingerprint: str, found: tree.Found) -> None:
+def not_again(
+    candidates: Candidates, releases: Releases, wanted: config.Unikernel, found: tree.Found
+) -> None:
     """Raise Remembered when `found` did not serve, and nothing has changed since."""
-    known = releases.failure_of(found.blob, fingerprint)
+    known_by = candidates.known_by(releases.root.name, wanted)
+    known = releases.failure_of(found.blob, known_by)
     if known is None:
         return
     # The clock may have been set back since: then nobody knows how long ago that was.
@@ -55,7 +58,7 @@ class Refusals:
         count = known.count + 1 if known else 1
         wait = min(BACK_OFF[0] * 2 ** (count - 1), BACK_OFF[1]) if outside else 0
         with contextlib.suppress(errors.Unavailable):  # a full disk: what serves comes first
-            releases.set_failure(model.Failure(
+            releases.set_failure(notes.Failure(
                 blob=key, fingerprint=fingerprint, reason=refused.reason, at=journal.now(),
                 hint=refused.hint, count=count, retry=time.time() + wait if wait else 0,
             ))

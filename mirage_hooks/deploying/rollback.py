@@ -8,7 +8,7 @@ from .. import config
 from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
-from ..state import files, journal, model, store
+from ..state import files, journal, model, notes, store
 from ..state.releases import Releases
 from ..switching import consoles
 from .candidate import Candidates
@@ -35,7 +35,7 @@ def turned_down(
     outcome = Rollback(context).back(name, None)
     if outcome.failed:
         return outcome
-    releases.set_failure(model.Failure(
+    releases.set_failure(notes.Failure(
         blob=current.blob, fingerprint=current.fingerprint, reason=reason, at=journal.now(),
         hint=hint,
     ))
@@ -67,7 +67,7 @@ class Rollback:
             raise errors.Refused(f'{name} is at release {earlier.number} already')
         before = releases.pin()
         turned_down = self._turned_down(name, wanted, settings)
-        releases.set_pin(model.Pin(release=earlier.number, blob=turned_down))
+        releases.set_pin(notes.Pin(release=earlier.number, blob=turned_down))
         try:
             return self.live.returned(name, releases, wanted, earlier)
         except errors.Refused as refused:

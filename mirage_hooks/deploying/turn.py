@@ -11,7 +11,7 @@ from .. import config
 from ..git import tree
 from ..host import pacemaker
 from ..messages import errors
-from ..state import journal, model
+from ..state import journal, model, notes
 from ..state.releases import Releases
 from . import rollback, rollout, standing
 from .context import Context
@@ -51,7 +51,7 @@ def waits(
         return None
     before = releases.held()
     at = before.at if before is not None and before.blob == blob else journal.now()
-    releases.set_held(model.Held(blob, commit, decision.reason, at))
+    releases.set_held(notes.Held(blob, commit, decision.reason, at))
     current = releases.current()
     return model.Outcome(
         name, 'held', current, f'the image of commit {commit[:12]} waits for its turn: '

@@ -174,61 +174,6 @@ class Run(msgspec.Struct, frozen=True):
     boot: str
 
 
-class Crashes(msgspec.Struct, frozen=True):
-    """A release that ends by itself: how often it was restarted and when last (seconds since
-    1970); `code` is how it ended, where that is known, `reason` and `hint` say so in words;
-    `told`, whether people know; `final`, that it is not started again."""
-
-    release: int
-    count: int
-    at: float
-    boot: str
-    code: int | None = None
-    told: bool = False
-    reason: str = ''
-    hint: str = ''
-    final: bool = False
-
-
-class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a person decided, which holds until the tree's image is no longer `blob`
-    (a stop: until start)."""
-
-    stopped: bool = False
-    release: int = 0
-    blob: str = ''
-
-
-class Held(msgspec.Struct, frozen=True):
-    """An image of `commit` that this host may not take yet, while others of its cluster do: why,
-    and since when (seconds since 1970)."""
-
-    blob: str
-    commit: str
-    reason: str
-    at: float
-
-
-class Floor(msgspec.Struct, frozen=True):
-    """The commit of `branch` that was last deployed and trusted: what comes must contain it."""
-
-    branch: str
-    commit: str
-
-
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A bad image, remembered: not tried again while blob and fingerprint stay the same.
-    `retry` is when (seconds since 1970) to try all the same, 0 for never."""
-
-    blob: str
-    fingerprint: str
-    reason: str
-    at: float
-    hint: str = ''
-    count: int = 1
-    retry: float = 0
-
-
 Kind = Literal[
     'unchanged', 'deployed', 'restarted', 'stopped', 'pinned', 'removed', 'refused', 'remembered',
     'silent', 'unasked', 'ready', 'held',

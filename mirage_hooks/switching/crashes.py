@@ -10,7 +10,7 @@ import msgspec
 
 from ..host import supervisor
 from ..messages import errors
-from ..state import files, model, proc
+from ..state import files, model, notes, proc
 from ..state.releases import Releases
 from ..targets.unit import FOR_GOOD
 from . import ended, launcher
@@ -36,7 +36,7 @@ def count(releases: Releases, release: model.Release, end: End) -> None:
     be started now."""
     now, boot = time.time(), proc.boot()
     known, lived = _known(releases, release), _lived(releases, release)
-    fresh = model.Crashes(release.number, 1, now, boot, end.code, reason=end.reason, hint=end.hint)
+    fresh = notes.Crashes(release.number, 1, now, boot, end.code, reason=end.reason, hint=end.hint)
     if end.code in FOR_GOOD and lived is not None and lived < SHORT:
         told = known is not None and known.final and known.code == end.code
         releases.set_crashes(msgspec.structs.replace(
@@ -114,7 +114,7 @@ def _for_good(release: model.Release, end: End, lived: float) -> tuple[str, str]
 
 
 def _later(
-    release: model.Release, known: model.Crashes, end: End, left: float
+    release: model.Release, known: notes.Crashes, end: End, left: float
 ) -> tuple[str, str]:
     return (
         f'release {release.number} was restarted {often(known.count)} and ended again: '
@@ -128,19 +128,19 @@ def pause(times: int) -> float:
     return float(min(PAUSES[0] << min(times - 1, 20), PAUSES[1]))
 
 
-def _left(known: model.Crashes, now: float) -> float:
+def _left(known: notes.Crashes, now: float) -> float:
     """Seconds of the pause that are left; none when the clock was set back behind its beginning."""
     return known.at + pause(known.count) - now if known.at <= now + 1 else 0.0
 
 
-def _known(releases: Releases, release: model.Release) -> model.Crashes | None:
+def _known(releases: Releases, release: model.Release) -> notes.Crashes | None:
     """What is known of `release` since this boot."""
     known = releases.crashes()
     same = known and (known.release, known.boot) == (release.number, proc.boot())
     return known if same else None
 
 
-def _calm(known: model.Crashes, lived: float | None, now: float) -> bool:
+def _calm(known: notes.Crashes, lived: float | None, now: float) -> bool:
     """Whether the last start led to a life of its own; an unseen end is given the doubt."""
     if lived is not None:
         return lived > STABLE

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from mirage_hooks.host import processes
-from mirage_hooks.state import model, proc
+from mirage_hooks.state import notes, proc
 from tests.deployment import ROOT, Deployment, git, run, web
 from tests.patience import PATIENCE, until
 from tests.whole.test_bad_inputs import told
@@ -251,7 +251,7 @@ def test_after_a_jump_of_the_clock_a_release_that_ended_is_started_again(
 ) -> None:
     serving.crash()
     until(lambda: not list(processes.marked(serving.state().root)))
-    serving.state().of('www').set_crashes(model.Crashes(1, 9, time.time(), proc.boot()))
+    serving.state().of('www').set_crashes(notes.Crashes(1, 9, time.time(), proc.boot()))
     assert 'restarted 9 times' in serving.mirage('pull').stdout
     serving.dismiss()
     done = altered(serving, 'pull', clock=clock)

@@ -10,7 +10,7 @@ import pytest
 import pytest_mock
 
 from mirage_hooks.messages import errors
-from mirage_hooks.state import journal, known, model, store
+from mirage_hooks.state import journal, known, model, notes, store
 from mirage_hooks.state.releases import Releases
 
 
@@ -87,10 +87,10 @@ def test_what_never_served_is_swept_away(releases: Releases, tmp_path: Path) -> 
     assert releases.current() == release(1)
 
 
-@pytest.mark.parametrize('value', [None, model.Pin(stopped=True), model.Pin(release=1, blob='b')])
-def test_a_pin_comes_back_as_it_was_set(releases: Releases, value: model.Pin | None) -> None:
+@pytest.mark.parametrize('value', [None, notes.Pin(stopped=True), notes.Pin(release=1, blob='b')])
+def test_a_pin_comes_back_as_it_was_set(releases: Releases, value: notes.Pin | None) -> None:
     served(releases)
-    releases.set_pin(model.Pin(release=7))
+    releases.set_pin(notes.Pin(release=7))
     releases.set_pin(value)
     assert releases.pin() == value
 
@@ -99,15 +99,15 @@ def test_a_write_that_fails_leaves_the_old_value(
     releases: Releases, mocker: pytest_mock.MockerFixture
 ) -> None:
     served(releases)
-    releases.set_pin(model.Pin(release=1))
+    releases.set_pin(notes.Pin(release=1))
     mocker.patch('os.fsync', side_effect=OSError(28, 'No space left on device'))
     with pytest.raises(errors.Unavailable) as refused:
-        releases.set_pin(model.Pin(release=2))
+        releases.set_pin(notes.Pin(release=2))
     assert (refused.value.reason, refused.value.hint) == (
         f'cannot write {releases.root / "pin.json"}: No space left on device',
         'make room, then `mirage-hooks deploy`; what runs goes on running',
     )
-    assert releases.pin() == model.Pin(release=1)
+    assert releases.pin() == notes.Pin(release=1)
 
 
 @pytest.mark.parametrize(('text', 'why'), [

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from mirage_hooks.host import processes
-from mirage_hooks.state import model, proc
+from mirage_hooks.state import notes, proc
 from mirage_hooks.switching import crashes
 from mirage_hooks.switching.ended import End
 from tests.deployment import Deployment, web
@@ -57,7 +57,7 @@ def earlier(deployment: Deployment, seconds: float) -> None:
 def crashed(deployment: Deployment, times: int, ago: float = 0) -> None:
     """As if it had been started again so often, and the last time so many seconds ago."""
     deployment.state().of('www').set_crashes(
-        model.Crashes(1, times, time.time() - ago, proc.boot())
+        notes.Crashes(1, times, time.time() - ago, proc.boot())
     )
 
 
@@ -172,7 +172,7 @@ def test_pauses_double_up_to_an_hour(times: int, seconds: int) -> None:
 def test_what_crashed_before_a_reboot_is_forgotten(serving: Deployment) -> None:
     releases = serving.state().of('www')
     release = serving.current()
-    releases.set_crashes(model.Crashes(1, 9, time.time(), 'another boot'))
+    releases.set_crashes(notes.Crashes(1, 9, time.time(), 'another boot'))
     crashes.count(releases, release, UNSEEN)
     known = releases.crashes()
     assert known is not None
@@ -181,7 +181,7 @@ def test_what_crashed_before_a_reboot_is_forgotten(serving: Deployment) -> None:
 
 def test_a_long_life_ends_the_story(serving: Deployment) -> None:
     releases = serving.state().of('www')
-    releases.set_crashes(model.Crashes(1, 4, time.time() - 3600, proc.boot()))
+    releases.set_crashes(notes.Crashes(1, 4, time.time() - 3600, proc.boot()))
     (releases.folder(1) / 'ended.json').unlink()  # nobody saw it end
     crashes.count(releases, serving.current(), UNSEEN)
     known = releases.crashes()

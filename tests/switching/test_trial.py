@@ -20,7 +20,7 @@ import pytest
 import yaml
 from pytest_mock import MockerFixture
 
-from mirage_hooks.deploying import deploy
+from mirage_hooks.deploying import converge
 from mirage_hooks.deploying.context import Intent
 from mirage_hooks.git.repository import Repository
 from mirage_hooks.host import disks
@@ -270,7 +270,7 @@ def test_a_program_that_took_the_spare_port_does_not_answer_for_the_trial(
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         port = stranger.server_address[1]
         mocker.patch.object(switch, 'spare_port', return_value=port)
-        outcome, = deploy.converge(
+        outcome, = converge.converge(
             Repository(serving.host), Intent('test'), Reporter(quiet=True))
         stranger.shutdown()
     assert (outcome.kind, outcome.reason) == (

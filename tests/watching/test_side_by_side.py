@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mirage_hooks.host import processes
-from mirage_hooks.state import model, watched
+from mirage_hooks.state import notes, watched
 from tests import wired
 from tests.deployment import Deployment, git
 from tests.patience import PATIENCE, until
@@ -109,7 +109,7 @@ def test_a_rollback_holds_when_its_release_gives_way_to_a_fresh_instance(site: W
     assert site.mirage('pull').returncode == 0
     blob = git(site.site, 'rev-parse', 'HEAD:unix/www')
     assert (site.page(), site.state().of('www').pin()) == (
-        'release-0001', model.Pin(release=3, blob=blob))
+        'release-0001', notes.Pin(release=3, blob=blob))
 
 
 @WIRED
