@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from benchmarks import deployment, watch
+from tests import wired
 
 HEAVIEST = 12
 LINE = re.compile(r'import time: +(\d+) \| +\d+ \| +(\S+)')
@@ -14,11 +15,11 @@ LINE = re.compile(r'import time: +(\d+) \| +\d+ \| +(\S+)')
 def measure(folder: Path) -> list[str]:
     """A table of the heaviest packages, each with all its modules; Python's own count, which makes
     each import a little slower than it is."""
-    site = deployment.Ours(folder)
+    site = deployment.Ours(folder, 'replace')
     try:
         hook = site.hub / 'hooks' / 'post-receive'
         hook.write_text(hook.read_text().replace(' -I', ' -IXimporttime', 1))
-        site.publish(deployment.wired.guest(2, 'socket'), 'b' * 40, push=False)
+        site.publish(wired.guest(2, 'socket'), 'b' * 40, push=False)
         lines = watch.hook_lines(site.site)
     finally:
         site.end()
