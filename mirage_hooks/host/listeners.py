@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -149,12 +149,17 @@ def reach(
     raise wrong
 
 
-def steer(those: list[Listener], live: int, proved: int | None = None) -> None:
-    """Give what is new at the places of `those` to number `live`, and our own questions to number
-    `proved`; raises OSError."""
+def steer(
+    those: list[Listener], live: Mapping[str, int], proved: Mapping[str, int] | None = None
+) -> None:
+    """Give what is new at the places of `those` to the number that `live` has for each, and our own
+    questions to the one that `proved` has; raises OSError."""
     for one in those:
+        if one.place not in live:  # began to listen later, alone
+            continue
         with _again(one) as found:
-            bpf.attach(found, ATTACH_PROGRAM, _program(live, live if proved is None else proved))
+            bpf.attach(found, ATTACH_PROGRAM,
+                       _program(live[one.place], (proved or live)[one.place]))
 
 
 def close(those: list[Listener]) -> bool:

@@ -146,8 +146,8 @@ class Side(msgspec.Struct, frozen=True, omit_defaults=True):
 class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
     """Releases that serve side by side; what belongs to no known flow is the `base` release's.
     `over` is set when one is alone again: when (seconds since boot) no rule is needed any more.
-    Without a bridge they share ports of this host: `listening` are the releases that listen there,
-    as the kernel numbers them (see host.listeners)."""
+    Without a bridge they share ports of this host: `places` are these, each with the releases that
+    listen there, as the kernel numbers them (see host.listeners)."""
 
     unikernel: str
     bridge: str
@@ -155,7 +155,7 @@ class Overlap(msgspec.Struct, frozen=True, omit_defaults=True):
     base: int
     sides: tuple[Side, ...]
     over: float = 0
-    listening: tuple[int, ...] = ()
+    places: dict[str, tuple[int, ...]] = {}
 
 
 class Shared(msgspec.Struct, frozen=True, omit_defaults=True):

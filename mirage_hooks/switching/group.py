@@ -1,28 +1,47 @@
-"""The releases that listen on one port of this host: as the kernel numbers them, and who of them
-gets what is new (see host.listeners)."""
+"""The releases that listen on the same ports of this host: as the kernel numbers them, and who of
+them gets what is new (see host.listeners)."""
 
 from __future__ import annotations
 
 from ..host import listeners
 from ..state import model, proc
-from ..state.releases import Releases
+from ..state.releases import Releases, shared
 from . import launcher
 
-
-def order(releases: Releases, old: model.Release) -> tuple[int, ...]:
-    """The releases that listen on the port of `old`, as the kernel numbers them."""
-    overlap = releases.overlap()
-    return overlap.listening if overlap else (old.number,)
+Order = dict[str, tuple[int, ...]]
+"""At each place the releases that listen there, as the kernel numbers them."""
 
 
-def left(releases: Releases, order: tuple[int, ...]) -> tuple[int, ...]:
+def order(releases: Releases, old: model.Release) -> Order:
+    """Who listens where `old` does."""
+    if (overlap := releases.overlap()) is not None:
+        return overlap.places
+    known = shared(releases.folder(old.number)) or model.Shared()
+    return dict.fromkeys(known.places, (old.number,))
+
+
+def joined(order: Order, number: int, places: tuple[str, ...]) -> Order:
+    """`order` once `number` listens at `places`, too."""
+    return order | {
+        place: there if number in (there := order.get(place, ())) else (*there, number)
+        for place in places}
+
+
+def numbers(order: Order, number: int) -> dict[str, int]:
+    """The kernel's number of release `number` wherever it listens, or would as the next one."""
+    return {place: joined(order, number, (place,))[place].index(number) for place in order}
+
+
+def left(releases: Releases, order: Order) -> Order:
     """Those of `order` that still listen, as the kernel numbers them now; nothing when more than
-    one has gone, for then it depends on which went first."""
+    one has gone from a place, for then it depends on which went first."""
     there = launcher.all_listening(releases)
-    gone = [number for number in order if number not in there]
-    if len(gone) > 1 and len(order) - len(gone) > 1:
-        return ()
-    for number in gone:
+    known = {number for at in order.values() for number in at}
+    for at in order.values():
+        gone = [number for number in at if number not in there]
+        if len(gone) > 1 and len(at) - len(gone) > 1:
+            return {}
+    for number in sorted(known - there):
         order = _without(order, number)
     return order
 
@@ -34,22 +53,22 @@ def tidied(releases: Releases, name: str) -> list[str]:
     overlap, current = releases.overlap(), releases.current()
     if overlap is None:
         return []
-    order = left(releases, overlap.listening)
-    if current is None or not launcher.alive(releases, current) or current.number not in order:
+    order = left(releases, overlap.places)
+    if current is None or not launcher.alive(releases, current) or not _serves(order, current):
         releases.set_overlap(None)
         return []
     over = [side for side in overlap.sides if _over(releases, side, current)]
     sides = tuple(side for side in overlap.sides if side not in over)
     try:
         own = launcher.listening(releases, current)
-        listeners.steer(own, order.index(current.number))
+        listeners.steer(own, numbers(order, current.number))
         for side in over:
             order = _ended(releases, side.release, order)
-            listeners.steer(own, order.index(current.number))
+            listeners.steer(own, numbers(order, current.number))
     except OSError:  # one of them ends just now
         sides = ()
     kept = model.Overlap(unikernel=name, bridge='', addresses=(), base=current.number,
-                         sides=sides, listening=order)
+                         sides=sides, places=order)
     releases.set_overlap(kept if len(sides) > 1 else None)
     return [f'release {side.release} of {name} has drained' for side in over if side.until]
 
@@ -63,11 +82,15 @@ def due(releases: Releases) -> bool:
     )
 
 
-def _without(order: tuple[int, ...], number: int) -> tuple[int, ...]:
+def _serves(order: Order, current: model.Release) -> bool:
+    """Whether `current` listens wherever one does."""
+    return bool(order) and all(current.number in at for at in order.values())
+
+
+def _without(order: Order, number: int) -> Order:
     """As the kernel does: the last takes the place of the one that goes."""
-    kept = list(order)
-    last = kept.pop()
-    return tuple(last if one == number else one for one in kept)
+    return {place: tuple(at[-1] if one == number else one for one in at[:-1])
+            if number in at else at for place, at in order.items()}
 
 
 def _over(releases: Releases, side: model.Side, current: model.Release) -> bool:
@@ -79,11 +102,11 @@ def _over(releases: Releases, side: model.Side, current: model.Release) -> bool:
     return not alive or not proc.pending(side.until)
 
 
-def _ended(releases: Releases, number: int, order: tuple[int, ...]) -> tuple[int, ...]:
+def _ended(releases: Releases, number: int, order: Order) -> Order:
     """End what `number` listens on, with its process where nothing else does: who gets what is
     known at once. Until then what is new may come to any that is left."""
     release = releases.release(number)
-    if release is None or number not in order:
+    if release is None or not any(number in at for at in order.values()):
         return order
     if not listeners.close(launcher.listening(releases, release)):
         launcher.stop(releases, release)

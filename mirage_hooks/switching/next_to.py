@@ -68,9 +68,10 @@ def take_over(
     """Prove `new` next to `old`, send it what is new, point to it. Raises Refused when it does not
     serve: `old` has everything again then; Apart when both cannot be."""
     order = group.order(releases, old)
-    known = new.number in order
-    live, proved = order.index(old.number), order.index(new.number) if known else len(order)
+    known = any(new.number in at for at in order.values())
+    live, proved = group.numbers(order, old.number), group.numbers(order, new.number)
     own = _listening(releases, old)
+    _share(order, (old, new) if known else (old,))
     try:
         listeners.steer(own, live, proved)
         ports = {number: number for one in own if (number := listeners.port(one.place))}
@@ -83,7 +84,9 @@ def take_over(
             say(f'starting release {new.number} next to release {old.number}')
             printed = _start(releases, owner, new, own, wanted)
         _prove(releases, new, own, questions, printed)
-        _require(releases, [*order, *([] if known else [new.number])])
+        there = shared(releases.folder(new.number)) or model.Shared()
+        order = group.joined(order, new.number, there.places)
+        _require(releases, order)
         began = time.monotonic()
         listeners.steer(own, proved)
         took = (time.monotonic() - began) * 1000
@@ -97,7 +100,7 @@ def take_over(
         if isinstance(fault, OSError):
             raise Apart(str(fault.strerror)) from None
         raise
-    _point(releases, old, new, order if known else (*order, new.number), wanted)
+    _point(releases, old, new, order, wanted)
 
 
 def _start(
@@ -168,7 +171,7 @@ def _confirm(
 
 
 def _point(
-    releases: Releases, old: model.Release, new: model.Release, order: tuple[int, ...],
+    releases: Releases, old: model.Release, new: model.Release, order: group.Order,
     wanted: config.Unikernel,
 ) -> None:
     before = releases.overlap()
@@ -181,7 +184,7 @@ def _point(
     )
     releases.set_overlap(model.Overlap(
         unikernel=new.unikernel, bridge='', addresses=(), base=old.number, sides=sides,
-        listening=order))
+        places=order))
     releases.point(new.number)
 
 
@@ -192,18 +195,25 @@ def _listening(releases: Releases, old: model.Release) -> list[listeners.Listene
     except OSError as error:
         raise Apart(f'its sockets cannot be reached: {error.strerror}') from None
     known = shared(releases.folder(old.number)) or model.Shared()
-    for number in group.order(releases, old):
-        if (shared(releases.folder(number)) or model.Shared()).places != known.places:
-            raise Apart(f'release {number}, which keeps its connections, listens elsewhere')
     if sorted(one.place for one in found) != sorted(known.places):
         raise Apart(f'release {old.number} does not listen as it did when it was started')
     return found
 
 
-def _require(releases: Releases, order: list[int]) -> None:
+def _share(order: group.Order, those: Iterable[model.Release]) -> None:
+    """Raise Apart when one of `those` does not listen wherever any does that keeps its
+    connections."""
+    for place, at in order.items():
+        for one in those:
+            if one.number not in at:
+                raise Apart(f'release {one.number} does not listen at {place}, as release {at[0]} '
+                            'does, which keeps its connections')
+
+
+def _require(releases: Releases, order: group.Order) -> None:
     """Raise Unavailable when not all of `order` listen: the numbers that the kernel has given them
     are others now."""
-    if group.left(releases, tuple(order)) != tuple(order):
+    if group.left(releases, order) != order:
         raise errors.Unavailable('a release that kept its connections ended meanwhile',
                                  hint='it is tried again by itself')
 

@@ -75,25 +75,30 @@ def group(request: pytest.FixtureRequest) -> Iterator[Group]:
     made.close()
 
 
+def steer(those: list[listeners.Listener], live: int, proved: int | None = None) -> None:
+    numbers = {one.place: live for one in those}
+    listeners.steer(those, numbers, None if proved is None else dict.fromkeys(numbers, proved))
+
+
 def test_left_alone_the_kernel_gives_to_each(group: Group) -> None:
     group.join()
     assert group.visited() == {0, 1}
 
 
 def test_what_is_new_goes_where_it_is_steered_and_our_questions_elsewhere(group: Group) -> None:
-    listeners.steer(group.number(0), 0, 1)
+    steer(group.number(0), 0, 1)
     group.join()
     assert (group.visited(), group.proved()) == ({0}, {1})
     group.join()
-    listeners.steer(group.number(0), 1, 2)
+    steer(group.number(0), 1, 2)
     assert (group.visited(), group.proved()) == ({1}, {2})
-    listeners.steer(group.number(2), 2)
+    steer(group.number(2), 2)
     assert (group.visited(), group.proved()) == ({2}, {2})
 
 
 def test_steered_to_one_that_has_gone_all_goes_to_the_only_one_left(group: Group) -> None:
     group.join()
-    listeners.steer(group.number(0), 1)
+    steer(group.number(0), 1)
     assert group.visited() == {1}
     group.sockets.pop().close()
     assert (group.visited(), group.proved()) == ({0}, {0})
@@ -103,9 +108,9 @@ def test_when_one_goes_the_last_has_its_number(group: Group) -> None:
     group.join()
     group.join()
     listeners.close(group.number(0))
-    listeners.steer(group.number(1), 0)
+    steer(group.number(1), 0)
     assert group.visited() == {2}
-    listeners.steer(group.number(1), 1)
+    steer(group.number(1), 1)
     assert group.visited() == {1}
 
 
@@ -125,4 +130,4 @@ def test_a_descriptor_that_is_another_socket_by_now_is_not_steered(group: Group)
     with socket.create_server(('127.0.0.1', 0)) as other:
         moved = [listeners.Listener(stale[0].place, os.getpid(), other.fileno())]
         with pytest.raises(OSError, match=r'nothing listens at .* any more'):
-            listeners.steer(moved, 0)
+            steer(moved, 0)

@@ -361,18 +361,44 @@ def test_one_that_listens_elsewhere_is_tried_and_takes_the_place_of_the_old_one(
     assert slowly.page() == 'page 2'
 
 
-def test_one_that_listens_at_more_places_is_not_followed_by_one_that_cannot_be_told_apart(
+TWO = ('127.0.0.1', '127.0.0.2')
+
+
+def test_one_that_listens_at_more_places_is_followed_side_by_side_as_well(
     slowly: Deployment
 ) -> None:
-    two = ('127.0.0.1', '127.0.0.2')
-    assert 'www: new connections go to release 2' in switched(
-        slowly, 2, slow('page 2', '', '', *two))
-    said = switched(slowly, 3, slow('page 3', '', '', *two))
-    assert ('www: release 3 cannot listen next to release 2: release 1, which keeps its '
-            'connections, listens elsewhere\n') in said
-    assert 'www: new connections go to release 4' in switched(
-        slowly, 4, slow('page 4', '', '', *two))
-    assert slowly.page() == 'page 4'
+    """As a site that has its first certificate, or got a port more."""
+    switched(slowly, 2, slow('page 2', '', '', *TWO))
+    with Visitors(slowly.port) as one, Visitors(slowly.port, TWO[1]) as other:
+        for number in (3, 4):
+            said = switched(slowly, number, slow(f'page {number}', '', '', *TWO))
+            assert f'www: new connections go to release {number}' in said
+    for visitors in (one, other):
+        assert visitors.answers == sorted(visitors.answers)
+        assert set(visitors.answers) == {'page 2', 'page 3', 'page 4'}
+    slowly.dismiss()
+    gone = slowly.state().of('www').folder(1)
+    for mark, process in slowly.processes():  # the kernel's numbers change at one place alone
+        if mark == gone:
+            process.kill()
+    until(lambda: listening(slowly) == [2, 3, 4])
+    said = switched(slowly, 5, slow('page 5', '', '', *TWO))
+    assert 'www: new connections go to release 5' in said
+    for address in TWO:
+        for _ in range(20):
+            with socket.create_connection((address, slowly.port)) as connection:
+                assert finish(connection) == 'page 5'
+
+
+def test_to_go_back_to_one_that_listens_at_fewer_places_the_newer_one_stops_first(
+    slowly: Deployment
+) -> None:
+    switched(slowly, 2, slow('page 2', '', '', *TWO))
+    done = slowly.mirage('rollback', 'www')
+    assert done.returncode == 0
+    assert (f'release 1 cannot listen next to release 2: release 1 does not listen at '
+            f'127.0.0.2:{slowly.port}, as release 2 does') in done.stdout + done.stderr
+    assert {slowly.page() for _ in range(20)} == {'page 1'}
 
 
 def test_killed_between_the_switch_and_the_pointer_the_old_one_gets_all_again(
