@@ -151,7 +151,7 @@ def test_connections_that_are_open_at_a_switch_are_answered(
     ('that end', '#!/bin/sh\nexit 3\n'),
     ('that listen and end', slow('bad', after='import os; os._exit(3)').decode()),
     ('that end when they are asked',
-     slow('bad', before='import os').replace(b'visitor.sendall', b'os._exit').decode()),
+     slow('bad', before='import os').replace(b'visitor.sendall', b'os._exit(3) or print').decode()),
 ])
 def test_bad_images_in_a_row_cost_no_request(
     serving: Deployment, record_property: Record, kind: str, image: str
@@ -160,7 +160,9 @@ def test_bad_images_in_a_row_cost_no_request(
     with Visitor(serving.port) as visitor:
         for number in range(1, BAD + 1):
             serving.publish(f'{image}# {number}\n'.encode(), f'{number:040x}')
-            assert serving.mirage('pull', '--quiet').returncode == 1
+            done = serving.mirage('pull', '--quiet')
+            assert done.returncode == 1
+            assert 'ended with exit code 3' in done.stdout + done.stderr
     visitor.tell(record_property, f'{BAD} bad images in a row, {kind}')
     assert (visitor.failed, visitor.pages) == (0, {b'version-0'})
     assert serving.processes() == before
