@@ -63,13 +63,13 @@ class Deployment:
             return decided.left_alone(restarted, self.context, self.settings)
         tip = self._trusted_tip()
         found = self._found(tip)
-        old = renewal.due(
+        renewed = renewal.due(
             self.candidates, self.releases, self.live.kept(self.releases), self.wanted, found)
-        if old is None and (settled := self._settled(tip, found)) is not None:
+        if renewed is None and (settled := self._settled(tip, found)) is not None:
             return settled
-        if old is not None:
+        if renewed is not None:
             refusal.not_again(self.candidates, self.releases, self.wanted, found)
-        new = self._staged(found, old)
+        new = self._staged(found, renewed)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
         if elsewhere(self.releases):
@@ -80,7 +80,7 @@ class Deployment:
             serving = self._predecessor(new)
             (tried := functools.partial(self._tried, serving, new))()
             gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)
-        return self._accepted(tip, self._deployed(new, gap, old))
+        return self._accepted(tip, self._deployed(new, gap, renewed))
 
     def _trusted_tip(self) -> notes.Floor:
         """The branch, and the commit whose tree says what should run."""
@@ -120,21 +120,20 @@ class Deployment:
         current = self.live.kept(self.releases)
         if current is None or not self.candidates.same(current, self.name, self.wanted, found):
             return None
-        back = turn.returned(self.context, self.releases, self.wanted, current)
-        if back is not None:
+        if (back := turn.returned(self.context, self.releases, self.wanted, current)) is not None:
             return back
         outcome = self.live.running(self.name, self.releases, current, self.wanted)
         self.releases.set_failure(None)
         return outcome
 
-    def _staged(self, found: tree.Found, old: model.Release | None) -> model.Release:
+    def _staged(self, found: tree.Found, renewed: model.Release | None) -> model.Release:
         """The new release: unpacked, identified and planned, with nothing started; the same image
-        again as `old` where only its certificate was renewed."""
+        again as `renewed` where only its certificate was."""
         if found.notice:
             self.context.report.step(self.name, found.notice)
         self.releases.forget_console()
-        if old is not None:
-            return self.candidates.again(self.releases, self.name, self.wanted, old)
+        if renewed is not None:
+            return self.candidates.again(self.releases, self.name, self.wanted, renewed)
         limit = self.settings.unpacked_limit
         return self.candidates.staged(self.releases, self.name, self.wanted, found, limit)
 
@@ -164,9 +163,9 @@ class Deployment:
             trial.held(self.context, self.releases, self.wanted, new, request)
 
     def _deployed(
-        self, new: model.Release, gap: float, old: model.Release | None
+        self, new: model.Release, gap: float, renewed: model.Release | None
     ) -> model.Outcome:
-        reason = renewal.over(self.releases, old, new)
+        reason = renewal.over(self.releases, renewed, new)
         self.releases.set_failure(None)
         self.releases.prune(self.wanted.keep)
         took = time.monotonic() - self.began

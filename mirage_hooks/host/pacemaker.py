@@ -3,13 +3,16 @@ where, and what each host told the others (an attribute of its node, which outli
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
-from xml.etree import ElementTree  # of the cluster's own daemons, which run as root
 
 import msgspec
 
 from ..messages import errors
 from . import programs
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 ATTRIBUTE = 'mirage-hooks-{}'
 PATIENCE = 20.0  # seconds
@@ -93,8 +96,10 @@ def _values(node: ElementTree.Element) -> dict[str, dict[str, str]]:
 
 
 def _parsed(text: str) -> ElementTree.Element:
+    from xml.etree import ElementTree  # every deployment imports this module, few need that one
+
     try:
-        return ElementTree.fromstring(text)  # noqa: S314
+        return ElementTree.fromstring(text)  # noqa: S314 # of daemons that run as root
     except ElementTree.ParseError as error:
         raise errors.Unavailable(f'what Pacemaker says is no XML: {error}') from None
 

@@ -171,7 +171,7 @@ def test_targets_plan_and_do_nothing() -> None:
 HEAVY = {
     'git', 'gitdb', 'yaml', 'sh', 'asyncio', 'ssl', 'http', 'email', 'urllib.request', 'ctypes',
     'backports', 'tqdm', 'prometheus_client', 'jinja2', 'markupsafe',
-    'cryptography', 'dns', 'tarfile',
+    'cryptography', 'dns', 'tarfile', 'xml',
 }
 """What takes long to import, and a deployment needs none of: GitPython first."""
 
