@@ -17,6 +17,7 @@ from benchmarks import original, watch
 from benchmarks.watch import milliseconds
 from tests import wired
 from tests.deployment import Deployment, free_port, git, run
+from tests.patience import until
 
 BAD = b'#!/bin/sh\nexit 3\n'
 DOWN = 3  # seconds that are watched after a bad image
@@ -135,6 +136,7 @@ def _in_one_port(folder: Path, rounds: int, mode: str) -> list[dict[str, float]]
                 began = time.time()
                 site.mirage('rollback', 'www', repository=site.hub)
                 back = asked.first(asked.seen[0][1], began) - began
+                site.drained()
             found.append({**parts, 'boot': _boot(folder), 'rollback': back})
     finally:
         site.end()
@@ -219,7 +221,7 @@ class Ours(Deployment):
 
     def __init__(self, folder: Path, mode: str) -> None:
         super().__init__(folder)
-        self.configure(confirm='0s', switch=mode, network={
+        self.configure(confirm='0s', drain='0s', switch=mode, network={
             'mode': 'socket', 'port': self.port, 'ipv4': '127.0.0.1/8'})
         self.hooks(self.hub, 'post-receive')
         self.turn = 0
@@ -228,7 +230,14 @@ class Ours(Deployment):
     def deploy(self, image: bytes) -> watch.Push:
         self.turn += 1
         self.publish(image, f'{self.turn:040x}', push=False)
-        return watch.push(self.site)
+        pushed = watch.push(self.site)
+        self.drained()
+        return pushed
+
+    def drained(self) -> None:
+        """Wait until one release is alone, for what is drained costs the next push its share."""
+        state = self.state(self.hub)
+        until(lambda: state.of('www').overlap() is None and not state.holder())
 
 
 class Original(Deployment):
