@@ -8,8 +8,8 @@ LEFT_OUT = 'left_out'  # what a worker of pytest-xdist tells of its collection
 
 
 class Selection:
-    """Leaves the tests marked `long` out, and says so at the end; with `--all`, begins with them,
-    lest one worker ends the run alone with the longest."""
+    """Leaves the tests marked `long` out, and says so at the end; with `--all` begins with them.
+    What takes longest comes first, lest one worker ends the run alone with it."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.everything = bool(config.getoption('all'))
@@ -23,6 +23,7 @@ class Selection:
         if self.everything:
             items.sort(key=lambda item: item.get_closest_marker('long') is None)
             return
+        items.sort(key=lambda item: 'tests/whole/' not in item.nodeid)  # the longest of them
         out = [item for item in items
                if item.get_closest_marker('long') and _function(item.nodeid) not in self.named]
         config.hook.pytest_deselected(items=out)

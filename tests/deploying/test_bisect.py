@@ -355,7 +355,7 @@ def test_images_without_pointers_are_listed_and_none_is_fetched_for_it(
 
 @pytest.mark.parametrize(('signalled', 'when'), [
     pytest.param('SIGKILL', 'before', marks=pytest.mark.long), ('SIGKILL', 'after'),
-    ('SIGINT', 'after')])
+    pytest.param('SIGINT', 'after', marks=pytest.mark.long)])
 def test_killed_at_every_step_it_leaves_nothing(
     deployment: Deployment, signalled: str, when: str
 ) -> None:

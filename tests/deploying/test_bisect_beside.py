@@ -88,8 +88,8 @@ def test_a_command_asks_on_the_stage_at_the_address_of_what_serves(published: Pu
     published.alone(1)
 
 
-@pytest.mark.parametrize('signalled', [
-    'SIGKILL', pytest.param('SIGINT', marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize('signalled', ['SIGKILL', 'SIGINT'])
 def test_killed_on_the_way_it_leaves_nothing_on_the_host(
     published: Published, signalled: str
 ) -> None:

@@ -262,6 +262,7 @@ def test_after_a_jump_of_the_clock_a_release_that_ended_is_started_again(
 # The image.
 
 
+@pytest.mark.long
 def test_an_image_that_ignores_sigterm_is_killed(serving: Deployment) -> None:
     deaf = 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)'
     serving.configure(switch='replace')

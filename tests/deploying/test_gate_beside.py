@@ -123,7 +123,7 @@ def test_an_image_that_does_not_serve_refuses_the_push_and_costs_no_request(
 def test_an_image_that_serves_is_accepted_and_switched_to_without_a_failed_request(
     gated: Gated
 ) -> None:
-    gated.configure(drain='0s')
+    gated.configure(drain='1s')  # a visitor holds a connection for 0.7 s
     load = Load(gated)
     gated.release()
     done = gated.push()

@@ -215,6 +215,7 @@ def solo5(target: int, build: int) -> bytes:
     return elf.solo5(target) + f'build {build}'.encode()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.access('/dev/kvm', os.R_OK | os.W_OK),
                     reason='/dev/kvm, which hvt needs, is not there or not for us')
 def test_several_targets_of_one_site_side_by_side(deployment: Deployment, log: Path) -> None:

@@ -72,6 +72,7 @@ def test_an_upgrade_shows_what_changes_and_a_bad_one_is_not_installed(
     assert version(person) == 'mirage-hooks 9.9.9'
 
 
+@pytest.mark.long
 def test_a_version_that_finds_wrong_what_this_one_does_not_leaves_this_one(
     person: Person, offline: dict[str, str]
 ) -> None:

@@ -23,6 +23,7 @@ __all__ = ['site', 'state']
 HANGS = b'#!/bin/sh\nexec sleep 600\n'
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(wired.missing()), reason=wired.missing() or 'nothing')
 def test_status_says_what_a_killed_deployment_left_and_the_next_one_takes_it_away(
     site: Wired

@@ -207,7 +207,7 @@ def test_several_ports_of_one_image_are_switched_together(deployment: Deployment
     """As a site with TLS has them."""
     second = free_port()
     also = (f"server = socket.create_server(('127.0.0.1', {second}))\n"
-            'threading.Thread(target=serve, args=(server,)).start()')
+            'threading.Thread(target=serve, args=(server,), daemon=True).start()')
     deployment.publish(slow('page 1', also), f'{1:040x}')
     deployment.clone()
     assert deployment.mirage('deploy').returncode == 0

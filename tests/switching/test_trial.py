@@ -232,6 +232,7 @@ def test_a_first_image_behind_a_proxy_is_accepted(deployment: Deployment, proxy:
     assert deployment.page(proxy.port) == 'one'
 
 
+@pytest.mark.long
 def test_what_no_trial_can_answer_is_said_and_asked_after_the_switch(
     serving: Deployment, proxy: Proxy
 ) -> None:

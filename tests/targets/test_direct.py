@@ -88,6 +88,7 @@ def walk(site: Pushed, address: Callable[[], str]) -> None:
     assert (site.processes(), site.links(), site.tables()) == ([], [], [])
 
 
+@pytest.mark.long
 @pytest.mark.proves('unix/direct', 'static', 'a tap on a bridge in a namespace; page fetched')
 def test_static_pushed_served_replaced_crashed_and_removed(site: Pushed) -> None:
     site.configure(drain='0s')

@@ -236,6 +236,7 @@ def test_what_makes_no_sense_is_said(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_watcher_keeps_it_fresh(serving: Deployment) -> None:
     user.remember(serving.host, True)
     path = serving.folder / 'a.prom'

@@ -97,6 +97,7 @@ def test_so_it_is_on_one_port_of_this_host(deployment: Deployment, tmp_path: Pat
     assert deployment.events()[:3] == [('deployed', 1), ('silent', 1), ('restarted', 2)]
 
 
+@pytest.mark.long
 @WIRED
 def test_a_rollback_holds_when_its_release_gives_way_to_a_fresh_instance(site: Wired) -> None:
     site.release()

@@ -100,7 +100,9 @@ def stop(deployment: Deployment) -> None:
         process.suspend()
 
 
-@pytest.mark.parametrize('then', WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize('then', [
+    pytest.param(then, id=way, marks=[] if way == 'never answers' else pytest.mark.long)
+    for way, then in WAYS.items()])
 def test_whatever_way_it_goes_silent_it_is_restarted(site: Watched, then: str) -> None:
     site.serve(goes('one', then))
     site.begin()
@@ -132,6 +134,7 @@ def test_a_stopped_process_is_restarted_and_told(site: Watched) -> None:
     assert [one.act for one in site.record().healed] == ['restart']
 
 
+@pytest.mark.long
 def test_heal_never_only_tells(site: Watched) -> None:
     site.serve(goes('one', WAYS['never answers']), heal='never')
     site.begin()
@@ -141,6 +144,7 @@ def test_heal_never_only_tells(site: Watched) -> None:
     assert 'to restart it: mirage-hooks restart www' in site.seen()
 
 
+@pytest.mark.long
 def test_a_bad_image_of_today_gives_way_to_the_one_before(site: Watched) -> None:
     site.serve(web('one'))
     site.serve(goes('two', WAYS['never answers']), 'b' * 40)
@@ -164,6 +168,7 @@ def test_a_bad_image_of_today_gives_way_to_the_one_before(site: Watched) -> None
     assert site.deployment.page() == 'one', 'it is not tried again'
 
 
+@pytest.mark.long
 def test_a_watcher_that_is_killed_at_any_moment_leaves_nothing_that_the_next_cannot(
     site: Watched,
 ) -> None:

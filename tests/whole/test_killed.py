@@ -214,9 +214,9 @@ def test_killed_at_every_step(
                     f'{killed} kills, all recovered')
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(('victim', 'case'), [
-    pytest.param(kind, case, id=f'{kind.MODE}-{case}', marks=[
-        *([] if (kind, case) == (Port, 'a good image') else [pytest.mark.long]), *NEEDED[kind]])
+    pytest.param(kind, case, id=f'{kind.MODE}-{case}', marks=NEEDED[kind])
     for kind in (Port, Shared, Bridge) for case in CASES
 ], indirect=['victim'])
 def test_interrupted_after_every_step_the_one_or_the_other_release_serves_at_once(
