@@ -7,7 +7,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
-from . import again, decided, fastpath, others, standing
+from . import again, decided, fastpath, others, standing, turn
 from .candidate import Candidates
 from .context import Context, Intent
 from .deploy import Deployment
@@ -34,6 +34,7 @@ def converged(context: Context) -> list[model.Outcome]:
         if not context.state.names():
             raise
         outcomes = _without_settings(Refusals(context, Candidates(context), live), refused)
+        turn.over(context.state, outcomes)
         context.leave()
         return outcomes
     context.state.news('settings', '')
@@ -42,8 +43,9 @@ def converged(context: Context) -> list[model.Outcome]:
     outcomes = [outcome for name in gone if (outcome := live.removed(name)) is not None]
     outcomes += [Deployment(context, name, settings).outcome() for name in settings.unikernels]
     context.state.forget_proofs()
+    turn.over(context.state, outcomes)
     context.leave()
-    fastpath.leave(context, outcomes)
+    fastpath.leave(context, settings, outcomes)
     others.told(context, settings, outcomes)
     standing.tell(context.state, settings)
     return outcomes

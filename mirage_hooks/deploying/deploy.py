@@ -47,9 +47,7 @@ class Deployment:
         except crashes.Waiting as waiting:  # it ended by itself too often to be started at once
             return self.refusals.waiting(self.name, self.releases, waiting)
         except errors.Refused as refused:
-            return self.refusals.failed(
-                self.name, self.releases, self.wanted, self.key, refused
-            )
+            return self.refusals.failed(self.name, self.releases, self.wanted, self.key, refused)
 
     def _serve(self) -> model.Outcome:
         """From "a push came" to "it serves". A step raises Refused when it fails."""
@@ -72,11 +70,10 @@ class Deployment:
         new = self._staged(found, renewed)
         if (same := self._same_bytes(new)) is not None:
             return self._accepted(tip, same)
-        if elsewhere(self.releases):
-            with ended.explained(self.releases, new):
-                return self._accepted(
-                    tip, ready.made(self.candidates, self.releases, new, self.wanted))
         with ended.explained(self.releases, new):
+            if elsewhere(self.releases):
+                made = ready.made(self.candidates, self.releases, new, self.wanted)
+                return self._accepted(tip, made)
             serving = self._predecessor(new)
             (tried := functools.partial(self._tried, serving, new))()
             gap = changeover.follow(self.context, self.releases, serving, new, self.wanted, tried)

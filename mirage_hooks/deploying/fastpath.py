@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from .. import config
 from ..host import network
 from ..state import files, model
 from ..switching import consoles, drain
 from .context import Context
 
 
-def leave(context: Context, outcomes: list[model.Outcome]) -> None:
+def leave(
+    context: Context, settings: config.Settings, outcomes: list[model.Outcome]
+) -> None:
     """Let the next hook go home at once when all is well and nothing changed since."""
     if drain.draining(context.state):
         return
+    if any(wanted.rollout for wanted in settings.unikernels.values()):
+        return  # another host may have gone back, which only the cluster tells
     kinds = {outcome.kind for outcome in outcomes}
     if kinds <= {'removed'} or 'stopped' in kinds:
         return  # each push is told what mirage.yml could name, and what a person stopped

@@ -29,10 +29,11 @@ def rollback(
 
 def turned_down(
     context: Context, name: str, releases: Releases, current: model.Release, reason: str,
-    hint: str,
+    hint: str, earlier: int | None = None,
 ) -> model.Outcome:
-    """Back to the release before `current`, whose image is remembered like any bad one."""
-    outcome = Rollback(context).back(name, None)
+    """Back to release `earlier`, or the one before `current`, whose image is remembered like any
+    bad one."""
+    outcome = Rollback(context).back(name, earlier)
     if outcome.failed:
         return outcome
     releases.set_failure(notes.Failure(

@@ -1,15 +1,20 @@
 """May this host take that image now? From what every host told of it, and the clock: the whole
 policy of a rollout, and nothing else.
 
-A host that is told Go while it is `ready` *claims* its turn: it tells that it is `taking` the
-image, reads what all others told since, and asks once more. Told Go again, it takes it; told
-anything else, it takes the claim back and is `ready`. So two that claim at once see each other, and
+A host that is told Go while it `waits` *claims* its turn: it tells that it is `taking` the image,
+reads what all others told since, and asks once more. Told Go again, it takes it; told anything
+else, it takes the claim back and `waits`. So two that claim at once see each other, and
 they never go beyond `at_once`, where who reads after its own claim sees each claim that was made
-before. Among those that are ready the order decides: canaries first, then by name.
+before, of another image as well. Among those that wait the order decides: canaries first, then by
+name.
 
 Nobody takes what a canary refused, and who has what a canary's watcher rolled back goes back. The
-refusal of another host is its own; what fell silent on any host, or was rolled back, goes no
-further."""
+refusal of another host is its own; what fell silent on any host, ended there or was rolled back,
+goes no further.
+
+A host may be online and not run it (banned from it, put in standby). In its turn it makes the image
+ready, which is its last step: it holds up nobody, and is none of those that go first, unless a name
+says so or the image was live there: what ended it on one host must not go through all."""
 
 from __future__ import annotations
 
@@ -20,22 +25,32 @@ import msgspec
 
 from .. import config
 
-Stage = Literal['ready', 'taking', 'serves', 'silent', 'refused', 'left']
-"""Of an image on a host: proved there as far as it can be, about to be switched to, live, live and
-silent, found to be bad before it was live, or rolled back after."""
+Stage = Literal['waits', 'taking', 'ready', 'serves', 'silent', 'ended', 'refused', 'left']
+"""Of an image on a host: seen and waiting for its turn, being proved and switched to, made ready
+where Pacemaker does not run it, live, live and silent, live before and not now, found to be bad
+before it was live, or rolled back after."""
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a host told last: of which image (its sha256; '' of none yet), how far that is there
     and since when, why, and when it first saw it (seconds since 1970, by its own clock). `away`: it
-    can neither take nor tell anything now, what it told before still stands."""
+    can neither take nor tell anything now, what it told before still stands. `idle`: Pacemaker does
+    not run it there."""
 
     image: str = ''
-    stage: Stage = 'ready'
+    stage: Stage = 'waits'
     since: float = 0
     seen: float = 0
     reason: str = ''
     away: bool = False
+    idle: bool = False
+
+    def of(self, image: str) -> Standing:
+        """What this says of `image`: of another one only that it is being taken now."""
+        if self.image == image:
+            return self
+        taking = self.stage == 'taking' and not self.away
+        return Standing(stage='taking' if taking else 'waits', away=self.away, idle=self.idle)
 
 
 class Go(NamedTuple):
@@ -56,6 +71,7 @@ class Stop(NamedTuple):
 
 
 Decision = Go | Wait | Stop
+LIVED = ('serves', 'silent', 'ended', 'left')  # it was live there
 Standings = Mapping[str, Standing]
 
 
@@ -64,25 +80,26 @@ def may(
 ) -> Decision:
     """Whether the host `me`, which has told that it saw `image`, may take it at `now` (seconds
     since 1970); `told` has each host that is to run it, `me` as well."""
-    of = {host: one if one.image == image else Standing(away=one.away)
-          for host, one in told.items()}
+    of = {host: one.of(image) for host, one in told.items()}
     mine, first = of[me], canaries(image, told, rollout)
     for host in first:
         if of[host].stage == 'left':
             return Stop(f'{host}, which goes first, was rolled back: {of[host].reason}', back=True)
-    if mine.stage in ('serves', 'silent'):
+    if mine.stage in ('ready', 'serves', 'silent'):
         return Go()
     return _stopped(of, me, first, rollout, now) or _held(of, me, first, rollout, now) or Go()
 
 
 def canaries(image: str, told: Standings, rollout: config.Rollout) -> tuple[str, ...]:
-    """The hosts that go first with `image`. Of a number the first by name; who is away stays one
-    of them only when it had begun to take it: else an image that ends hosts would go through
-    all."""
+    """The hosts that go first with `image`. Of a number the first by name of those that run it; who
+    is away stays one of them only when it had begun to take it: else an image that ends hosts would
+    go through all. Where nobody runs it, the first that are there."""
     if isinstance(rollout.canary, str):
         return (rollout.canary,) if rollout.canary in told else ()
-    there = [host for host, one in sorted(told.items())
-             if not one.away or (one.image == image and one.stage != 'ready')]
+    of = {host: one.of(image) for host, one in sorted(told.items())}
+    there = [host for host, one in of.items() if one.stage in LIVED
+             or (not one.idle and (not one.away or one.stage not in ('waits', 'ready')))]
+    there = there or [host for host, one in of.items() if not one.away]
     return tuple(there[:rollout.canary])
 
 
@@ -115,13 +132,17 @@ def _held(
             return Wait(f'{host} took it and is away')
         if one.stage == 'silent':
             return Wait(f'{host} took it and is silent: {one.reason}')
+        if one.stage == 'ended' and not one.away and host != me:
+            return Wait(f'{host} took it, and it does not run there any more')
     if me not in first and (wait := _not_proved(of, first, rollout, now)):
         return wait
     taking = [host for host, one in sorted(of.items()) if one.stage == 'taking' and host != me]
-    if of[me].stage == 'ready':
+    if taking and len(taking) >= rollout.at_once and not all(of[host].image for host in taking):
+        return Wait(f'{", ".join(taking)} {"takes" if len(taking) == 1 else "take"} another one')
+    if of[me].stage == 'waits':
         order = sorted(of, key=lambda host: (host not in first, host))
         taking += [host for host in order[:order.index(me)]
-                   if of[host].image and of[host].stage == 'ready' and not of[host].away
+                   if of[host].image and of[host].stage == 'waits' and not of[host].away
                    and not _over(of[host], rollout, now)]
     if len(taking) >= rollout.at_once:
         return Wait(f'{", ".join(taking)} {"takes" if len(taking) == 1 else "take"} it before')
@@ -140,6 +161,8 @@ def _not_proved(
         return Wait(f'{rollout.canary}, which goes first, is none of the hosts')
     for host in first:
         one = of[host]
+        if one.stage == 'ready':
+            return Wait(f'{host}, which goes first, has it ready and does not run it')
         if one.stage != 'serves':
             return Wait(f'{host}, which goes first, does not serve it yet')
         if (served := now - one.since) < config.seconds(rollout.after):

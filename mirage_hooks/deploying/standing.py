@@ -78,17 +78,20 @@ def _spoken_of(
     releases: Releases, shown: model.Release | None, live: bool
 ) -> tuple[str, rollout.Stage, str]:
     """The newest image that is known here, how far it is, and why."""
-    failure, held, pin = releases.failure(), releases.held(), releases.pin()
+    silent = watched.read(releases.root).silent if live else None
+    held, pin, failure = releases.held(), releases.pin(), releases.failure()
+    if held is not None:  # the others are to know whose turn it is, whatever else there is
+        return held.blob, 'waits', f'it is silent: {silent.reason}' if silent is not None else ''
     if failure is not None and not failure.retry and not failure.blob.startswith(
         ('commit ', 'no commit')
-    ):
+    ) and (shown is None or shown.blob != failure.blob):  # else it was of another mirage.yml
         left = pin is not None and pin.blob == failure.blob
         return failure.blob, 'left' if left else 'refused', failure.reason
-    if held is not None:
-        return held.blob, 'ready', ''
     if shown is None:
-        return '', 'ready', ''
-    silent = watched.read(releases.root).silent if live else None
+        return '', 'waits', ''
     if silent is not None:
         return shown.blob, 'silent', silent.reason
-    return shown.blob, 'serves' if live else 'ready', ''
+    if live:
+        return shown.blob, 'serves', ''
+    lived = any(one.number == shown.number for one in releases.served())
+    return shown.blob, 'ended' if lived else 'ready', ''

@@ -95,6 +95,6 @@ def _release(release: model.Release | None) -> dict[str, Any] | None:
 
 def silent(outcome: model.Outcome) -> bool:
     """Whether `outcome` is no news: cron and `notify` say nothing of it."""
-    if outcome.kind == 'stopped':
-        return not outcome.reason
-    return outcome.kind in ('unchanged', 'remembered', 'pinned', 'held') and not outcome.ended
+    if outcome.kind in ('stopped', 'pinned'):  # with a reason it has become so just now
+        return not (outcome.reason or outcome.ended)
+    return outcome.kind in ('unchanged', 'remembered', 'held') and not outcome.ended

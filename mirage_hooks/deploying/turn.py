@@ -11,7 +11,7 @@ from .. import config
 from ..git import tree
 from ..host import pacemaker
 from ..messages import errors
-from ..state import journal, model, notes
+from ..state import journal, model, notes, store
 from ..state.releases import Releases
 from . import rollback, rollout, standing
 from .context import Context
@@ -34,20 +34,19 @@ def waits(
     cluster cannot be asked."""
     name, blob, commit = releases.root.name, found.blob, found.commit
     order = _order(context, name, wanted)
-    if order is None or (releases.current() or releases.ready()) is None:
-        releases.set_held(None)
+    here = [one.blob for one in (releases.current(), releases.ready()) if one is not None]
+    # An image that is here already is to be started otherwise: mirage.yml is each host's own.
+    if order is None or not here or blob in here:
         return None
     me = pacemaker.own()
-    decision = _decided(me, name, blob, order, 'ready')
+    decision = _decided(me, name, blob, order, 'waits')
     if isinstance(decision, rollout.Go):
         decision = _decided(me, name, blob, order, 'taking')
         if not isinstance(decision, rollout.Go):  # another one claimed it, too
-            _told(me, name, blob, 'ready')
+            _told(me, name, blob, 'waits')
     if isinstance(decision, rollout.Stop):
-        releases.set_held(None)
         raise errors.Refused(decision.reason, HINT.format(name))
     if isinstance(decision, rollout.Go):
-        releases.set_held(None)
         return None
     before = releases.held()
     at = before.at if before is not None and before.blob == blob else journal.now()
@@ -59,24 +58,42 @@ def waits(
 
 
 def returned(
-    context: Context, releases: Releases, wanted: config.Unikernel, current: model.Release
+    context: Context, releases: Releases, wanted: config.Unikernel, kept: model.Release
 ) -> model.Outcome | None:
-    """The outcome of going back from `current`, where that is live and who went first with its
-    image was rolled back; None where it may stay."""
-    name = releases.root.name
+    """The outcome of going back from `kept`, where who went first with its image was rolled back;
+    None where it may stay, also while the cluster cannot be asked. Raises Refused where it is only
+    ready here: then what was live before is ready again, or nothing."""
+    name, idle = releases.root.name, elsewhere(releases)
     order = _order(context, name, wanted)
-    if order is None or elsewhere(releases) or releases.previous() is None:
+    # Another image, not the same one as another mirage.yml had it.
+    earlier = next((one.number for one in reversed(releases.served())
+                    if one.blob != kept.blob), None)
+    if order is None or (earlier is None and not idle):
         return None
-    seen = pacemaker.seen()
-    me = pacemaker.own()
-    standings = _standings(seen, name)
+    if idle and releases.current() is not None:  # it ended, and Pacemaker has not seen it yet
+        return None
+    try:
+        me, standings = pacemaker.own(), _standings(pacemaker.seen(), name)
+    except errors.Unavailable:
+        return None
     if me not in standings:
         return None
-    decision = rollout.may(current.blob, me, standings, order, time.time())
+    decision = rollout.may(kept.blob, me, standings, order, time.time())
     if not isinstance(decision, rollout.Stop) or not decision.back:
         return None
-    return rollback.turned_down(
-        context, name, releases, current, decision.reason, HINT.format(name))
+    if not idle:
+        return rollback.turned_down(
+            context, name, releases, kept, decision.reason, HINT.format(name), earlier)
+    releases.set_ready(earlier)
+    raise errors.Refused(decision.reason, HINT.format(name))
+
+
+def over(state: store.Store, outcomes: list[model.Outcome]) -> None:
+    """Forget what waited for its turn here, but for what waits on, as `outcomes` say."""
+    waits = {outcome.unikernel for outcome in outcomes if outcome.kind == 'held'}
+    for name in state.names():
+        if name not in waits:
+            state.of(name).set_held(None)
 
 
 def _decided(
@@ -104,6 +121,6 @@ def _standings(seen: pacemaker.Seen, name: str) -> dict[str, rollout.Standing]:
         told = standing.read(node.told.get(name, {}))
         if told.image:
             found[node.name] = rollout.Standing(
-                told.image, told.stage or 'ready', told.since, told.seen, told.reason,
-                away=node.state != 'online')
+                told.image, told.stage or 'waits', told.since, told.seen, told.reason,
+                away=node.state != 'online', idle=not told.live)
     return found

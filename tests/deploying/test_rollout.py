@@ -3,8 +3,9 @@ between any two lines of the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +20,18 @@ AFTER, DEADLINE = 600.0, 1800.0  # of RULE
 WHY = 'http://a/ did not answer'
 
 
-def told(stage: Stage = 'ready', ago: float = 0, seen: float = 60, away: bool = False) -> Standing:
+def told(
+    stage: Stage = 'waits', ago: float = 0, seen: float = 60, away: bool = False, idle: bool = False
+) -> Standing:
     """A host that is so with the image since `ago` seconds, and saw it `seen` seconds ago."""
-    return Standing('new', stage, T - ago, T - seen, WHY if stage != 'ready' else '', away)
+    why = WHY if stage not in ('waits', 'ready', 'ended') else ''
+    return Standing('new', stage, T - ago, T - seen, why, away, idle)
 
 
 NONE = Standing('old', 'serves', T - 9e6, T - 9e6)
 GOOD = told('serves', AFTER, AFTER)
+BANNED = told('ready', 9, AFTER, idle=True)
+OTHER = Standing('other', 'taking', T, T)
 
 
 @pytest.mark.parametrize(('hosts', 'may'), [
@@ -62,6 +68,26 @@ GOOD = told('serves', AFTER, AFTER)
     ({'a': GOOD, 'b': told(seen=DEADLINE), 'c': told()},
      (Go(), Stop('the deadline of 30m is over'), Go())),
     ({'a': told('serves', 9e6, 9e6), 'b': told(seen=0)}, (Go(), Go())),
+    ({'a': GOOD, 'b': BANNED, 'c': told()}, (Go(), None, Go())),
+    ({'a': GOOD, 'b': told(idle=True), 'c': told()}, (Go(), Go(), Wait('b takes it before'))),
+    ({'a': told(idle=True), 'b': told(), 'c': told()},
+     (Wait('b, which goes first, does not serve it yet'), Go(),
+      Wait('b, which goes first, does not serve it yet'))),
+    ({'a': BANNED, 'b': GOOD, 'c': told()}, (Go(), Go(), Go())),
+    ({'a': told('refused', idle=True), 'b': GOOD, 'c': told()}, (Stop(WHY), Go(), Go())),
+    ({'a': told('ended', idle=True), 'b': told(), 'c': told()},
+     (None, Wait('a took it, and it does not run there any more'),
+      Wait('a took it, and it does not run there any more'))),
+    ({'a': GOOD, 'b': told('ended', idle=True), 'c': told()},
+     (Go(), None, Wait('b took it, and it does not run there any more'))),
+    ({'a': GOOD, 'b': told('ended', away=True, idle=True), 'c': told()}, (Go(), None, Go())),
+    ({'a': BANNED, 'b': told(idle=True)},
+     (Go(), Wait('a, which goes first, has it ready and does not run it'))),
+    ({'a': GOOD, 'b': OTHER, 'c': told()}, (Go(), None, Wait('b takes another one'))),
+    ({'a': OTHER, 'b': told()}, (None, Wait('a, which goes first, does not serve it yet'))),
+    ({'a': told(), 'b': OTHER}, (Wait('b takes another one'), None)),
+    ({'a': GOOD, 'b': msgspec.structs.replace(OTHER, away=True), 'c': told()}, (Go(), None, Go())),
+    ({'a': GOOD, 'b': Standing('other', 'silent', T, T), 'c': told()}, (Go(), None, Go())),
 ], ids=[
     'the first by name goes first', 'it begins', 'not long enough', 'then one at a time',
     'who has not seen it holds up nobody', 'whoever claimed is waited for',
@@ -69,6 +95,11 @@ GOOD = told('serves', AFTER, AFTER)
     'refused by the canary', 'silent there', 'rolled back there', 'refused elsewhere',
     'rolled back elsewhere', 'silent elsewhere', 'gone with it', 'away before it took it',
     'over before it was proved', 'over', 'a host that comes late follows',
+    'who only has it ready holds up nobody', 'nor is it passed over', 'nor does it go first',
+    'whether or not it has it ready', 'what it refuses is its own', 'unless it ended there',
+    'ended elsewhere', 'ended by a person, who put it in standby', 'nobody runs it',
+    'another image is taken elsewhere', 'where it is to go first', 'before the first takes it',
+    'another was taken by who is away', 'another is silent, which this one may mend',
 ])
 def test_what_is_told_decides(
     hosts: dict[str, Standing], may: tuple[Decision | None, ...]
@@ -83,6 +114,9 @@ def test_a_canary_that_is_named_goes_first() -> None:
     assert rollouts.may('new', 'c', hosts, rule, T) == Go()
     assert rollouts.may('new', 'a', hosts, rule, T) == Wait(
         'c, which goes first, does not serve it yet')
+    hosts['c'] = BANNED
+    assert rollouts.may('new', 'a', hosts, rule, T) == Wait(
+        'c, which goes first, has it ready and does not run it')
     del hosts['c']
     assert rollouts.may('new', 'a', hosts, rule, T) == Wait(
         'c, which goes first, is none of the hosts')
@@ -97,23 +131,29 @@ rules = st.builds(
 class Fleet:
     """Hosts that tell each other, as a cluster's attributes do: each reads what was written."""
 
-    def __init__(self, rule: config.Rollout, bad: dict[str, Stage]) -> None:
-        self.rule, self.bad, self.now = rule, bad, T
+    def __init__(
+        self, rule: config.Rollout, bad: dict[str, Stage], behind: Sequence[str] = ()
+    ) -> None:
+        self.rule, self.bad, self.now, self.behind = rule, bad, T, behind
         self.told = dict.fromkeys(NAMES, NONE)
         self.acts = {host: self.act(host) for host in NAMES}
         self.switching: set[str] = set()
         self.began: dict[str, float] = {}
 
+    def image(self, host: str) -> str:
+        return 'other' if host in self.behind else 'new'
+
     def tell(self, host: str, stage: Stage) -> None:
-        seen = self.told[host].seen if self.told[host].image == 'new' else self.now
-        self.told[host] = Standing('new', stage, self.now, seen, WHY)
+        image = self.image(host)
+        seen = self.told[host].seen if self.told[host].image == image else self.now
+        self.told[host] = Standing(image, stage, self.now, seen, WHY)
 
     def may(self, host: str) -> Decision:
-        return rollouts.may('new', host, self.told, self.rule, self.now)
+        return rollouts.may(self.image(host), host, self.told, self.rule, self.now)
 
     def act(self, host: str) -> Iterator[None]:
         """All that a host does; between two yields others act."""
-        self.tell(host, 'ready')
+        self.tell(host, 'waits')
         yield
         while True:
             if self.may(host) == Go():
@@ -122,7 +162,7 @@ class Fleet:
                 yield
                 if self.may(host) == Go():
                     break
-                self.tell(host, 'ready')
+                self.tell(host, 'waits')
             yield
         self.switching.add(host)
         self.began[host] = self.now
@@ -168,6 +208,17 @@ def test_hosts_that_act_in_any_order_keep_to_the_rollout(
                    for one in NAMES if fleet.told[one].image == 'new')
 
 
+@given(rule=rules, behind=st.lists(st.sampled_from(NAMES)), acts=steps)
+def test_hosts_that_take_two_images_keep_to_at_once(
+    rule: config.Rollout, behind: list[str], acts: Steps
+) -> None:
+    fleet = Fleet(rule, {}, behind)
+    for host, passed in acts:
+        fleet.now += passed
+        next(fleet.acts[host])
+        assert len(fleet.switching) <= rule.at_once
+
+
 @given(rule=rules.filter(lambda rule: rule.deadline == '30m'), acts=steps,
        order=st.permutations(NAMES))
 def test_a_good_image_reaches_everybody(
@@ -200,16 +251,17 @@ def test_a_bad_image_is_taken_by_canaries_alone(
 
 standings = st.fixed_dictionaries({host: st.builds(
     Standing, image=st.sampled_from(['new', 'new', 'old']),
-    stage=st.sampled_from(['ready', 'ready', 'taking', 'serves', 'silent', 'refused', 'left']),
+    stage=st.sampled_from(['waits', 'waits', 'taking', 'ready', 'serves', 'silent', 'ended',
+                           'refused', 'left']),
     since=st.floats(T - 2000, T), seen=st.floats(T - 2000, T), reason=st.just(WHY),
-    away=st.booleans()) for host in NAMES})
+    away=st.booleans(), idle=st.booleans()) for host in NAMES})
 
 
 @given(rule=rules, hosts=standings, later=st.floats(0, 4000))
 def test_time_alone_takes_no_turn_back_before_the_deadline(
     rule: config.Rollout, hosts: dict[str, Standing], later: float
 ) -> None:
-    hosts['a'] = Standing('new', 'ready', T, T)
+    hosts['a'] = Standing('new', 'waits', T, T)
     now, then = (rollouts.may('new', 'a', hosts, rule, at) for at in (T, T + later))
     if isinstance(now, Stop):
         assert then == now

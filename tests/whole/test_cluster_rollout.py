@@ -111,6 +111,9 @@ def test_who_goes_first_and_is_rolled_back_takes_the_others_with_it(three: Clust
     three.release()
     three.pull()
     until(lambda: pages(three) == [three.version] * 3, pause=0.2)
+    until(lambda: not any('drained' in host.mirage('status').stdout for host in three.hosts))
+    for _ in range(2):  # as cron does long after
+        assert [said.returncode for said in three.pull().values()] == [0, 0, 0]
     first = three.host(FIRST)
     serving = first.mirage('status', '--json').stdout
     number = int(serving.partition('"release": ')[2].partition(',')[0])
@@ -122,6 +125,19 @@ def test_who_goes_first_and_is_rolled_back_takes_the_others_with_it(three: Clust
             said = host.mirage('pull')
             assert f'{FIRST}, which goes first, was rolled back' in said.stdout
     assert pages(three) == [good] * 3
+
+
+def test_a_host_that_is_banned_holds_nobody_up(three: Cluster) -> None:
+    alpha, others = three.host('alpha'), [three.host(name) for name in ('beta', 'gamma')]
+    alpha.act('pcs', 'resource', 'ban', 'www-clone', 'alpha')
+    until(lambda: not alpha.serves())
+    three.release()
+    three.pull()
+    until(lambda: [three.page(host.address) for host in others] == [
+        f'release-{three.version:04}'] * 2, pause=0.2)
+    until(lambda: alpha.events()[-1][0] == 'ready', pause=0.2)
+    alpha.act('pcs', 'resource', 'clear', 'www-clone')
+    until(lambda: pages(three) == [three.version] * 3, pause=0.2)
 
 
 def test_a_person_may_have_one_take_it_now(three: Cluster) -> None:
