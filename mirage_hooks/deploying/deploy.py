@@ -15,6 +15,7 @@ from . import (
     changeover,
     decided,
     ended,
+    managed,
     ready,
     refusal,
     renewal,
@@ -67,6 +68,8 @@ class Deployment:
             self.candidates, self.releases, self.live.kept(self.releases), self.wanted, found)
         if old is None and (settled := self._settled(tip, found)) is not None:
             return settled
+        if not elsewhere(self.releases) and self.name not in self.context.intent.anew:
+            managed.require(self.name, self.wanted)
         if old is not None:
             refusal.not_again(self.candidates, self.releases, self.wanted, found)
         new = self._staged(found, old)
