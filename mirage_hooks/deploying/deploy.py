@@ -68,8 +68,7 @@ class Deployment:
             self.candidates, self.releases, self.live.kept(self.releases), self.wanted, found)
         if old is None and (settled := self._settled(tip, found)) is not None:
             return settled
-        if not elsewhere(self.releases) and self.name not in self.context.intent.anew:
-            managed.require(self.name, self.wanted)
+        managed.require(self.context, self.releases, self.wanted)
         if old is not None:
             refusal.not_again(self.candidates, self.releases, self.wanted, found)
         new = self._staged(found, old)
@@ -172,8 +171,7 @@ class Deployment:
         reason = renewal.over(self.releases, old, new)
         self.releases.set_failure(None)
         self.releases.prune(self.wanted.keep)
-        took = time.monotonic() - self.began
-        self.context.note(self.name, 'deployed', new, reason, took, gap)
+        self.context.note(self.name, 'deployed', new, reason, time.monotonic() - self.began, gap)
         return model.Outcome(self.name, 'deployed', new, reason)
 
     def _accepted(self, tip: notes.Floor, outcome: model.Outcome) -> model.Outcome:

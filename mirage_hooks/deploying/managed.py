@@ -8,10 +8,16 @@ import contextlib
 from .. import config
 from ..host import pacemaker
 from ..messages import errors
+from ..state.releases import Releases
+from .context import Context
+from .live import elsewhere
 
 
-def require(name: str, wanted: config.Unikernel) -> None:
-    """Raise Unavailable where it is left alone."""
+def require(context: Context, releases: Releases, wanted: config.Unikernel) -> None:
+    """Raise Unavailable where what runs is left alone, and no person wants it now."""
+    name = releases.root.name
+    if name in context.intent.anew or elsewhere(releases):
+        return
     if left_alone(name, wanted):
         raise errors.Unavailable(
             f'Pacemaker leaves {name} alone on this host (maintenance, or unmanaged), and so does '

@@ -367,11 +367,11 @@ def test_a_start_that_was_killed_leaves_nothing_after_a_stop(bridged: Wired) -> 
 @on_a_bridge
 def test_a_switch_that_was_killed_half_way_is_not_told_to_be_stopped(bridged: Wired) -> None:
     ocf(bridged, 'start')
+    before = {*bridged.processes()}
     bridged.configure(placement='pacemaker', switch='replace', confirm='1h')
     bridged.release()
-    with subprocess.Popen(bridged.command('pull'), stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as pulling:
-        until(lambda: bridged.state().of('www').run(2) is not None)
+    with subprocess.Popen((*bridged.inside(), *bridged.command('pull'))) as pulling:
+        until(lambda: not before & {*bridged.processes()} and bridged.processes() != [])
         pulling.kill()
     until(lambda: not bridged.state().holder())
     assert ocf(bridged, 'monitor').returncode == 1

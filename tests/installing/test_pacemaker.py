@@ -15,8 +15,8 @@ import pytest
 from tests.deployment import Deployment, run, web
 
 COMMANDS = (
-    'pcs resource create --disabled {www} ocf:mirage-hooks:unikernel repository={host} name=www op start '
-    'interval=0s timeout=120s stop interval=0s timeout=120s monitor interval=10s '
+    'pcs resource create --disabled {www} ocf:mirage-hooks:unikernel repository={host} name=www op '
+    'start interval=0s timeout=120s stop interval=0s timeout=120s monitor interval=10s '
     'timeout=120s{deep} meta resource-stickiness=100 migration-threshold=3 failure-timeout=600s'
 )
 
