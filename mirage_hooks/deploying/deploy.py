@@ -37,8 +37,7 @@ class Deployment:
         self.wanted, self.releases = settings.unikernels[name], context.state.of(name)
         self.candidates, self.live = Candidates(context), Live(context)
         self.refusals = Refusals(context, self.candidates, self.live)
-        self.key = 'no commit'
-        self.began = time.monotonic()
+        self.key, self.began = 'no commit', time.monotonic()
 
     def outcome(self) -> model.Outcome:
         """What came of it. Whichever step refuses: that is remembered and told, and what serves
