@@ -84,7 +84,7 @@ def test_mirage_yml_says_what_pacemaker_is_told(agent: Agent) -> None:
 
 def test_pacemaker_waits_for_all_that_a_start_may_take(agent: Agent) -> None:
     """Two releases, of which each is asked one question after the other, and then watched."""
-    agent.host.configure(confirm='5m', health=[
+    agent.host.configure(placement='pacemaker', confirm='5m', health=[
         {'tcp': '127.0.0.1:8080', 'within': '20s'}, {'alive': '2m'},
         {'dns': {'name': 'www.example.org', 'server': '127.0.0.1:53'}, 'within': '10s'}])
     assert ' start interval=0s timeout=980s stop ' in agent.install().stdout.replace('\n', ' ')
