@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..host import cgroups, network, processes, supervisor, xen
@@ -32,7 +33,8 @@ def reap(state: store.Store, owner: str) -> list[str]:
     cgroups.sweep(owner, {one.plan.group.name for one in live.values() if one.plan.group})
     said += _reap_units(state, live) + _reap_domains(state, live)
     for name in state.names():
-        state.of(name).set_unchanging()
+        if state.of(name).changing() != os.getpid():  # as when one that drains is ended first
+            state.of(name).set_unchanging()
     return said
 
 
