@@ -7,7 +7,6 @@ from typing import Any
 from ..deploying import standing
 from ..git.repository import Repository
 from ..host import pacemaker
-from ..installing import pacemaker as placing
 from ..messages import errors
 from ..messages.report import age, encoded, plain, table
 from ..messages.terminal import green, red, yellow
@@ -38,7 +37,7 @@ def found(repository: Repository, seen: pacemaker.Seen, only: str) -> list[Row]:
     for name, wanted in settings.unikernels.items():
         if wanted.placed is None or only not in ('', name):
             continue
-        resource = placing.called(name, wanted.placed)
+        resource = wanted.placed.called(name)
         active = sorted(seen.active.get(resource, ()))
         hosts = [_host(node, name, active) for _, node in sorted(seen.nodes.items())]
         rows.append({'name': name, 'resource': resource, 'active': active, 'hosts': hosts})

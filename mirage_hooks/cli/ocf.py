@@ -14,6 +14,7 @@ from ..git.repository import Repository
 from ..messages import errors
 from ..messages.report import Reporter, plain
 from ..state import store
+from ..switching import remains
 
 SUCCESS, GENERIC, UNIMPLEMENTED, INSTALLED, CONFIGURED, NOT_RUNNING = 0, 1, 3, 5, 6, 7
 """Its exit codes: INSTALLED bans this host alone, CONFIGURED every host."""
@@ -33,8 +34,8 @@ def act(action: str) -> int:
     if do is None:
         return _said(UNIMPLEMENTED, f'the agent knows no {action}')
     try:
-        if action == 'stop' and not Path(_parameter('repository')).exists():
-            return SUCCESS  # nothing of ours can run there, and whose stop fails is fenced
+        if _is_gone(Path(_parameter('repository')), _parameter('name')) and action == 'stop':
+            return SUCCESS  # whose stop fails is fenced
         return do(*_given())
     except Wrong as wrong:
         return _said(wrong.code, wrong.reason, wrong.hint)
@@ -42,6 +43,18 @@ def act(action: str) -> int:
         return _said(INSTALLED, missing.reason, missing.hint)
     except errors.Refused as refused:
         return _said(GENERIC, refused.reason, refused.hint)
+
+
+def _is_gone(folder: Path, name: str) -> bool:
+    """Whether the repository is not on this host; raises Refused where what it had started still
+    is: that it does not run must not be told then, for it would be started elsewhere."""
+    if not folder.is_absolute() or not name or folder.exists():
+        return False
+    if left := remains.without(folder, name):
+        raise errors.Refused(
+            f'{folder} is gone, and {left} lives', hint='put the repository back in its place, or '
+            'end that by hand; then: pcs resource cleanup')
+    return True
 
 
 def _given() -> tuple[Repository, str]:

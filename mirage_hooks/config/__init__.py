@@ -9,11 +9,12 @@ from .network import Block, Direct, Network, Socket, Static
 from .placement import Placement
 from .rollout import Rollout
 from .settings import Notify, Settings, Trust
-from .unikernel import Unikernel
+from .unikernel import Unikernel, serving
 from .watch import Watch
 
 __all__ = [
     'Acme', 'Block', 'Certificate', 'Direct', 'Dns', 'Duration', 'Endpoint', 'File', 'Health',
     'Interface', 'Mac', 'Name', 'Network', 'Notify', 'Options', 'Placement', 'Port', 'Rollout',
     'Settings', 'Socket', 'Static', 'Target', 'Trust', 'Unikernel', 'Url', 'Watch', 'seconds',
+    'serving',
 ]

@@ -49,6 +49,10 @@ class Placement(Mapping, frozen=True):
              examples=[['disk']]),
     ] = ()
 
+    def called(self, name: str) -> str:
+        """What Pacemaker calls the unikernel `name`: an XML name, which begins with no digit."""
+        return self.resource or (f'u-{name}' if name[0].isdigit() else name)
+
     def wrong(self) -> Iterator[Wrong]:
         if seconds(self.monitor) < 1:
             yield Wrong(('monitor',), f'is {self.monitor!r}: it takes a second or more, such as '

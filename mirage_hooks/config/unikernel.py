@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from .acme import Account
 from .certificate import Pair
-from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong
+from .fields import Duration, File, Key, Mapping, Name, Target, Version, Wrong, seconds
 from .health import Health, unplaced
 from .network import Block, Direct, Network, Socket, Static
 from .placement import Placement
@@ -221,6 +221,14 @@ class Unikernel(Mapping, frozen=True):
             self, image='', branch='', health=(), confirm='1s', keep=3, switch=None, drain='30s',
             watch=True, placement=None, rollout=None)
         return hashlib.sha256(msgspec.json.encode(started, order='sorted')).hexdigest()[:16]
+
+
+def serving(wanted: Unikernel) -> float:
+    """Seconds that it may take until it serves, once it is started: its questions are asked one
+    after the other, a name server's by UDP and by TCP."""
+    asked = wanted.health or (Health(alive='30s'),)  # as long as any question has
+    times = (seconds(one.alive or one.within) * (2 if one.dns else 1) for one in asked)
+    return sum(times) + seconds(wanted.confirm)
 
 
 def given(wanted: Unikernel) -> set[str]:

@@ -19,6 +19,14 @@ def follow(
     """Prove `new`, send it what is new, point to it: side by side with `old` where both can be,
     one after the other elsewhere: after a `trial`, where that turns out late. For how many seconds
     nobody served, 0 where nobody did before."""
+    with releases.change():
+        return _followed(context, releases, old, new, wanted, trial)
+
+
+def _followed(
+    context: Context, releases: Releases, old: model.Release | None, new: model.Release,
+    wanted: config.Unikernel, trial: Callable[[], object],
+) -> float:
     filling.require_startable(new.plan)
     wanted = (certified.running if launcher.alive(releases, new) else certified.starting)(
         wanted, releases, new)

@@ -15,6 +15,7 @@ from . import (
     changeover,
     decided,
     ended,
+    managed,
     ready,
     refusal,
     renewal,
@@ -36,8 +37,7 @@ class Deployment:
         self.wanted, self.releases = settings.unikernels[name], context.state.of(name)
         self.candidates, self.live = Candidates(context), Live(context)
         self.refusals = Refusals(context, self.candidates, self.live)
-        self.key = 'no commit'
-        self.began = time.monotonic()
+        self.key, self.began = 'no commit', time.monotonic()
 
     def outcome(self) -> model.Outcome:
         """What came of it. Whichever step refuses: that is remembered and told, and what serves
@@ -65,6 +65,7 @@ class Deployment:
             self.candidates, self.releases, self.live.kept(self.releases), self.wanted, found)
         if renewed is None and (settled := self._settled(tip, found)) is not None:
             return settled
+        managed.require(self.context, self.releases, self.wanted)
         if renewed is not None:
             refusal.not_again(self.candidates, self.releases, self.wanted, found)
         new = self._staged(found, renewed)
@@ -165,8 +166,7 @@ class Deployment:
         reason = renewal.over(self.releases, renewed, new)
         self.releases.set_failure(None)
         self.releases.prune(self.wanted.keep)
-        took = time.monotonic() - self.began
-        self.context.note(self.name, 'deployed', new, reason, took, gap)
+        self.context.note(self.name, 'deployed', new, reason, time.monotonic() - self.began, gap)
         return model.Outcome(self.name, 'deployed', new, reason)
 
     def _accepted(self, tip: notes.Floor, outcome: model.Outcome) -> model.Outcome:

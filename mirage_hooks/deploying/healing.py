@@ -12,7 +12,7 @@ from ..messages.report import Reporter
 from ..state import files, model, store
 from ..state.releases import Releases
 from ..switching import asked, asking, certified, launcher
-from . import changeover, converge, ended, rollback, standing, told
+from . import changeover, converge, ended, managed, rollback, standing, told
 from .candidate import Candidates
 from .context import Context, Intent
 
@@ -47,7 +47,10 @@ def heal(repository: Repository, silence: Silence, report: Reporter) -> list[mod
             return []  # the keeper's
         context = Context(repository, state, intent, report)
         settings = context.settings()
-        outcomes = _healed(context, silence, releases, current, settings.unikernels.get(name))
+        wanted = settings.unikernels.get(name)
+        if silence.act not in EVENTS and managed.left_alone(name, wanted):
+            return []
+        outcomes = _healed(context, silence, releases, current, wanted)
         standing.tell(state, settings)
         return outcomes
 

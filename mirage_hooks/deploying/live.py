@@ -87,6 +87,13 @@ class Live:
             for interface in launcher.rejoin(release):
                 self.context.report.step(name, f'put {interface} back on its bridge')
             return None
+        with releases.change():
+            return self._again(name, releases, release, wanted, alive)
+
+    def _again(
+        self, name: str, releases: Releases, release: model.Release,
+        wanted: config.Unikernel | None, alive: bool,
+    ) -> ended.End:
         self.context.restart.discard(name)
         end = self.stop(releases, release) if alive else self._end(releases, release)
         conflicts.require_none(self.context.state, name, wanted, release)

@@ -4,26 +4,24 @@ Nothing here asks git or the network what should run; converges do."""
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
 
 from .. import config
 from ..git.repository import Repository
-from ..host import network, processes
+from ..host import network
 from ..messages import errors
 from ..messages.report import Reporter
 from ..state import files, model, store
+from ..state.pointers import alike
 from ..state.releases import Releases, as_wanted
-from ..switching import asked, asking, conflicts, drain, launcher
+from ..switching import asked, asking, conflicts, drain, launcher, remains
 from . import standing
 from .context import Context, Intent
+from .gives_way import TRIGGER, locked
 from .live import Live
 
-TRIGGER = 'Pacemaker'
-GIVES_WAY = 5.0  # seconds that a deployment has to end when it is interrupted
+SLACK = 30.0  # seconds that a switch may take next to what it waits for its health
 ANSWER = 5.0  # seconds that it has to answer when its health is asked
 
 
@@ -35,7 +33,7 @@ def start(repository: Repository, name: str, report: Reporter) -> model.Release:
     """The release of `name` that serves here: what is ready is started, unless it runs. Raises
     Missing where nothing is ready, Refused where it does not serve."""
     state = store.opened(repository.state)
-    with _locked(repository, state, 'start'):
+    with locked(repository, state, 'start'), _told(repository, state):
         releases = state.of(name)
         if (running := _running(releases)) is not None:
             return running
@@ -52,7 +50,7 @@ def stop(repository: Repository, name: str, report: Reporter) -> model.Release |
     """End what runs of `name`, a start that was killed included; it stays ready. None where nothing
     ran; raises Refused where something cannot be ended."""
     state = store.opened(repository.state)
-    with _locked(repository, state, 'stop'):
+    with locked(repository, state, 'stop'), _told(repository, state):
         releases = state.of(name)
         current = releases.current()
         context = Context(repository, state, Intent(TRIGGER), report)
@@ -73,15 +71,26 @@ def stop(repository: Repository, name: str, report: Reporter) -> model.Release |
 
 def runs(state: store.Store, name: str, wanted: config.Unikernel | None) -> model.Release | None:
     """The release of `name` that runs here, as far as this host can tell: its process or domain,
-    its interfaces, their bridge. A switch that stops the old one first is waited for."""
-    releases, patience = state.of(name), _patience(wanted)
-    limit = time.monotonic() + patience
-    while releases.current() is not None:
-        running = _running(releases)
-        if running is not None or not state.holder() or time.monotonic() > limit:
-            return running
+    its interfaces, their bridge; None where nothing of it lives. A change that is under way is
+    waited for. Raises Refused where something lives that cannot serve, or was never finished."""
+    releases = state.of(name)
+    limit = time.monotonic() + SLACK + (config.serving(wanted) if wanted is not None else 0)
+    while (running := _running(releases)) is None and _changes(state, releases):
+        if time.monotonic() > limit:
+            break
         time.sleep(0.1)
-    return None
+    running = running or _running(releases)  # it may have been finished between the two looks
+    if running is None and (left := remains.of(releases)):
+        raise errors.Refused(
+            f'{name} does not serve, but {left} lives: it lost its bridge, or whoever was about to '
+            'start it was killed')
+    return running
+
+
+def _changes(state: store.Store, releases: Releases) -> bool:
+    """Whether who holds the lock puts something in the place of what was live."""
+    number = releases.changing()
+    return bool(number) and state.holder().partition(' ')[0] == str(number)
 
 
 def silent(wanted: config.Unikernel, release: model.Release) -> str:
@@ -103,7 +112,7 @@ def require_ours(repository: Repository, name: str, do: str) -> None:
         wanted = last.unikernels.get(name) if last is not None else None
     if wanted is None or (placed := wanted.placed) is None:
         return
-    resource = placed.resource or name
+    resource = placed.called(name)
     raise errors.Refused(
         f'{name} is placed by Pacemaker, which would undo a {do}',
         hint=INSTEAD[do].format(resource),
@@ -121,34 +130,9 @@ INSTEAD = {
 
 
 @contextlib.contextmanager
-def _locked(repository: Repository, state: store.Store, do: str) -> Iterator[None]:
-    """Hold the lock: a deployment that has it gives way, for a trial may take long, and visitors
-    wait. What it was about is converged afterwards."""
-    interrupted = list[int]()
-
-    def interrupt(holder: str, number: int) -> None:
-        process, _, purpose = holder.partition(' ')
-        if process.isdecimal() and not purpose.startswith(TRIGGER):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(int(process), number)
-                interrupted.append(number)
-
-    with contextlib.ExitStack() as kept:
-        purpose = f'{TRIGGER} {do}'
-        try:
-            kept.enter_context(state.lock(
-                purpose, GIVES_WAY, lambda holder: interrupt(holder, signal.SIGINT)))
-        except errors.Unavailable:  # begun in the background of a shell, it ignores that
-            kept.enter_context(state.lock(
-                purpose, store.PATIENCE, lambda holder: interrupt(holder, signal.SIGTERM)))
-        yield
-        _tell(repository, state)
-    if interrupted:
-        converge = (sys.executable, '-I', '-m', 'mirage_hooks', '-C', str(repository.git_dir))
-        processes.detach((*converge, 'keep'))
-
-
-def _tell(repository: Repository, state: store.Store) -> None:
+def _told(repository: Repository, state: store.Store) -> Iterator[None]:
+    """Tell the others of the cluster what came of it."""
+    yield
     with contextlib.suppress(errors.Refused):  # the next converge tells
         standing.tell(state, store.settings(repository.config_path(), state.root))
 
@@ -181,10 +165,21 @@ def _started(context: Context, releases: Releases, name: str) -> model.Release:
 
 
 def _startable(releases: Releases) -> list[model.Release]:
-    """What may be started, best first."""
-    current, served = releases.current(), reversed(releases.served())
-    found = {one.number: one for one in (releases.ready(), current, *served) if one is not None}
-    return [one for one in found.values() if (releases.folder(one.number) / 'image').exists()][:2]
+    """What may be started, best first: what is ready, and what was live before that, but never what
+    was turned down."""
+    failure, pin = releases.failure(), releases.pin()
+    bad = {one.blob for one in (failure, pin) if one is not None}
+    served = [one for one in reversed(releases.served()) if one.blob not in bad]
+    first = releases.ready() or releases.current() or next(iter(served), None)
+    if first is None:
+        return []
+    before = releases.earlier(first)
+    if before is not None and (
+        before.blob in bad or any(alike(one, first) for one in served if one.number < before.number)
+    ):  # in the second case somebody went back from it, in git
+        before = None
+    return [one for one in (first, before)
+            if one is not None and (releases.folder(one.number) / 'image').exists()]
 
 
 def _begun(
@@ -193,16 +188,17 @@ def _begun(
     known = wanted if wanted is not None and as_wanted(wanted, release) else None
     conflicts.require_none(context.state, release.unikernel, wanted, release)
     launcher.stop(releases, release)  # what is left of it
-    try:
-        Live(context).start(release.unikernel, releases, release, known)
-    except BaseException:
-        launcher.stop(releases, release)
-        raise
-    releases.set_crashes(None)
-    pin = releases.pin()
-    if pin is not None and pin.stopped:  # Pacemaker decides now
-        releases.set_pin(None)
-    releases.point(release.number)
+    with releases.change():
+        try:
+            Live(context).start(release.unikernel, releases, release, known)
+        except BaseException:
+            launcher.stop(releases, release)
+            raise
+        releases.set_crashes(None)
+        pin = releases.pin()
+        if pin is not None and pin.stopped:  # Pacemaker decides now
+            releases.set_pin(None)
+        releases.point(release.number)
     context.note(release.unikernel, 'started', release, reason='by Pacemaker')
     return release
 
@@ -214,9 +210,3 @@ def _wanted(context: Context, name: str) -> config.Unikernel | None:
     except errors.Refused:
         last = store.last_settings(context.state)
         return last.unikernels.get(name) if last is not None else None
-
-
-def _patience(wanted: config.Unikernel | None) -> float:
-    """Seconds that a switch of it may take."""
-    within = max([config.seconds(one.within) for one in wanted.health] if wanted else [], default=0)
-    return 30.0 + within

@@ -84,6 +84,26 @@ def seen() -> Seen:
     return Seen(nodes, active, dc is not None and _is(dc, 'with_quorum'))
 
 
+def constraints() -> list[tuple[str, dict[str, str]]]:
+    """Each constraint that the cluster has, as its kind (`rsc_order`) and attributes; raises
+    Unavailable where none runs here."""
+    found = _parsed(
+        programs.run('cibadmin', '--query', '--scope', 'constraints', timeout=PATIENCE))
+    return [(one.tag, dict(one.attrib)) for one in found]
+
+
+def unmanaged(resource: str) -> bool:
+    """Whether a person has Pacemaker leave `resource` alone on this host, by maintenance of it, of
+    the host or of the cluster, or as unmanaged; raises Unavailable where none runs here."""
+    found = _parsed(programs.run('crm_mon', '--one-shot', '--output-as=xml', timeout=PATIENCE))
+    me = own()
+    return any(
+        _is(one, 'maintenance') or one.get('managed') == 'false' for one in found.iter('resource')
+        if one.get('id', '').partition(':')[0] == resource
+        and me in [node.get('name') for node in one.iterfind('node')]
+    )
+
+
 def _values(node: ElementTree.Element) -> dict[str, dict[str, str]]:
     """The attributes of ours of a `node`, read."""
     found = {}

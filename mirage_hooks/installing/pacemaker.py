@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import __version__, config
 from ..git.repository import Repository
-from ..host import programs
+from ..host import pacemaker, programs
 from ..messages import errors
 from ..state import files, store
 from . import installation
@@ -21,6 +21,8 @@ PREFERRED = 1000  # points for the first of the hosts that are preferred; one th
 PATIENCE = 60.0  # seconds that a change of the cluster's configuration may take
 
 Command = tuple[str, ...]
+Constraint = tuple[str, dict[str, str]]
+"""An element of the CIB's, and those of its attributes that make it what it is."""
 
 
 def install(path: Path, apply: bool) -> list[str]:
@@ -48,11 +50,11 @@ def install(path: Path, apply: bool) -> list[str]:
 def commands(repository: Path, name: str, wanted: config.Unikernel) -> Iterator[Command]:
     """What tells Pacemaker of `wanted`, which is called `name` in mirage.yml of `repository`."""
     placed = wanted.placed or config.Placement()
-    resource = called(name, placed)
-    serves = max([config.seconds(one.within) for one in wanted.health], default=30.0)
-    longest = f'{2 * serves + config.seconds(wanted.confirm) + 60:.0f}s'
+    resource = placed.called(name)
+    longest = f'{2 * config.serving(wanted) + 60:.0f}s'  # a start may try two releases
     yield (
-        'pcs', 'resource', 'create', resource, 'ocf:mirage-hooks:unikernel',
+        # Started before its constraints are there it might run on the wrong host.
+        'pcs', 'resource', 'create', '--disabled', resource, 'ocf:mirage-hooks:unikernel',
         f'repository={repository}', f'name={name}',
         'op', 'start', 'interval=0s', f'timeout={longest}',
         'stop', 'interval=0s', f'timeout={longest}',
@@ -62,19 +64,25 @@ def commands(repository: Path, name: str, wanted: config.Unikernel) -> Iterator[
         'meta', 'resource-stickiness=100', 'migration-threshold=3', 'failure-timeout=600s',
         *(('clone', 'interleave=true') if placed.clone else ()),
     )
+    yield from (command for _, command in _constraints(resource, placed))
+    yield 'pcs', 'resource', 'enable', resource
+
+
+def _constraints(resource: str, placed: config.Placement) -> Iterator[tuple[Constraint, Command]]:
+    """Where and after what `resource` may run: what the cluster's configuration has of each, and
+    the command that puts it there."""
     resource += '-clone' if placed.clone else ''
-    for other in placed.after:
-        yield 'pcs', 'constraint', 'order', other, 'then', resource
+    add = ('pcs', 'constraint')
+    for other in dict.fromkeys((*placed.after, *placed.together)):
+        yield (('rsc_order', {'first': other, 'then': resource}),
+               (*add, 'order', other, 'then', resource))
     for other in placed.together:
-        yield 'pcs', 'constraint', 'colocation', 'add', resource, 'with', other
+        yield (('rsc_colocation', {'rsc': resource, 'with-rsc': other}),
+               (*add, 'colocation', 'add', resource, 'with', other))
     for rank, node in enumerate(placed.prefer):
         score = PREFERRED * (len(placed.prefer) - rank)
-        yield 'pcs', 'constraint', 'location', resource, 'prefers', f'{node}={score}'
-
-
-def called(name: str, placed: config.Placement) -> str:
-    """What Pacemaker calls the unikernel `name`: an XML name, which begins with no digit."""
-    return placed.resource or (f'u-{name}' if name[0].isdigit() else name)
+        yield (('rsc_location', {'rsc': resource, 'node': node}),
+               (*add, 'location', resource, 'prefers', f'{node}={score}'))
 
 
 def _deep(wanted: config.Unikernel, placed: config.Placement, longest: str) -> Command:
@@ -104,12 +112,16 @@ def _put_agent(agent: Path) -> Iterator[str]:
 
 
 def _applied(repository: Path, name: str, wanted: config.Unikernel) -> Iterator[str]:
-    resource = called(name, wanted.placed or config.Placement())
+    placed = wanted.placed or config.Placement()
+    resource, run = placed.called(name), list(commands(repository, name, wanted))
     if _is_there(resource):
         yield (f'{resource}: Pacemaker has it already, and it is left as it is; to change it: pcs '
-               f'resource update {resource} …')
-        return
-    for command in commands(repository, name, wanted):
+               f'resource update {resource} …; where it is disabled: pcs resource enable '
+               f'{resource}')
+        there = pacemaker.constraints()
+        run = [command for (kind, wanted_), command in _constraints(resource, placed)
+               if not any(kind == one and wanted_.items() <= has.items() for one, has in there)]
+    for command in run:
         programs.run(*command, timeout=PATIENCE)
         yield shlex.join(command)
 

@@ -3,6 +3,9 @@ crashed, who is drained, and how far trust came. Each note is a file, and gone w
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -96,6 +99,30 @@ class Notes:
     def set_placed(self, placed: bool) -> None:
         if placed != self.placed():
             files.write(self.root / 'placed', 'pacemaker' if placed else None)
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[None]:
+        """Note, where Pacemaker looks whether it runs, that we are about to start it or to put
+        something in its place. A kill or a failure leaves the note: what was begun may live."""
+        if not self.placed():
+            yield
+            return
+        files.write(self.root / 'changing.json', os.getpid())
+        try:
+            yield
+        except BaseException:
+            files.write(self.root / 'changing.json', 0)
+            raise
+        self.set_unchanging()
+
+    def changing(self) -> int | None:
+        """The process that began such a change; 0 where it failed, None where none is noted."""
+        return files.read(self.root / 'changing.json', int)
+
+    def set_unchanging(self) -> None:
+        """Nothing that was begun is left."""
+        if (self.root / 'changing.json').exists():
+            files.write(self.root / 'changing.json', None)
 
     def held(self) -> Held | None:
         return files.read(self.root / 'held.json', Held)

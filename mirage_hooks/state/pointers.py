@@ -47,8 +47,13 @@ class Pointers(Notes):
         self.set_ready(None)
 
     def set_ready(self, number: int | None) -> None:
-        """Make `number` the release that is ready; None: none is."""
+        """Make `number` the release that is ready, and remember what served here last; None: none
+        is."""
         if number is not None:
+            last = self.current() or self.ready()
+            if last is not None and last.number != number and not self._has_served(number):
+                before = last.number if self._has_served(last.number) else self.before(last.number)
+                files.write(self.folder(number) / 'follows', before)
             return self._point('ready', number)
         with files.writing(self.root):
             (self.root / 'ready').unlink(missing_ok=True)
@@ -57,11 +62,20 @@ class Pointers(Notes):
         with files.writing(self.root):
             (self.root / 'current').unlink(missing_ok=True)
 
+    def before(self, number: int) -> int:
+        """The release that `number` came after when it took over, or would if it did; 0 for
+        none."""
+        notes = (files.read(self.folder(number) / name, int) for name in ('served', 'follows'))
+        return next((one for one in notes if one is not None), 0)
+
+    def _has_served(self, number: int) -> bool:
+        return (self.folder(number) / 'served').exists()
+
     def _before(self, number: int) -> int:
         """The release that `number`, which is to take over, comes after; 0 for none."""
         before, new = self.current(), self.release(number)
         if before is None and self.placed():
-            before = next(reversed(self.served()), None)  # another host served meanwhile
+            before = self.release(self.before(number))  # another host served meanwhile
         if before is None or new is None or not alike(before, new):
             return before.number if before is not None else 0
         return files.read(self.folder(before.number) / 'served', int) or 0

@@ -83,13 +83,16 @@ class Releases(Pointers):
         """The release that a rollback goes to: the last one before the current that was another
         image or started otherwise."""
         current = self.current() or self.ready()
-        found, seen = current, set[int]()
-        while current is not None and found is not None and found.number not in seen:
-            if not alike(found, current):
+        return self.earlier(current) if current is not None else None
+
+    def earlier(self, than: model.Release) -> model.Release | None:
+        """The last release before `than` that was another image or started otherwise."""
+        found, seen = self.release(than.number), set[int]()
+        while found is not None and found.number not in seen:
+            if not alike(found, than):
                 return found
             seen.add(found.number)
-            before = files.read(self.folder(found.number) / 'served', int)
-            found = self.release(before) if before else None
+            found = self.release(self.before(found.number))
         return None
 
     def prune(self, keep: int) -> list[int]:
@@ -102,7 +105,7 @@ class Releases(Pointers):
         previous = self.previous()
         kept = set(sorted(images.values())[-keep:]) | {current.number}
         kept |= {previous.number} if previous else set()
-        kept |= {release.number for release in self.wanted()}
+        kept |= {release.number for release in (*self.wanted(), self.ready()) if release}
         gone = [number for number in self.numbers() if number not in kept]
         for number in gone:
             self.discard(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..host import cgroups, network, processes, supervisor, xen
@@ -30,7 +31,11 @@ def reap(state: store.Store, owner: str) -> list[str]:
             network.remove(name)
             said.append(f'removed the leftover interface {name}')
     cgroups.sweep(owner, {one.plan.group.name for one in live.values() if one.plan.group})
-    return said + _reap_units(state, live) + _reap_domains(state, live)
+    said += _reap_units(state, live) + _reap_domains(state, live)
+    for name in state.names():
+        if state.of(name).changing() != os.getpid():  # as when one that drains is ended first
+            state.of(name).set_unchanging()
+    return said
 
 
 def _strays(state: store.Store, live: set[Path]) -> set[Path]:
@@ -44,8 +49,9 @@ def _reap_units(state: store.Store, live: dict[Path, model.Release]) -> list[str
     dead = [
         release.plan
         for releases in map(state.of, state.names())
-        for release in releases.served()
-        if release.plan.unit and releases.folder(release.number) not in live
+        for number in releases.numbers()  # also of releases that a kill kept from serving
+        if (release := releases.release(number)) is not None
+        and release.plan.unit and releases.folder(number) not in live
     ]
     for plan in (gone := supervisor.units(dead)):
         supervisor.stop(plan)

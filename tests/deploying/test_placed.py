@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mirage_hooks.state import notes
+from mirage_hooks.switching import launcher
 from tests import wired
 from tests.deployment import Deployment, called, run, web
 from tests.patience import PATIENCE, until
@@ -215,6 +219,62 @@ def test_a_ready_image_that_does_not_start_gives_way_to_the_one_before(
     assert placed.events()[-2:] == [('not started', 2), ('started', 1)]
 
 
+def test_what_fell_silent_is_not_started_instead(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.publish(web('two'), 'b' * 40)
+    placed.pull()
+    releases = placed.state().of('www')
+    bad = releases.current()
+    assert bad is not None
+    ocf(placed, 'stop')
+    releases.set_pin(notes.Pin(release=1, blob=bad.blob))  # as the watcher leaves it
+    releases.set_ready(1)
+    (releases.folder(1) / 'image').write_bytes(BAD)
+    said = ocf(placed, 'start')
+    assert said.returncode == 1
+    assert 'it ended with exit code 1' in said.stderr
+    assert placed.events()[-1] == ('not started', 1)
+
+
+def test_what_git_went_back_from_is_not_started_instead(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    for page, commit in (('two', 'b' * 40), ('one', 'c' * 40)):
+        placed.publish(web(page), commit)
+        placed.pull()
+    ocf(placed, 'stop')
+    (placed.state().of('www').folder(3) / 'image').write_bytes(BAD)
+    said = ocf(placed, 'start')
+    assert said.returncode == 1
+    assert placed.events()[-1] == ('not started', 3)
+
+
+def test_what_is_made_ready_goes_back_to_what_served_here_last(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.publish(web('two'), 'b' * 40)
+    placed.pull()
+    ocf(placed, 'stop')
+    releases = placed.state().of('www')
+    releases.set_ready(1)  # 2 was turned down
+    placed.publish(web('three'), 'c' * 40)
+    placed.pull()
+    ready = releases.ready()
+    assert ready is not None and ready.number == 3
+    before = releases.earlier(ready)
+    assert before is not None and before.number == 1
+    ocf(placed, 'start')
+    previous = releases.previous()
+    assert previous is not None and previous.number == 1
+
+
+def test_what_is_made_ready_stays_where_the_one_before_had_ended(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.crash()
+    placed.publish(web('two'), 'b' * 40)
+    placed.pull()
+    ready = placed.state().of('www').ready()
+    assert ready is not None and ready.number == 2
+
+
 @pytest.fixture
 def bridged(tmp_path: Path) -> Iterator[Wired]:
     """Release 1 is ready, with an address of its own on a bridge."""
@@ -261,10 +321,16 @@ def test_ended_while_another_release_is_drained_it_leaves_nothing(bridged: Wired
 
 
 @on_a_bridge
-def test_without_its_bridge_it_is_to_be_started_elsewhere(bridged: Wired) -> None:
+def test_without_its_bridge_it_is_to_be_ended_before_it_is_started_elsewhere(
+    bridged: Wired
+) -> None:
     ocf(bridged, 'start')
     wired.act('ip', '-n', bridged.inner, 'link', 'del', 'br0')
-    assert ocf(bridged, 'monitor').returncode == 7
+    said = ocf(bridged, 'monitor')
+    assert said.returncode == 1
+    assert said.stderr.startswith('ocf-exit-reason:www does not serve, but process ')
+    assert said.stderr.endswith(
+        ' of release 1 lives: it lost its bridge, or whoever was about to start it was killed\n')
     assert ocf(bridged, 'stop').returncode == 0
     said = ocf(bridged, 'start')
     assert said.returncode == 1
@@ -292,9 +358,44 @@ def test_a_start_that_was_killed_leaves_nothing_after_a_stop(bridged: Wired) -> 
     run(*bridged.inside(), 'env', f'OCF_RESKEY_repository={bridged.host}', 'OCF_RESKEY_name=www',
         'sh', '-c', started, cwd=Path('/'))
     until(lambda: not bridged.state().holder())
-    assert ocf(bridged, 'monitor').returncode == 7
+    assert ocf(bridged, 'monitor').returncode == 1
     assert ocf(bridged, 'stop').returncode == 0
     assert (bridged.processes(), bridged.links()) == ([], [])
+    assert ocf(bridged, 'monitor').returncode == 7
+
+
+@on_a_bridge
+def test_a_switch_that_was_killed_half_way_is_not_told_to_be_stopped(bridged: Wired) -> None:
+    ocf(bridged, 'start')
+    before = {*bridged.processes()}
+    bridged.configure(placement='pacemaker', switch='replace', confirm='1h')
+    bridged.release()
+    with subprocess.Popen((*bridged.inside(), *bridged.command('pull'))) as pulling:
+        until(lambda: not before & {*bridged.processes()} and bridged.processes() != [])
+        pulling.kill()
+    until(lambda: not bridged.state().holder())
+    assert ocf(bridged, 'monitor').returncode == 1
+    assert ocf(bridged, 'stop').returncode == 0
+    assert (bridged.processes(), bridged.links()) == ([], [])
+    assert ocf(bridged, 'monitor').returncode == 7
+
+
+@on_a_bridge
+def test_whose_repository_is_gone_is_not_told_to_be_stopped_while_it_runs(bridged: Wired) -> None:
+    ocf(bridged, 'start')
+    away = bridged.host.with_name('away')
+    bridged.host.rename(away)
+    for action in ('stop', 'monitor', 'start'):
+        said = ocf(bridged, action)
+        assert said.returncode == 1
+        assert said.stderr.startswith(
+            f'ocf-exit-reason:{bridged.host} is gone, and a process of {bridged.host}/')
+    away.rename(bridged.host)
+    assert ocf(bridged, 'monitor').returncode == 0
+    assert ocf(bridged, 'stop').returncode == 0
+    bridged.host.rename(away)
+    assert ocf(bridged, 'stop').returncode == 0
+    away.rename(bridged.host)
 
 
 def test_a_deployment_under_way_gives_way_to_pacemaker(placed: Deployment) -> None:
@@ -311,3 +412,56 @@ def test_a_deployment_under_way_gives_way_to_pacemaker(placed: Deployment) -> No
     assert 'mirage-hooks: interrupted\n' in said
     assert pulling.returncode == 130
     until(lambda: 'keeper' in placed.state().holder())  # and begins anew, next to what serves
+
+
+def test_a_dead_one_is_told_at_once_whoever_deploys_something_else(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    placed.crash()
+    with placed.state().lock('deploy blog', PATIENCE):
+        began = time.monotonic()
+        assert ocf(placed, 'monitor').returncode == 7
+        assert time.monotonic() - began < 30  # it would wait longer for a switch
+
+
+def test_while_something_takes_its_place_it_is_not_told_to_be_dead(placed: Deployment) -> None:
+    ocf(placed, 'start')
+    releases = placed.state().of('www')
+    current = releases.current()
+    assert current is not None
+    with placed.state().lock('deploy', PATIENCE), releases.change():
+        placed.crash()
+        with subprocess.Popen(
+            ('env', f'OCF_RESKEY_repository={placed.host}', 'OCF_RESKEY_name=www',
+             *placed.command()[:4], 'ocf', 'monitor')
+        ) as looking:
+            time.sleep(3)
+            assert looking.poll() is None
+            launcher.start(releases, current, '')
+            assert looking.wait() == 0
+
+
+def test_each_that_holds_the_lock_gives_way_and_is_begun_again(placed: Deployment) -> None:
+    """Also where nothing could be started after all."""
+    lock = ('import sys, time; from mirage_hooks.state import store; from pathlib import Path\n'
+            'try:\n'
+            '    with store.Store(Path(sys.argv[1])).lock("deploy", 100):\n'
+            '        time.sleep(1000)\n'
+            'except KeyboardInterrupt: sys.exit(130)')
+    hold = (sys.executable, '-c', lock, str(placed.state().root))
+    placed.state().of('www').set_ready(None)
+    with subprocess.Popen(hold) as one, subprocess.Popen(hold) as other:
+        until(lambda: 'deploy' in placed.state().holder())
+        assert ocf(placed, 'start').returncode == 5
+        until(lambda: placed.state().of('www').ready() is not None)  # `keep` made it so
+        for process in (one, other):
+            process.terminate()
+        assert 130 in (one.wait(), other.wait())
+
+
+def test_who_uninstalls_is_waited_for(placed: Deployment) -> None:
+    hold = ('import sys, time; from mirage_hooks.state import store; from pathlib import Path\n'
+            'with store.Store(Path(sys.argv[1])).lock("uninstall", 100): time.sleep(7)')
+    with subprocess.Popen((sys.executable, '-c', hold, str(placed.state().root))) as holding:
+        until(lambda: 'uninstall' in placed.state().holder())
+        assert ocf(placed, 'start').returncode == 0
+        assert holding.wait() == 0

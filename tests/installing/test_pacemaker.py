@@ -15,8 +15,8 @@ import pytest
 from tests.deployment import Deployment, run, web
 
 COMMANDS = (
-    'pcs resource create {www} ocf:mirage-hooks:unikernel repository={host} name=www op start '
-    'interval=0s timeout=120s stop interval=0s timeout=120s monitor interval=10s '
+    'pcs resource create --disabled {www} ocf:mirage-hooks:unikernel repository={host} name=www op '
+    'start interval=0s timeout=120s stop interval=0s timeout=120s monitor interval=10s '
     'timeout=120s{deep} meta resource-stickiness=100 migration-threshold=3 failure-timeout=600s'
 )
 
@@ -60,6 +60,7 @@ def test_the_agent_is_put_in_place_and_the_commands_are_said(agent: Agent) -> No
         f'agent: {agent.path}, as ocf:mirage-hooks:unikernel',
         'once the agent and mirage.yml are on every host, on one of them (or with --apply):',
         f'  {COMMANDS.format(www="www", host=host, deep="")}',
+        '  pcs resource enable www',
     ]
     assert os.access(agent.path, os.X_OK)
     assert agent.install().stdout.splitlines()[0] == f'agent: unchanged in {agent.path}'
@@ -73,10 +74,20 @@ def test_mirage_yml_says_what_pacemaker_is_told(agent: Agent) -> None:
     assert agent.install().stdout.splitlines()[2:] == [
         f'  {COMMANDS.format(www="site", host=agent.host.host, deep=deep)}',
         '  pcs constraint order bridge-clone then site',
+        '  pcs constraint order disk then site',
         '  pcs constraint colocation add site with disk',
         '  pcs constraint location site prefers alpha=2000',
         '  pcs constraint location site prefers beta=1000',
+        '  pcs resource enable site',
     ]
+
+
+def test_pacemaker_waits_for_all_that_a_start_may_take(agent: Agent) -> None:
+    """Two releases, of which each is asked one question after the other, and then watched."""
+    agent.host.configure(placement='pacemaker', confirm='5m', health=[
+        {'tcp': '127.0.0.1:8080', 'within': '20s'}, {'alive': '2m'},
+        {'dns': {'name': 'www.example.org', 'server': '127.0.0.1:53'}, 'within': '10s'}])
+    assert ' start interval=0s timeout=980s stop ' in agent.install().stdout.replace('\n', ' ')
 
 
 def test_where_nothing_is_placed_nothing_is_installed(agent: Agent) -> None:

@@ -279,6 +279,18 @@ def test_in_standby_a_host_is_left_alone(three: Cluster) -> None:
     three.asked().act('pcs', 'node', 'unstandby', before)
 
 
+def test_unmanaged_it_is_left_alone_where_it_runs(three: Cluster) -> None:
+    three.asked().act('pcs', 'resource', 'unmanage', 'www')
+    before, page = three.host(three.active()), three.page()
+    three.release()
+    said = before.mirage('pull')
+    assert 'Pacemaker leaves www alone on this host (maintenance, or unmanaged)' in said.stdout
+    assert three.page() == page
+    before.mirage('deploy', 'www')
+    assert three.page() == f'release-{three.version:04}'
+    three.asked().act('pcs', 'resource', 'manage', 'www')
+
+
 def test_disabled_by_pcs_it_stays_down_whatever_is_pushed(three: Cluster) -> None:
     three.asked().act('pcs', 'resource', 'disable', 'www')
     until(lambda: not three.serving())
