@@ -158,6 +158,8 @@ class Host:
         self.put('/usr/sbin/fence_test', FENCE.replace('SHARED', str(self.cluster.shared)), 0o755)
         self.put('/etc/corosync/corosync.conf', self.cluster.corosync())
         self.put('/etc/mirage-hooks/mirage.yml', self.cluster.settings(self))
+        # By which hardware addresses are made: a unikernel has another one on each host.
+        self.put('/etc/machine-id', f'{self.number:032x}\n')
 
     def _first(self) -> bool:
         """Whether its first process has set it up."""
@@ -253,10 +255,10 @@ class Host:
                 self.act('ip', 'link', 'set', name, 'down')
 
     def on_the_wire(self) -> bool:
-        """Whether a tap of a release is on its bridge."""
+        """Whether a tap of a release of www is on its bridge."""
         taps = Path(f'/proc/{self.pid}/root/sys/class/net/br0/brif')
         try:
-            return any(one.name != 'wire' for one in taps.iterdir())
+            return any(one.name.startswith('www') for one in taps.iterdir())
         except OSError:
             return False
 
@@ -274,6 +276,7 @@ class Cluster:
 
     def __init__(self, folder: Path, **keys: Any) -> None:
         self.folder, self.keys = folder, keys
+        self.others = dict[str, dict[str, Any]]()  # what else mirage.yml names, on all hosts
         self.switch, self.outer = f'mhs{os.getpid()}', f'mhv{os.getpid()}'
         self.shared = folder / 'shared'
         self.hub, self.site = self.shared / 'hub.git', folder / 'site'
@@ -314,7 +317,7 @@ class Cluster:
         www = {'image': 'unix/www', 'network': network, 'confirm': '50ms', 'drain': '2s',
                'health': {'http': f'http://{address}:8080/', 'within': '10s'},
                'placement': {'monitor': '2s'}, **self.keys}
-        return str(yaml.safe_dump({'unikernels': {'www': www}}))
+        return str(yaml.safe_dump({'unikernels': {'www': www, **self.others}}))
 
     def start(self) -> None:
         """All hosts are up, in one cluster with fencing, and have release 1 ready."""
@@ -382,7 +385,7 @@ class Cluster:
         return sorted(str(said).partition('Online: [')[2].partition(']')[0].split())
 
     def on_the_wire(self) -> list[str]:
-        """The hosts from which a unikernel reaches the wire."""
+        """The hosts from which www reaches the wire."""
         return [host.name for host in self.hosts if host.lives and host.on_the_wire()]
 
     def kill_agents(self) -> None:
@@ -391,23 +394,27 @@ class Cluster:
             if host.lives:
                 host.run('pkill', '-KILL', '-f', 'mirage_hooks ocf st')
 
-    def active(self) -> str:
-        """Where Pacemaker has www; '' for nowhere."""
-        said = str(self.asked().run('crm_resource', '--resource', 'www', '--locate').stdout)
+    def active(self, name: str = 'www') -> str:
+        """Where Pacemaker has the resource `name`; '' for nowhere."""
+        said = str(self.asked().run('crm_resource', '--resource', name, '--locate').stdout)
         return said.rpartition('is running on: ')[2].split()[0] if 'running on' in said else ''
 
     def host(self, name: str) -> Host:
         return self.hosts[NAMES.index(name)]
 
-    def release(self, image: bytes | None = None, push: bool = True) -> None:
-        """Publish the next version, or `image`."""
+    def release(self, image: bytes | None = None) -> None:
+        """Publish the next version of www, or `image`."""
         self.version += 1
-        path = self.site / 'unix' / 'www'
+        self.publish('unix/www', guest(self.version) if image is None else image)
+
+    def publish(self, image: str, content: bytes) -> None:
+        """Publish `content` as the file `image`, as mirage.yml calls it."""
+        path = self.site / image
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(guest(self.version) if image is None else image)
+        path.write_bytes(content)
         path.chmod(0o755)
         git(self.site, 'add', '-A')
-        git(self.site, 'commit', '-q', '-m', f'release {self.version}')
+        git(self.site, 'commit', '-q', '--allow-empty', '-m', f'{image} of release {self.version}')
         git(self.site, 'push', '-q', 'origin', '+HEAD:master')
 
     def outside(self) -> tuple[str, ...]:
@@ -415,6 +422,11 @@ class Cluster:
 
     def asking(self, address: str = ADDRESS) -> Asking:
         return Asking(self.outside(), 0, address=address)
+
+    def remember(self, seconds: int) -> None:
+        """Let the visitor believe for so long whom it knows by a hardware address."""
+        act(*self.outside(), 'sysctl', '-q', '-w',
+            f'net.ipv4.neigh.eth0.base_reachable_time_ms={seconds * 1000}')
 
     def page(self, address: str = ADDRESS) -> str:
         done = run(*self.outside(), 'curl', '-s', '-m', '2', f'http://{address}:8080/',

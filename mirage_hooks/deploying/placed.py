@@ -141,8 +141,6 @@ def _running(releases: Releases) -> model.Release | None:
     current = releases.current()
     if current is None or not launcher.alive(releases, current):
         return None
-    if current.plan.domain:
-        return current
     there = all(network.exists(tap.bridge) for tap in current.plan.taps if tap.bridge)
     return current if there else None
 

@@ -21,6 +21,7 @@ SILENT = (
     'it left no console: let xenconsoled log it (Debian: XENCONSOLED_ARGS=--log=guest in '
     '/etc/default/xen, then restart xenconsoled), and look at `xl dmesg`'
 )
+BOOTED = Path('/sys/hypervisor/type')  # there under Xen
 SAME = 1.0  # seconds
 PATIENCE = 5.0  # seconds that a dying domain may take
 
@@ -29,9 +30,16 @@ _said: dict[str, tuple[float, dict[str, bool]]] = {}
 
 
 def domains() -> dict[str, bool]:
-    """Every domain's name and whether it runs: `xl list` shows s, c or d for one that does not."""
+    """Every domain's name and whether it runs: `xl list` shows s, c or d for one that does not.
+    None where this host was not booted into Xen."""
+    try:
+        listed = programs.run('xl', 'list')
+    except errors.Unavailable:
+        if BOOTED.exists():
+            raise
+        return {}
     found = {}
-    for line in programs.run('xl', 'list').splitlines()[1:]:
+    for line in listed.splitlines()[1:]:
         name, _, _, _, state, _ = line.rsplit(None, 5)
         found[name] = not set(state) & set('scd')
     return found

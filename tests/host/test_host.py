@@ -44,8 +44,6 @@ Domain-0                                     0  1024     1     r-----      12.3
 www-1                                        7    32     1     -b----       0.1
 a b                                          8    32     1     ---sc-       0.1
 """
-
-
 @pytest.fixture
 def xl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the stand-in."""
@@ -66,6 +64,24 @@ def test_a_domain_is_destroyed_and_one_that_is_not_there_is_no_failure(xl: Path)
     xen.destroy('www-1')
     xen.destroy('www-1')
     assert set(xen.domains()) == {'Domain-0', 'a b'}
+
+
+@pytest.mark.skipif(xen.BOOTED.exists(), reason='needs a machine without Xen')
+def test_where_no_xen_was_booted_no_domain_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, 'PATH', str(tmp_path))
+    assert xen.domains() == {}
+
+
+def test_where_xen_does_not_say_whether_a_domain_runs_nobody_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, 'PATH', str(tmp_path))
+    monkeypatch.setattr(xen, 'BOOTED', tmp_path)
+    with pytest.raises(errors.Unavailable) as failure:
+        xen.domains()
+    assert failure.value.reason == 'xl is not installed'
 
 
 def test_a_dead_domain_that_cannot_be_destroyed_leaves_its_name(xl: Path) -> None:

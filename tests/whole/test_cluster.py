@@ -3,17 +3,22 @@ all, and what is bad serves nowhere, while a visitor on the wire asks all the ti
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from mirage_hooks.host import programs
 from tests import cluster
 from tests.cluster import NAMES, REPOSITORY, Cluster
+from tests.deployment import run
 from tests.patience import until
+from tests.wired import act
 
 pytestmark = [
     pytest.mark.long,
@@ -22,6 +27,17 @@ pytestmark = [
 FAILOVERS = int(os.environ.get('MIRAGE_HOOKS_FAILOVERS', '2'))
 """How many hosts die in turn; the figures in docs/several-hosts.md take 10."""
 BAD = b'#!/bin/sh\nexit 1\n'
+WITHOUT_SOLO5 = [
+    *([] if 'SOLO5_TESTS' in os.environ else ['SOLO5_TESTS']),
+    *(name for name in ('solo5-spt', 'bwrap') if not programs.find(name)),
+]
+SOLO5 = {
+    'image': 'spt/solo5', 'confirm': '50ms',
+    'network': {'mode': 'static', 'bridge': 'br0', 'ipv4': '10.0.0.2/24', 'compiled_in': True},
+    'health': {'ping': '10.0.0.2', 'within': '10s'},
+    'placement': {'monitor': '2s', 'together': ['www']},
+}
+"""Solo5's test_net, which answers pings at the address that is compiled in."""
 
 
 @pytest.fixture(scope='module')
@@ -301,3 +317,78 @@ def test_disabled_by_pcs_it_stays_down_whatever_is_pushed(three: Cluster) -> Non
     three.asked().act('pcs', 'resource', 'enable', 'www')
     answers(three)
     assert three.page() == f'release-{three.version:04}'
+
+
+@contextlib.contextmanager
+def solo5(three: Cluster) -> Iterator[None]:
+    """All hosts have test_net ready next to www, and Pacemaker runs it on the host of www. The
+    visitor goes on believing whom it met, unless it is told otherwise."""
+    kernel = Path(os.environ['SOLO5_TESTS'], 'test_net', 'test_net.spt').read_bytes()
+    three.publish(str(SOLO5['image']), kernel)
+    three.others['solo5'] = SOLO5
+    three.remember(3600)
+    act('ip', '-n', three.outer, 'addr', 'add', '10.0.0.9/24', 'dev', 'eth0')
+    try:
+        for host in three.hosts:
+            host.act('ip', 'addr', 'replace', f'10.0.0.{100 + host.number}/24', 'dev', 'br0')
+            host.put('/etc/mirage-hooks/mirage.yml', three.settings(host))
+            said = host.mirage('pull')
+            assert '(spt (Solo5 ABI 2)' in said.stdout, said.stdout
+            assert 'is now ready here' in said.stdout
+        said = three.hosts[0].mirage('install', '--pacemaker', '--apply', str(REPOSITORY))
+        assert said.returncode == 0, said.stderr
+        yield
+    finally:
+        act('ip', '-n', three.outer, 'addr', 'del', '10.0.0.9/24', 'dev', 'eth0')
+        three.remember(30)
+        three.asked().run('pcs', 'resource', 'delete', 'solo5')
+        three.others.clear()
+        for host in three.hosts:
+            if host.lives:
+                host.put('/etc/mirage-hooks/mirage.yml', three.settings(host))
+                host.mirage('deploy')
+
+
+def pings(three: Cluster) -> bool:
+    """Whether the visitor on the wire gets an answer of test_net."""
+    command = ('ping', '-n', '-c', '1', '-W', '1', '10.0.0.2')
+    return not run(*three.outside(), *command, cwd=Path('/')).returncode
+
+
+def met(three: Cluster) -> str:
+    """By which hardware address the visitor knows it."""
+    said = act(*three.outside(), 'ip', 'neigh', 'show', '10.0.0.2')
+    return said.partition('lladdr ')[2].split()[0]
+
+
+def tended(three: Cluster) -> list[str]:
+    """The hosts on which Solo5's tender runs."""
+    return [host.name for host in three.hosts
+            if host.lives and not host.run('pgrep', '-x', 'solo5-spt').returncode]
+
+
+@pytest.mark.skipif(bool(WITHOUT_SOLO5), reason=f'missing: {", ".join(WITHOUT_SOLO5)}')
+@pytest.mark.proves('spt', 'compiled in', "Solo5's tender and test_net, placed by Pacemaker; its "
+                    'host dies, and another one answers ping')
+def test_a_solo5_kernel_answers_from_another_host_when_its_own_dies(
+    three: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    """Together with www, of the same repository: one host starts both, one after the other."""
+    with solo5(three):
+        until(lambda: pings(three))
+        three.settled()
+        before, known = three.active('solo5'), met(three)
+        assert (tended(three), three.active()) == ([before], before)
+        three.host(before).die()
+        assert not pings(three)
+        until(lambda: pings(three), pause=0.02)
+        back = time.monotonic() - three.fenced[0][1]
+        answers(three)
+        after = three.active('solo5')
+        assert after not in ('', before)
+        assert (tended(three), three.active()) == ([after], after)
+        assert met(three) != known
+        assert [name for name, _ in three.fenced] == [before]
+        record_property('to pinged', f'{back:.2f} s')
+        print('answers ping', round(back, 2), 's after fencing')
+    assert tended(three) == []

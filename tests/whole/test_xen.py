@@ -266,6 +266,81 @@ www-5 alive
 1
 """
 
+# Here the test is Pacemaker, on one host: no cluster is needed to call its agent.
+PLACED = r"""
+bridge
+publish www www-1
+export OCF_ROOT=/root/ocf OCF_RESKEY_repository=/root/www.git OCF_RESKEY_name=www
+agent() {  # ACTION: as Pacemaker calls it, and its exit code
+    "$OCF_ROOT/resource.d/mirage-hooks/unikernel" "$1" 2>&1 | told
+    echo "$1: ${PIPESTATUS[0]}"
+}
+echo '- what runs is handed to Pacemaker, which looks after it from now on'
+before=$(xl domid www-1)
+sed -i 's/^    drain: 2s/&\n    placement: pacemaker/' www.yml
+www deploy
+mirage-hooks install --pacemaker www.git | sed -n 1p
+agent monitor
+OCF_CHECK_LEVEL=10 agent monitor
+[ "$(xl domid www-1)" = "$before" ] || echo touched
+echo '- ended, it is not running, and what is pushed is proved on the stage alone'
+agent stop
+agent monitor
+publish www www-2
+domains
+echo '- started, and destroyed behind its back: nobody but Pacemaker starts it again'
+agent start
+page 2/
+domains
+xl destroy www-2 2>/dev/null
+agent monitor
+www pull
+domains
+echo '- a start that was killed leaves nothing after a stop'
+"$OCF_ROOT/resource.d/mirage-hooks/unikernel" start >/dev/null 2>&1 &
+starting=$!
+until pgrep -f '^xl create|/xl create' >/dev/null; do sleep 0.1; done
+pkill -KILL -f 'mirage_hooks ocf start'
+wait "$starting"
+agent stop
+domains
+echo '- without its bridge it is not well here, and does not start'
+agent start
+page 2/
+ip link del xenbr0
+agent monitor | grep -x 'monitor: 0'
+agent stop
+agent start
+domains
+"""
+PLACED_SAID = """\
+www: release 1 (xen pvh (Solo5 ABI 1), …) now runs
+- what runs is handed to Pacemaker, which looks after it from now on
+www: release 1 (xen pvh (Solo5 ABI 1), …) runs, nothing to do
+agent: /root/ocf/resource.d/mirage-hooks/unikernel, as ocf:mirage-hooks:unikernel
+monitor: 0
+monitor: 0
+- ended, it is not running, and what is pushed is proved on the stage alone
+stop: 0
+monitor: 7
+www: release 2 (xen pvh (Solo5 ABI 1), …) is now ready here: Pacemaker decides where it runs
+- started, and destroyed behind its back: nobody but Pacemaker starts it again
+start: 0
+2 hello "you"
+www-2 alive
+monitor: 7
+www: release 2 (xen pvh (Solo5 ABI 1), …) is ready here: Pacemaker decides where it runs
+- a start that was killed leaves nothing after a stop
+stop: 0
+- without its bridge it is not well here, and does not start
+start: 0
+2 hello "you"
+stop: 0
+ocf-exit-reason:the bridge xenbr0 does not exist; make it \
+(ip link add xenbr0 type bridge), or fix `bridge:` in mirage.yml
+start: 1
+"""
+
 
 @pytest.fixture(scope='module')
 def installed(xen: rig.Rig, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -307,3 +382,15 @@ def test_push_and_cron_boot_replace_and_bring_back_across_a_host_reboot(
     assert (lived.output, lived.code) == (LIVED, 0)
     again = xen.run(share, WORDS + AGAIN, disk=disk, systemd=True, timeout=3600)
     assert (again.output, again.code) == (AGAINED, 0)
+
+
+@pytest.mark.long
+@pytest.mark.proves('xen PVH', 'static', 'Xen in QEMU, by the resource agent of Pacemaker; page '
+                    'fetched')
+def test_the_resource_agent_starts_looks_after_and_ends_a_domain(
+    xen: rig.Rig, installed: Path, share: Path
+) -> None:
+    disk = share / 'disk.qcow2'
+    shutil.copy(installed, disk)
+    placed = xen.run(share, WORDS + PLACED, disk=disk, timeout=3600)
+    assert (placed.output, placed.code) == (PLACED_SAID, 0)
