@@ -163,13 +163,6 @@ class Operator:
         """The second."""
         return self.run(tls_page.commands(client)[1])
 
-    def settled(self) -> None:
-        """Return when the site of the time before the certificate has ended: what listens elsewhere
-        than the new release keeps the two after it from running next to each other."""
-        git_dir = self.deployment.host / '.git'
-        state = self.deployment.state(git_dir if git_dir.exists() else self.deployment.host)
-        until(lambda: state.of('www').overlap() is None)
-
     def renew(self, client: str) -> str:
         """As the timer or the cron line does."""
         return self.run(tls_page.CERTBOT if client == 'certbot' else tls_page.cron(client))

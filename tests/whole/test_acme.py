@@ -43,7 +43,6 @@ def made(operator: Operator, client: str) -> None:
         until(lambda: plain.statuses)
         operator.order(client)
         until(lambda: len(plain.statuses) > 1 or plain.failed)
-        operator.settled()
     assert (plain.failed, plain.statuses) == ([], [200, 308])
 
 
@@ -119,7 +118,6 @@ def test_from_an_empty_folder_to_twenty_renewals_without_a_request_lost(
     assert done.returncode == 0, done.stdout + done.stderr
     assert deployment.page() == '1 \n'
     operator.order('certbot')
-    operator.settled()
 
     def seen_by_both(number: int) -> None:
         until(lambda: one.failed + other.failed or len(one.seen) == len(other.seen) == number)
@@ -151,7 +149,6 @@ def test_lego_answers_by_dns_while_the_image_is_not_asked(
             order = tls_page.by_dns()[-1].replace('127.0.0.1:53', knot.place).replace(
                 'SECRET=…', f'SECRET={knot.secret}')
             operator.run(order)
-            operator.settled()
             first = secure.shown(operator.https)
             with operator.visitor() as visitor:
                 until(lambda: visitor.seen)
