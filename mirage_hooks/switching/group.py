@@ -16,8 +16,22 @@ def order(releases: Releases, old: model.Release) -> Order:
     """Who listens where `old` does."""
     if (overlap := releases.overlap()) is not None:
         return overlap.places
-    known = shared(releases.folder(old.number)) or model.Shared()
-    return dict.fromkeys(known.places, (old.number,))
+    return dict.fromkeys(places(releases, old), (old.number,))
+
+
+def places(releases: Releases, release: model.Release) -> tuple[str, ...]:
+    """Where `release` listened when it was started."""
+    return (shared(releases.folder(release.number)) or model.Shared()).places
+
+
+def those(order: Order) -> set[int]:
+    """Every release that listens somewhere."""
+    return {number for at in order.values() for number in at}
+
+
+def lacking(order: Order, release: model.Release) -> str:
+    """A place at which another one listens and `release` does not; '' for none."""
+    return next((place for place, at in order.items() if release.number not in at), '')
 
 
 def joined(order: Order, number: int, places: tuple[str, ...]) -> Order:
@@ -29,19 +43,18 @@ def joined(order: Order, number: int, places: tuple[str, ...]) -> Order:
 
 def numbers(order: Order, number: int) -> dict[str, int]:
     """The kernel's number of release `number` wherever it listens, or would as the next one."""
-    return {place: joined(order, number, (place,))[place].index(number) for place in order}
+    return {place: at.index(number) if number in at else len(at) for place, at in order.items()}
 
 
 def left(releases: Releases, order: Order) -> Order:
     """Those of `order` that still listen, as the kernel numbers them now; nothing when more than
     one has gone from a place, for then it depends on which went first."""
     there = launcher.all_listening(releases)
-    known = {number for at in order.values() for number in at}
     for at in order.values():
         gone = [number for number in at if number not in there]
         if len(gone) > 1 and len(at) - len(gone) > 1:
             return {}
-    for number in sorted(known - there):
+    for number in sorted(those(order) - there):
         order = _without(order, number)
     return order
 
@@ -54,7 +67,8 @@ def tidied(releases: Releases, name: str) -> list[str]:
     if overlap is None:
         return []
     order = left(releases, overlap.places)
-    if current is None or not launcher.alive(releases, current) or not _serves(order, current):
+    alive = current is not None and launcher.alive(releases, current)
+    if current is None or not alive or not order or lacking(order, current):
         releases.set_overlap(None)
         return []
     over = [side for side in overlap.sides if _over(releases, side, current)]
@@ -82,11 +96,6 @@ def due(releases: Releases) -> bool:
     )
 
 
-def _serves(order: Order, current: model.Release) -> bool:
-    """Whether `current` listens wherever one does."""
-    return bool(order) and all(current.number in at for at in order.values())
-
-
 def _without(order: Order, number: int) -> Order:
     """As the kernel does: the last takes the place of the one that goes."""
     return {place: tuple(at[-1] if one == number else one for one in at[:-1])
@@ -106,7 +115,7 @@ def _ended(releases: Releases, number: int, order: Order) -> Order:
     """End what `number` listens on, with its process where nothing else does: who gets what is
     known at once. Until then what is new may come to any that is left."""
     release = releases.release(number)
-    if release is None or not any(number in at for at in order.values()):
+    if release is None or number not in those(order):
         return order
     if not listeners.close(launcher.listening(releases, release)):
         launcher.stop(releases, release)

@@ -68,7 +68,7 @@ def take_over(
     """Prove `new` next to `old`, send it what is new, point to it. Raises Refused when it does not
     serve: `old` has everything again then; Apart when both cannot be."""
     order = group.order(releases, old)
-    known = any(new.number in at for at in order.values())
+    known = new.number in group.those(order)
     live, proved = group.numbers(order, old.number), group.numbers(order, new.number)
     own = _listening(releases, old)
     _share(order, (old, new) if known else (old,))
@@ -84,8 +84,7 @@ def take_over(
             say(f'starting release {new.number} next to release {old.number}')
             printed = _start(releases, owner, new, own, wanted)
         _prove(releases, new, own, questions, printed)
-        there = shared(releases.folder(new.number)) or model.Shared()
-        order = group.joined(order, new.number, there.places)
+        order = group.joined(order, new.number, group.places(releases, new))
         _require(releases, order)
         began = time.monotonic()
         listeners.steer(own, proved)
@@ -194,8 +193,7 @@ def _listening(releases: Releases, old: model.Release) -> list[listeners.Listene
         found = launcher.listening(releases, old)
     except OSError as error:
         raise Apart(f'its sockets cannot be reached: {error.strerror}') from None
-    known = shared(releases.folder(old.number)) or model.Shared()
-    if sorted(one.place for one in found) != sorted(known.places):
+    if sorted(one.place for one in found) != sorted(group.places(releases, old)):
         raise Apart(f'release {old.number} does not listen as it did when it was started')
     return found
 
@@ -203,11 +201,10 @@ def _listening(releases: Releases, old: model.Release) -> list[listeners.Listene
 def _share(order: group.Order, those: Iterable[model.Release]) -> None:
     """Raise Apart when one of `those` does not listen wherever any does that keeps its
     connections."""
-    for place, at in order.items():
-        for one in those:
-            if one.number not in at:
-                raise Apart(f'release {one.number} does not listen at {place}, as release {at[0]} '
-                            'does, which keeps its connections')
+    for one in those:
+        if place := group.lacking(order, one):
+            raise Apart(f'release {one.number} does not listen at {place}, as release '
+                        f'{order[place][0]} does, which keeps its connections')
 
 
 def _require(releases: Releases, order: group.Order) -> None:
