@@ -43,7 +43,7 @@ def _round(folder: Path, target: str) -> tuple[float, float]:
         # Else the kernel asks for a neighbour that is not there yet once a second only.
         site.inside('sh', '-c', 'echo 5 >/proc/sys/net/ipv4/neigh/br0/retrans_time_ms')
         bare = _bare(site, target)
-        site.configure('', confirm='0s', **test_solo5.NETWORK)
+        site.configure(**test_solo5.NETWORK, confirm='0s')
         test_solo5.publish(site, target)
         with _Ping(site) as ping:
             pushed = watch.push(site.site, 'ip', 'netns', 'exec', site.name)

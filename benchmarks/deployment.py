@@ -17,7 +17,6 @@ from benchmarks import original, watch
 from benchmarks.watch import milliseconds
 from tests import wired
 from tests.deployment import Deployment, free_port, git, run
-from tests.patience import until
 
 BAD = b'#!/bin/sh\nexit 3\n'
 DOWN = 3  # seconds that are watched after a bad image
@@ -136,7 +135,7 @@ def _in_one_port(folder: Path, rounds: int, mode: str) -> list[dict[str, float]]
                 began = time.time()
                 site.mirage('rollback', 'www', repository=site.hub)
                 back = asked.first(asked.seen[0][1], began) - began
-                site.drained()
+                site.drained(site.hub)
             found.append({**parts, 'boot': _boot(folder), 'rollback': back})
     finally:
         site.end()
@@ -231,13 +230,8 @@ class Ours(Deployment):
         self.turn += 1
         self.publish(image, f'{self.turn:040x}', push=False)
         pushed = watch.push(self.site)
-        self.drained()
+        self.drained(self.hub)  # what is drained would cost the next push its share
         return pushed
-
-    def drained(self) -> None:
-        """Wait until one release is alone, for what is drained costs the next push its share."""
-        state = self.state(self.hub)
-        until(lambda: state.of('www').overlap() is None and not state.holder())
 
 
 class Original(Deployment):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks import original
 from tests.deployment import Deployment, git, web
-from tests.patience import until
 
 WAYS = ('bare git pull', "the original's scripts", 'mirage-hooks')
 
@@ -44,16 +43,9 @@ def _timed(deployment: Deployment, rounds: int) -> dict[str, dict[str, list[floa
             # Each way goes first in turn, so that a warm disk favours none.
             for way in (*WAYS[turn % 3 :], *WAYS[: turn % 3]):
                 times.setdefault(kind, {}).setdefault(way, []).append(_pull(clones[way]))
-        _settle(deployment)
+        deployment.drained()
+        deployment.mirage('pull', '--quiet')  # from then on a hook with nothing to do goes home
     return times
-
-
-def _settle(deployment: Deployment) -> None:
-    """Wait until the release before is gone, and have cron come by: from then on a hook that has
-    nothing to do goes home at once."""
-    state = deployment.state()
-    until(lambda: state.of('www').overlap() is None and not state.holder())
-    deployment.mirage('pull', '--quiet')
 
 
 def _pull(clone: Path) -> float:

@@ -184,6 +184,11 @@ class Deployment:
         """The keeper of any repository of this deployment, and what it has begun."""
         return [process for process in psutil.process_iter() if _keeps(process, self.folder)]
 
+    def drained(self, git_dir: Path | None = None) -> None:
+        """Wait until one release of www is alone, and nobody changes anything."""
+        state = self.state(git_dir)
+        until(lambda: state.of('www').overlap() is None and not state.holder())
+
     def dismiss(self) -> None:
         """End the keeper at once: it starts nothing again."""
         while found := self.keepers():

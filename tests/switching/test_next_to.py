@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import shutil
 import socket
-import threading
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mirage_hooks.host import facts, sharing
 from mirage_hooks.switching import drain, launcher
 from tests.deployment import PYTHON, Deployment, free_port, git
 from tests.patience import PATIENCE, until
+from tests.visiting import Visiting
 
 TROUBLE = sharing.trouble()
 pytestmark = pytest.mark.skipif(bool(TROUBLE), reason=TROUBLE or 'nothing')
@@ -52,23 +52,15 @@ def slow(page: str, before: str = '', after: str = '', *addresses: str) -> bytes
                        addresses=addresses or ('127.0.0.1',)).encode()
 
 
-class Visitors:
+class Visitors(Visiting):
     """Ask `address` all the time while the block runs; what they were answered."""
 
     def __init__(self, port: int, address: str = '127.0.0.1') -> None:
-        self.place, self.over = (address, port), threading.Event()
+        super().__init__(port)
+        self.place = address, port
         self.answers: list[str] = []
-        self.thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Visitors:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
         while not self.over.wait(0.002):
             try:
                 with socket.create_connection(self.place, PATIENCE) as connection:

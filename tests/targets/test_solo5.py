@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,8 @@ def size(image: bytes) -> str:
     return f'{len(image) / 1000:.1f} kB' if len(image) < 10**6 else f'{len(image) / 10**6:.1f} MB'
 
 
-NETWORK = {'network': {'mode': 'direct', 'bridge': 'br0'}, 'health': {'ping': '10.0.0.2'}}
+NETWORK: dict[str, Any] = {
+    'network': {'mode': 'direct', 'bridge': 'br0'}, 'health': {'ping': '10.0.0.2'}}
 
 
 def publish(site: Site, target: str, name: str = 'test_net', release: str = 'a' * 40) -> bytes:
