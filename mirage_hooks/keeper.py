@@ -61,6 +61,9 @@ class _Keeper:
                 self._converge(wanted)
             else:
                 self._wait(wanted)
+        if self.drainer is not None:  # dismissed: it would go on, and make the state folder anew
+            self.drainer.terminate()
+            self.drainer.wait()
 
     def _drain(self, wanted: dict[str, Any]) -> None:
         """Have the releases that a switch left ended when their time is over."""

@@ -15,6 +15,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from mirage_hooks import keeper
+from mirage_hooks.host import sharing
 from mirage_hooks.state import fastpath, ownership, pipe, proc
 from tests.deployment import ROOT, Deployment, run, web
 from tests.patience import PATIENCE, until
@@ -35,6 +36,16 @@ def kill(deployment: Deployment) -> None:
 
 def restarted(deployment: Deployment, times: int) -> None:
     until(lambda: deployment.events().count(('restarted', 1)) >= times and deployment.page())
+
+
+@pytest.mark.skipif(bool(sharing.trouble()), reason=sharing.trouble() or 'nothing')
+def test_dismissed_it_ends_what_it_has_begun(serving: Deployment) -> None:
+    """Else that makes the state folder anew, which is about to be removed."""
+    serving.publish(web('two'), 'b' * 40)
+    serving.pull()
+    until(lambda: len(serving.keepers()) > len(waiting(serving)))  # it drains
+    pipe.dismiss(serving.state().root)
+    assert serving.keepers() == []
 
 
 def test_what_is_killed_serves_again_and_the_history_says_why(serving: Deployment) -> None:
